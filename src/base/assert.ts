@@ -1,0 +1,11 @@
+/** Assertions for programmer errors. What the world does wrong is a `ShimError` instead. */
+
+/** Throws when `condition` does not hold: a bug in wedge, never bad input. */
+export function assert(condition: unknown, fact: string): asserts condition {
+  if (!condition) throw new Error(`Assertion failed: ${fact}`);
+}
+
+/** Marks the end of an exhaustive `switch`: the compiler refuses a forgotten case. */
+export function unreachable(value: never): never {
+  throw new Error(`Assertion failed: unexpected value ${JSON.stringify(value)}`);
+}

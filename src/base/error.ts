@@ -1,0 +1,37 @@
+/**
+ * The one error type that crosses layers.
+ *
+ * Lower layers throw it with a {@link Reason}; only `rpc/status.ts` knows what
+ * number a reason has on the wire. An error of any other type is a bug or a
+ * kernel refusal, and reaches the caller as `unknown`.
+ */
+
+export type Reason =
+  | "canceled"
+  | "unknown"
+  | "invalidArgument"
+  | "deadlineExceeded"
+  | "notFound"
+  | "alreadyExists"
+  | "permissionDenied"
+  | "resourceExhausted"
+  | "failedPrecondition"
+  | "aborted"
+  | "unimplemented"
+  | "internal"
+  | "unavailable";
+
+export class ShimError extends Error {
+  override readonly name = "ShimError";
+  readonly reason: Reason;
+
+  constructor(reason: Reason, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.reason = reason;
+  }
+}
+
+/** The text of anything thrown, for a log line or a message that wraps it. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}

@@ -1,0 +1,280 @@
+/**
+ * Spawn and wait: the only file that does either.
+ *
+ * A child is known by a pidfd in the poller, so its exit is found without SIGCHLD, and a signal to it
+ * cannot hit a stranger. Orphans that re-parent to us (the process is a subreaper) are strays until
+ * somebody adopts them. Strays are reaped on SIGCHLD, but never while a hold is out: as long as nobody
+ * waits for it, a dead stray stays a zombie that keeps its pid and its status. So whoever expects an
+ * orphan (a container's process, which its runtime leaves behind) takes a hold before the runtime
+ * starts, and adopts by pid afterwards, however early the process died.
+ */
+
+import { ptr } from "bun:ffi";
+import { assert } from "../base/assert.ts";
+import { cString, cStringArray } from "./bytes.ts";
+import { checkReturned, errno, SystemError } from "./errno.ts";
+import { duplicateFd, O_RDWR, type OwnedFd } from "./fd.ts";
+import { processTable } from "./libc.ts";
+import { openPidfd, signalPid, signalPidfd } from "./pidfd.ts";
+import type { Poller, Watch } from "./poller.ts";
+
+const WNOHANG = 1;
+const ECHILD = 10;
+const POSIX_SPAWN_SETPGROUP = 0x02;
+const POSIX_SPAWN_SETSIGDEF = 0x04;
+const POSIX_SPAWN_SETSIGMASK = 0x08;
+const POSIX_SPAWN_SETSID = 0x80;
+/** Above sizeof of posix_spawn_file_actions_t (80) and posix_spawnattr_t (336) of glibc. */
+const SPAWN_STRUCT_BYTES = 512;
+const SIGSET_BYTES = 128;
+/** The status of a process whose exit nobody could see; what containerd uses for "unknown". */
+const UNKNOWN_STATUS = 255;
+
+/** How a process ended. */
+export interface Exit {
+  readonly pid: number;
+  /** 0-255: the exit code, or 128 + signal. */
+  readonly status: number;
+  /** The signal that killed it, or 0. */
+  readonly signal: number;
+  /** When it was reaped, milliseconds since the epoch. */
+  readonly atMs: number;
+}
+
+/** A process whose exit this process will see. */
+export interface Child {
+  readonly pid: number;
+  /** Resolves once; never rejects. */
+  readonly exited: Promise<Exit>;
+  /** Undefined while it runs. Set before `exited` resolves. */
+  readonly exit: Exit | undefined;
+  /** Sends a signal; false when it has exited. Throws SystemError (EPERM, EINVAL). */
+  signal(number: number): boolean;
+}
+
+export interface SpawnOptions {
+  /** `argv[0]` is the path of the executable, absolute: no search in PATH. */
+  readonly argv: readonly string[];
+  /** The whole environment, `NAME=value`. */
+  readonly env: readonly string[];
+  readonly cwd?: string;
+  /** Descriptors lent for 0, 1, 2 and on; undefined is /dev/null. Everything above is closed. */
+  readonly stdio: readonly (number | undefined)[];
+  /** A session of its own (setsid(2)), or a process group of its own, or neither. */
+  readonly leads?: "session" | "group";
+}
+
+interface Entry {
+  readonly pid: number;
+  readonly pidfd: OwnedFd | undefined;
+  readonly resolve: (exit: Exit) => void;
+  watch: Watch | undefined;
+  exit: Exit | undefined;
+}
+
+export interface ChildrenOptions {
+  readonly poller: Poller;
+  /** Told of an exit of a process that nobody adopted. */
+  readonly onStray?: (exit: Exit) => void;
+  /** Reaps re-parented strangers; off where others in this process wait for their own children. */
+  readonly reapStrays: boolean;
+}
+
+/**
+ * Starts a process and returns its pid; nobody waits for it here.
+ *
+ * Signals are reset: none ignored, none blocked. Every descriptor beyond `stdio` is closed in it.
+ * Throws SystemError named after the executable: ENOENT, EACCES, ENOEXEC, EAGAIN.
+ */
+export function spawnProcess(options: SpawnOptions): number {
+  const [program] = options.argv;
+  assert(program !== undefined, "argv names a program");
+  const libc = processTable();
+  const actions = new Uint8Array(SPAWN_STRUCT_BYTES);
+  const attributes = new Uint8Array(SPAWN_STRUCT_BYTES);
+  const pid = new Int32Array(1);
+  const devNull = cString("/dev/null");
+  const path = cString(program);
+  const cwd = options.cwd === undefined ? undefined : cString(options.cwd);
+  const argv = cStringArray(options.argv);
+  const env = cStringArray(options.env);
+  const noSignals = new Uint8Array(SIGSET_BYTES);
+  const allSignals = new Uint8Array(SIGSET_BYTES).fill(0xff);
+  using lent = new DisposableStack();
+  // A source may carry the number of another's target: moved out of the way first.
+  const sources = options.stdio.map((fd, target) =>
+    fd !== undefined && fd !== target && fd < options.stdio.length
+      ? lent.use(duplicateFd(fd, options.stdio.length)).fd
+      : fd,
+  );
+  libc.posix_spawn_file_actions_init(ptr(actions));
+  lent.defer(() => libc.posix_spawn_file_actions_destroy(ptr(actions)));
+  libc.posix_spawnattr_init(ptr(attributes));
+  lent.defer(() => libc.posix_spawnattr_destroy(ptr(attributes)));
+  sources.forEach((fd, target) => {
+    if (fd === undefined) {
+      libc.posix_spawn_file_actions_addopen(ptr(actions), target, ptr(devNull), O_RDWR, 0);
+    } else {
+      libc.posix_spawn_file_actions_adddup2(ptr(actions), fd, target);
+    }
+  });
+  libc.posix_spawn_file_actions_addclosefrom_np(ptr(actions), sources.length);
+  if (cwd !== undefined) libc.posix_spawn_file_actions_addchdir_np(ptr(actions), ptr(cwd));
+  let flags = POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK;
+  if (options.leads === "session") flags |= POSIX_SPAWN_SETSID;
+  if (options.leads === "group") flags |= POSIX_SPAWN_SETPGROUP;
+  libc.posix_spawnattr_setflags(ptr(attributes), flags);
+  libc.posix_spawnattr_setsigmask(ptr(attributes), ptr(noSignals));
+  libc.posix_spawnattr_setsigdefault(ptr(attributes), ptr(allSignals));
+  const result = libc.posix_spawn(
+    ptr(pid),
+    ptr(path),
+    ptr(actions),
+    ptr(attributes),
+    ptr(argv.pointers),
+    ptr(env.pointers),
+  );
+  // Named in quotes, as exec's own message in Go does: users and tools search for it.
+  checkReturned("exec", result, `"${program}"`);
+  return pid[0] ?? -1;
+}
+
+/** The children of this process. Made once, by the composition root. */
+export class Children implements Disposable {
+  readonly #poller: Poller;
+  readonly #onStray: (exit: Exit) => void;
+  readonly #reapsStrays: boolean;
+  readonly #entries = new Map<number, Entry>();
+  readonly #onSigchld = () => this.#reapAll();
+  #holds = 0;
+
+  constructor(options: ChildrenOptions) {
+    this.#poller = options.poller;
+    this.#onStray = options.onStray ?? (() => {});
+    this.#reapsStrays = options.reapStrays;
+    process.on("SIGCHLD", this.#onSigchld);
+  }
+
+  /** Spawns and waits; see {@link spawnProcess} for what is thrown. */
+  spawn(options: SpawnOptions): Child {
+    return this.#track(spawnProcess(options));
+  }
+
+  /**
+   * Keeps dead strays unreaped until disposed, so that {@link adopt} finds them.
+   * Take it before the process that leaves the orphan is spawned.
+   */
+  hold(): Disposable {
+    this.#holds++;
+    let isHeld = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (!isHeld) return;
+        isHeld = false;
+        this.#holds--;
+        if (this.#holds === 0) this.#reapAll();
+      },
+    };
+  }
+
+  /**
+   * Takes responsibility for an orphan by pid, dead or alive. Needs a hold that is older than the
+   * orphan, or the pid may be somebody else's by now.
+   */
+  adopt(pid: number): Child {
+    const known = this.#entries.get(pid);
+    assert(known === undefined, `process ${pid} has one owner`);
+    return this.#track(pid);
+  }
+
+  /** Stops watching; processes go on. */
+  [Symbol.dispose](): void {
+    process.off("SIGCHLD", this.#onSigchld);
+    for (const entry of this.#entries.values()) this.#forget(entry);
+    this.#entries.clear();
+  }
+
+  #track(pid: number): Child {
+    const { promise, resolve } = Promise.withResolvers<Exit>();
+    let pidfd: OwnedFd | undefined;
+    let isGone = false;
+    try {
+      pidfd = openPidfd(pid);
+    } catch {
+      isGone = true; // ESRCH: nobody's zombie, so nobody's status either.
+    }
+    const entry: Entry = { pid, pidfd, resolve, watch: undefined, exit: undefined };
+    this.#entries.set(pid, entry);
+    if (isGone) {
+      this.#finish(entry, { pid, status: UNKNOWN_STATUS, signal: 0, atMs: Date.now() });
+    } else if (pidfd === undefined) {
+      this.#reap(entry, false);
+    } else {
+      entry.watch = this.#poller.watch(pidfd.fd, { readable: true }, () => this.#reap(entry, true));
+    }
+    return {
+      pid,
+      exited: promise,
+      get exit() {
+        return entry.exit;
+      },
+      signal: (number) => {
+        if (entry.exit !== undefined) return false;
+        if (entry.pidfd?.isOpen) return signalPidfd(entry.pidfd.fd, number);
+        return signalPid(pid, number);
+      },
+    };
+  }
+
+  /** Waits for one child. `isDead`: its pidfd said so. */
+  #reap(entry: Entry, isDead: boolean): void {
+    const status = new Int32Array(1);
+    const waited = processTable().wait4(entry.pid, ptr(status), WNOHANG, null);
+    if (waited === entry.pid) {
+      this.#finish(entry, exitOf(entry.pid, status[0] ?? 0));
+    } else if (isDead && waited < 0 && errno() === ECHILD) {
+      // Dead, but no child of ours: somebody else has its status.
+      this.#finish(entry, { pid: entry.pid, status: UNKNOWN_STATUS, signal: 0, atMs: Date.now() });
+    }
+  }
+
+  #reapAll(): void {
+    for (const entry of this.#entries.values()) {
+      if (entry.pidfd === undefined) this.#reap(entry, false);
+    }
+    if (!this.#reapsStrays || this.#holds > 0) return;
+    const status = new Int32Array(1);
+    for (;;) {
+      const pid = processTable().wait4(-1, ptr(status), WNOHANG, null);
+      if (pid === 0) return;
+      if (pid < 0) {
+        const number = errno();
+        if (number === ECHILD) return;
+        throw new SystemError("wait4", number);
+      }
+      const exit = exitOf(pid, status[0] ?? 0);
+      const entry = this.#entries.get(pid);
+      if (entry === undefined) this.#onStray(exit);
+      else this.#finish(entry, exit);
+    }
+  }
+
+  #finish(entry: Entry, exit: Exit): void {
+    entry.exit = exit;
+    this.#entries.delete(entry.pid);
+    this.#forget(entry);
+    entry.resolve(exit);
+  }
+
+  #forget(entry: Entry): void {
+    entry.watch?.[Symbol.dispose]();
+    entry.pidfd?.[Symbol.dispose]();
+  }
+}
+
+/** Decodes wait4(2)'s status word. */
+function exitOf(pid: number, waitStatus: number): Exit {
+  const signal = waitStatus & 0x7f;
+  const status = signal === 0 ? (waitStatus >> 8) & 0xff : 128 + signal;
+  return { pid, status, signal, atMs: Date.now() };
+}

@@ -1,0 +1,134 @@
+/** File descriptors: one owner each, and the few calls that every kind of descriptor shares. */
+
+import { ptr } from "bun:ffi";
+import { assert } from "../base/assert.ts";
+import { cString } from "./bytes.ts";
+import { check, errno, SystemError } from "./errno.ts";
+import { fileTable } from "./libc.ts";
+
+export const O_RDONLY = 0;
+export const O_WRONLY = 1;
+export const O_RDWR = 2;
+export const O_CREAT = 0o100;
+export const O_TRUNC = 0o1000;
+export const O_APPEND = 0o2000;
+export const O_NONBLOCK = 0o4000;
+export const O_CLOEXEC = 0o2000000;
+export const O_PATH = 0o10000000;
+
+const F_GETFD = 1;
+const F_SETFD = 2;
+const F_GETFL = 3;
+const F_SETFL = 4;
+const F_DUPFD_CLOEXEC = 1030;
+const FD_CLOEXEC = 1;
+const FIONREAD = 0x541bn;
+const EAGAIN = 11;
+const EINTR = 4;
+
+/** A descriptor with exactly one owner, who closes it by disposing. */
+export class OwnedFd implements Disposable {
+  #fd: number;
+
+  constructor(fd: number) {
+    assert(fd >= 0, "a descriptor is not negative");
+    this.#fd = fd;
+  }
+
+  /** Borrows the number. The owner still closes it. */
+  get fd(): number {
+    assert(this.#fd >= 0, "descriptor is open");
+    return this.#fd;
+  }
+
+  get isOpen(): boolean {
+    return this.#fd >= 0;
+  }
+
+  /** Gives ownership away: the caller closes it from now on. */
+  release(): number {
+    const { fd } = this;
+    this.#fd = -1;
+    return fd;
+  }
+
+  /** Closes once. Not retried on EINTR: on Linux the descriptor is gone by then. */
+  [Symbol.dispose](): void {
+    if (this.#fd < 0) return;
+    fileTable().close(this.release());
+  }
+}
+
+/**
+ * open(2), always close-on-exec. Throws {@link SystemError}.
+ * A FIFO must be opened O_NONBLOCK or O_RDWR, or the event loop may hang in here.
+ */
+export function openFd(path: string, flags: number, mode = 0): OwnedFd {
+  const name = cString(path);
+  return new OwnedFd(check("open", fileTable().open(ptr(name), flags | O_CLOEXEC, mode), path));
+}
+
+/** A close-on-exec duplicate, numbered `atLeast` or higher (fcntl(2), F_DUPFD_CLOEXEC). */
+export function duplicateFd(fd: number, atLeast = 3): OwnedFd {
+  return new OwnedFd(
+    check("fcntl(F_DUPFD_CLOEXEC)", fileTable().fcntl(fd, F_DUPFD_CLOEXEC, atLeast)),
+  );
+}
+
+/** dup2(2): makes `target` refer to what `fd` refers to; `target` is not close-on-exec. */
+export function replaceFd(fd: number, target: number): void {
+  check("dup2", fileTable().dup2(fd, target));
+}
+
+/** pipe2(2), close-on-exec; `flags` may add O_NONBLOCK, which holds for both ends. */
+export function openPipe(flags = 0): { readonly reader: OwnedFd; readonly writer: OwnedFd } {
+  const ends = new Int32Array(2);
+  check("pipe2", fileTable().pipe2(ptr(ends), flags | O_CLOEXEC));
+  return { reader: new OwnedFd(ends[0] ?? -1), writer: new OwnedFd(ends[1] ?? -1) };
+}
+
+/** Sets or clears close-on-exec. */
+export function setCloseOnExec(fd: number, on: boolean): void {
+  const flags = check("fcntl(F_GETFD)", fileTable().fcntl(fd, F_GETFD, 0));
+  const next = on ? flags | FD_CLOEXEC : flags & ~FD_CLOEXEC;
+  check("fcntl(F_SETFD)", fileTable().fcntl(fd, F_SETFD, next));
+}
+
+/** Sets or clears O_NONBLOCK on the open file description, so for every duplicate of it too. */
+export function setNonBlocking(fd: number, on: boolean): void {
+  const flags = check("fcntl(F_GETFL)", fileTable().fcntl(fd, F_GETFL, 0));
+  const next = on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
+  check("fcntl(F_SETFL)", fileTable().fcntl(fd, F_SETFL, next));
+}
+
+/** Bytes that wait to be read in a pipe, FIFO, pty or socket (ioctl FIONREAD). */
+export function readableBytes(fd: number): number {
+  const count = new Int32Array(1);
+  check("ioctl(FIONREAD)", fileTable().ioctl(fd, FIONREAD, ptr(count)));
+  return count[0] ?? 0;
+}
+
+/** What a non-blocking read or write came to: a count (0 is end of file for a read), or "again". */
+export type Transfer = number | "again";
+
+/** read(2) into `buffer`. Throws {@link SystemError}; EIO from a pty master means that no slave is open. */
+export function readFd(fd: number, buffer: Uint8Array): Transfer {
+  return transfer("read", () => fileTable().read(fd, ptr(buffer), buffer.length));
+}
+
+/** write(2) of `bytes`; may take fewer. Throws {@link SystemError}, EPIPE among others. */
+export function writeFd(fd: number, bytes: Uint8Array): Transfer {
+  if (bytes.length === 0) return 0;
+  return transfer("write", () => fileTable().write(fd, ptr(bytes), bytes.length));
+}
+
+function transfer(call: string, attempt: () => number | bigint): Transfer {
+  for (;;) {
+    const result = Number(attempt());
+    if (result >= 0) return result;
+    const number = errno();
+    if (number === EINTR) continue;
+    if (number === EAGAIN) return "again";
+    throw new SystemError(call, number);
+  }
+}

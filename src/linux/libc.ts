@@ -1,0 +1,69 @@
+/**
+ * The table of libc functions: the only file that calls `dlopen`.
+ *
+ * Functions stand in groups by subject. Binding one costs about 10 microseconds, and `start`
+ * needs few of them, so each group is bound at its first use.
+ */
+
+import { dlopen, type FFIFunction, type Library } from "bun:ffi";
+
+const LIBRARY = "libc.so.6";
+
+/** Binds `functions` when first called and gives the same table ever after. */
+function group<T extends Record<string, FFIFunction>>(functions: T): () => Library<T>["symbols"] {
+  let symbols: Library<T>["symbols"] | undefined;
+  return () => {
+    symbols ??= dlopen(LIBRARY, functions).symbols;
+    return symbols;
+  };
+}
+
+/** errno(3). */
+export const errnoTable = group({
+  __errno_location: { args: [], returns: "ptr" },
+});
+
+/** Descriptors and files. */
+export const fileTable = group({
+  open: { args: ["ptr", "i32", "u32"], returns: "i32" },
+  close: { args: ["i32"], returns: "i32" },
+  read: { args: ["i32", "ptr", "u64"], returns: "i64" },
+  write: { args: ["i32", "ptr", "u64"], returns: "i64" },
+  pipe2: { args: ["ptr", "i32"], returns: "i32" },
+  dup2: { args: ["i32", "i32"], returns: "i32" },
+  fcntl: { args: ["i32", "i32", "i64"], returns: "i32" },
+  ioctl: { args: ["i32", "u64", "ptr"], returns: "i32" },
+});
+
+/** Readiness. */
+export const pollTable = group({
+  epoll_create1: { args: ["i32"], returns: "i32" },
+  epoll_ctl: { args: ["i32", "i32", "i32", "ptr"], returns: "i32" },
+  epoll_wait: { args: ["i32", "ptr", "i32", "i32"], returns: "i32" },
+});
+
+/** Processes: spawn, wait, signal, attributes. */
+export const processTable = group({
+  posix_spawn: { args: ["ptr", "ptr", "ptr", "ptr", "ptr", "ptr"], returns: "i32" },
+  posix_spawn_file_actions_init: { args: ["ptr"], returns: "i32" },
+  posix_spawn_file_actions_destroy: { args: ["ptr"], returns: "i32" },
+  posix_spawn_file_actions_adddup2: { args: ["ptr", "i32", "i32"], returns: "i32" },
+  posix_spawn_file_actions_addopen: { args: ["ptr", "i32", "ptr", "i32", "u32"], returns: "i32" },
+  posix_spawn_file_actions_addchdir_np: { args: ["ptr", "ptr"], returns: "i32" },
+  posix_spawn_file_actions_addclosefrom_np: { args: ["ptr", "i32"], returns: "i32" },
+  posix_spawnattr_init: { args: ["ptr"], returns: "i32" },
+  posix_spawnattr_destroy: { args: ["ptr"], returns: "i32" },
+  posix_spawnattr_setflags: { args: ["ptr", "i16"], returns: "i32" },
+  posix_spawnattr_setsigmask: { args: ["ptr", "ptr"], returns: "i32" },
+  posix_spawnattr_setsigdefault: { args: ["ptr", "ptr"], returns: "i32" },
+  posix_spawnattr_setpgroup: { args: ["ptr", "i32"], returns: "i32" },
+  wait4: { args: ["i32", "ptr", "i32", "ptr"], returns: "i32" },
+  kill: { args: ["i32", "i32"], returns: "i32" },
+  syscall: { args: ["i64", "i64", "i64", "i64", "i64", "i64"], returns: "i64" },
+});
+
+/** What a process asks of the kernel about itself. */
+export const selfTable = group({
+  prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
+  setsid: { args: [], returns: "i32" },
+});

@@ -1,0 +1,182 @@
+/**
+ * Readiness of descriptors that the runtime's own event loop cannot watch: ptys, FIFOs, eventfds,
+ * inotify, pidfds.
+ *
+ * All of them sit in one epoll instance (epoll(7)). An epoll descriptor is itself pollable, so a
+ * duplicate of it is lent to the event loop in the guise of a socket: when anything is ready, the
+ * loop tries to read the duplicate, is told ENOTSOCK, closes it and calls back. That is the wake-up;
+ * after the handlers have run a new duplicate is lent. It costs about 10 microseconds, allocates
+ * nothing that stays, and needs no thread and no timer.
+ *
+ * Watches are level-triggered: a handler that leaves its descriptor ready is called again, so it
+ * must consume, narrow its interest, or dispose the watch.
+ */
+
+import { ptr } from "bun:ffi";
+import { assert } from "../base/assert.ts";
+import { check } from "./errno.ts";
+import { duplicateFd, OwnedFd } from "./fd.ts";
+import { pollTable } from "./libc.ts";
+
+const EPOLL_CLOEXEC = 0o2000000;
+const EPOLL_CTL_ADD = 1;
+const EPOLL_CTL_DEL = 2;
+const EPOLL_CTL_MOD = 3;
+const EPOLLIN = 0x001;
+const EPOLLOUT = 0x004;
+const EPOLLERR = 0x008;
+const EPOLLHUP = 0x010;
+/** struct epoll_event is packed on x86-64 and naturally aligned elsewhere. */
+const EVENT_BYTES = process.arch === "x64" ? 12 : 16;
+const EVENT_DATA_OFFSET = EVENT_BYTES - 8;
+const EVENTS_PER_WAIT = 64;
+/** Rounds of ready descriptors served before timers and sockets get their turn. */
+const ROUNDS_PER_TURN = 16;
+
+/** What a descriptor is ready for. `hangup` and `error` are told whether asked for or not. */
+export interface Readiness {
+  readonly readable: boolean;
+  readonly writable: boolean;
+  readonly hangup: boolean;
+  readonly error: boolean;
+}
+
+/** What to be told of. With neither, only hang-ups and errors are told. */
+export interface Interest {
+  readonly readable?: boolean;
+  readonly writable?: boolean;
+}
+
+/** A descriptor under watch. Dispose it before the descriptor is closed. */
+export interface Watch extends Disposable {
+  /** Replaces the interest. */
+  modify(interest: Interest): void;
+}
+
+interface Entry {
+  readonly fd: number;
+  readonly onReady: (ready: Readiness) => void;
+}
+
+/** One epoll instance; the process needs one, made by the composition root. */
+export class Poller implements Disposable {
+  readonly #epoll: OwnedFd;
+  readonly #entries = new Map<number, Entry>();
+  readonly #events = new Uint8Array(EVENT_BYTES * EVENTS_PER_WAIT);
+  readonly #view = new DataView(this.#events.buffer);
+  #nextKey = 1;
+  #isLent = false;
+  #isDispatching = false;
+  #isDisposed = false;
+  #lent: { end(): void } | undefined;
+
+  constructor() {
+    this.#epoll = new OwnedFd(check("epoll_create1", pollTable().epoll_create1(EPOLL_CLOEXEC)));
+  }
+
+  /**
+   * Calls `onReady` whenever `fd` is ready, until the watch is disposed. `fd` stays the caller's.
+   * Throws SystemError: EPERM for a regular file, EEXIST for a descriptor watched already.
+   */
+  watch(fd: number, interest: Interest, onReady: (ready: Readiness) => void): Watch {
+    assert(!this.#isDisposed, "poller is in use");
+    const key = this.#nextKey++;
+    this.#control(EPOLL_CTL_ADD, fd, key, interest);
+    this.#entries.set(key, { fd, onReady });
+    this.#lend();
+    return {
+      modify: (next) => {
+        if (this.#entries.has(key)) this.#control(EPOLL_CTL_MOD, fd, key, next);
+      },
+      [Symbol.dispose]: () => {
+        if (!this.#entries.delete(key) || this.#isDisposed) return;
+        this.#control(EPOLL_CTL_DEL, fd, key, {});
+        if (this.#entries.size === 0) this.#takeBack();
+      },
+    };
+  }
+
+  [Symbol.dispose](): void {
+    this.#isDisposed = true;
+    this.#entries.clear();
+    this.#takeBack();
+    this.#epoll[Symbol.dispose]();
+  }
+
+  #control(operation: number, fd: number, key: number, interest: Interest): void {
+    const event = new Uint8Array(EVENT_BYTES);
+    const view = new DataView(event.buffer);
+    const mask = (interest.readable ? EPOLLIN : 0) | (interest.writable ? EPOLLOUT : 0);
+    view.setUint32(0, mask, true);
+    view.setUint32(EVENT_DATA_OFFSET, key, true);
+    check("epoll_ctl", pollTable().epoll_ctl(this.#epoll.fd, operation, fd, ptr(event)));
+  }
+
+  /** Lends a duplicate to the event loop, unless one is out already or nothing is watched. */
+  #lend(): void {
+    if (this.#isLent || this.#isDispatching || this.#isDisposed || this.#entries.size === 0) return;
+    this.#isLent = true;
+    const duplicate = duplicateFd(this.#epoll.fd).release();
+    const socket = {
+      open: (lent: { end(): void }) => {
+        this.#lent = lent;
+      },
+      data: () => {},
+      error: () => {},
+      close: () => {
+        this.#lent = undefined;
+        this.#isLent = false;
+        this.#dispatch();
+      },
+    };
+    // The promise settles with the adoption itself; readiness arrives through `close`.
+    Bun.connect({ fd: duplicate, socket } as unknown as Parameters<typeof Bun.connect>[0]).catch(
+      () => {},
+    );
+  }
+
+  #takeBack(): void {
+    this.#lent?.end();
+  }
+
+  #dispatch(): void {
+    if (this.#isDisposed) return;
+    this.#isDispatching = true;
+    let round = 0;
+    try {
+      while (round < ROUNDS_PER_TURN && this.#serveOnce()) round++;
+    } finally {
+      this.#isDispatching = false;
+      if (round < ROUNDS_PER_TURN) this.#lend();
+      else setImmediate(() => this.#dispatch());
+    }
+  }
+
+  /** Serves what is ready now; false when nothing was. */
+  #serveOnce(): boolean {
+    if (this.#isDisposed) return false;
+    const count = check(
+      "epoll_wait",
+      pollTable().epoll_wait(this.#epoll.fd, ptr(this.#events), EVENTS_PER_WAIT, 0),
+    );
+    // Copied out first: a handler may call back into the poller.
+    const ready: { key: number; mask: number }[] = [];
+    for (let index = 0; index < count; index++) {
+      const offset = index * EVENT_BYTES;
+      ready.push({
+        mask: this.#view.getUint32(offset, true),
+        key: this.#view.getUint32(offset + EVENT_DATA_OFFSET, true),
+      });
+    }
+    for (const { key, mask } of ready) {
+      // Disposed by an earlier handler of this round: its event is stale.
+      this.#entries.get(key)?.onReady({
+        readable: (mask & EPOLLIN) !== 0,
+        writable: (mask & EPOLLOUT) !== 0,
+        hangup: (mask & EPOLLHUP) !== 0,
+        error: (mask & EPOLLERR) !== 0,
+      });
+    }
+    return count > 0;
+  }
+}

@@ -1,0 +1,118 @@
+import { afterAll, describe, expect, test } from "bun:test";
+import { Children } from "../../src/linux/children.ts";
+import { openPipe, readFd } from "../../src/linux/fd.ts";
+import { Poller } from "../../src/linux/poller.ts";
+import { becomeSubreaper } from "../../src/linux/self.ts";
+
+const poller = new Poller();
+const children = new Children({ poller, reapStrays: true });
+becomeSubreaper();
+
+afterAll(() => {
+  children[Symbol.dispose]();
+  poller[Symbol.dispose]();
+});
+
+function shell(
+  script: string,
+  stdio: readonly (number | undefined)[] = [undefined, undefined, undefined],
+) {
+  return children.spawn({ argv: ["/bin/sh", "-c", script], env: ["A=b"], stdio, cwd: "/" });
+}
+
+async function read(fd: number): Promise<string> {
+  const buffer = new Uint8Array(4096);
+  const { promise, resolve } = Promise.withResolvers<string>();
+  let text = "";
+  using _watch = poller.watch(fd, { readable: true }, () => {
+    const count = readFd(fd, buffer);
+    if (count === "again") return;
+    if (count === 0) resolve(text);
+    else text += Buffer.from(buffer.subarray(0, count)).toString();
+  });
+  return await promise;
+}
+
+describe("Children.spawn()", () => {
+  test.each([
+    ["exit 0", 0, 0],
+    ["exit 7", 7, 0],
+    ["kill -9 $$", 137, 9],
+    ["kill -15 $$", 143, 15],
+  ])("sh -c '%s' ends with status %d", async (script, status, signal) => {
+    const exit = await shell(script).exited;
+    expect(exit).toMatchObject({ status, signal });
+  });
+
+  test("a missing executable is ENOENT and named in quotes", () => {
+    expect(() => children.spawn({ argv: ["/no/such"], env: [], stdio: [] })).toThrow(
+      'exec "/no/such": no such file or directory',
+    );
+  });
+
+  test("the child has the working directory, environment and descriptors that it was given, no others", async () => {
+    using pipe = {
+      ...openPipe(),
+      [Symbol.dispose]() {
+        this.reader[Symbol.dispose]();
+      },
+    };
+    const child = shell(
+      "pwd; echo $A; ls /proc/self/fd | tr '\\n' ' '; cat /proc/self/status | grep SigIgn",
+      [undefined, pipe.writer.fd, pipe.writer.fd],
+    );
+    pipe.writer[Symbol.dispose]();
+    const lines = (await read(pipe.reader.fd)).split("\n");
+    await child.exited;
+    expect(lines[0]).toBe("/");
+    expect(lines[1]).toBe("b");
+    expect(lines[2]).toContain("0 1 2 3 ");
+    expect(lines[2]).not.toContain("4 ");
+    expect(lines[2]).toMatch(/SigIgn:\t0{16}$/);
+  });
+
+  test("a signal reaches the child; after its exit it reports false", async () => {
+    const child = shell("sleep 60");
+    expect(child.signal(9)).toBe(true);
+    expect((await child.exited).status).toBe(137);
+    expect(child.signal(9)).toBe(false);
+  });
+});
+
+describe("Children.adopt()", () => {
+  test("an orphan that died before its pid was known still tells its status", async () => {
+    using pipe = {
+      ...openPipe(),
+      [Symbol.dispose]() {
+        this.reader[Symbol.dispose]();
+      },
+    };
+    let orphan: Promise<{ status: number }>;
+    {
+      using _hold = children.hold();
+      const parent = shell("(exit 42) & echo $!", [undefined, pipe.writer.fd, undefined]);
+      pipe.writer[Symbol.dispose]();
+      const pid = Number(await read(pipe.reader.fd));
+      await parent.exited;
+      await Bun.sleep(20); // long enough for a wrong reaper to have taken it
+      orphan = children.adopt(pid).exited;
+    }
+    expect((await orphan).status).toBe(42);
+  });
+
+  test("strays that nobody adopts leave no zombie", async () => {
+    using pipe = {
+      ...openPipe(),
+      [Symbol.dispose]() {
+        this.reader[Symbol.dispose]();
+      },
+    };
+    const parent = shell("(exit 1) & echo $!", [undefined, pipe.writer.fd, undefined]);
+    pipe.writer[Symbol.dispose]();
+    const pid = Number(await read(pipe.reader.fd));
+    await parent.exited;
+    for (let tries = 0; tries < 100 && (await Bun.file(`/proc/${pid}/stat`).exists()); tries++)
+      await Bun.sleep(5);
+    expect(await Bun.file(`/proc/${pid}/stat`).exists()).toBe(false);
+  });
+});
