@@ -9,12 +9,12 @@
  * starts, and adopts by pid afterwards, however early the process died.
  */
 
-import { ptr } from "bun:ffi";
+import { type Pointer, ptr } from "bun:ffi";
 import { assert } from "../base/assert.ts";
 import { cString, cStringArray } from "./bytes.ts";
-import { checkReturned, errno, SystemError } from "./errno.ts";
+import { check, checkReturned, errno, SystemError } from "./errno.ts";
 import { duplicateFd, O_RDWR, type OwnedFd } from "./fd.ts";
-import { processTable } from "./libc.ts";
+import { copyTable, processTable } from "./libc.ts";
 import { openPidfd, signalPid, signalPidfd } from "./pidfd.ts";
 import type { Poller, Watch } from "./poller.ts";
 
@@ -24,6 +24,12 @@ const POSIX_SPAWN_SETPGROUP = 0x02;
 const POSIX_SPAWN_SETSIGDEF = 0x04;
 const POSIX_SPAWN_SETSIGMASK = 0x08;
 const POSIX_SPAWN_SETSID = 0x80;
+const SIGCHLD = 17;
+const CLONE_FILES = 0x400;
+/** clone(2): the copy gets a user namespace of its own. */
+export const CLONE_NEWUSER = 0x1000_0000;
+const COPY_STACK_BYTES = 64 * 1024;
+const STACK_ALIGNMENT = 16;
 /** Above sizeof of posix_spawn_file_actions_t (80) and posix_spawnattr_t (336) of glibc. */
 const SPAWN_STRUCT_BYTES = 512;
 const SIGSET_BYTES = 128;
@@ -63,6 +69,13 @@ export interface SpawnOptions {
   /** A session of its own (setsid(2)), or a process group of its own, or neither. */
   readonly leads?: "session" | "group";
 }
+
+/** What a copy of this process can do: one call of libc with one argument. */
+export type CopyTask =
+  /** umount(2); the copy ends with status 0, or 255 when the kernel refused. */
+  | { readonly call: "umount"; readonly path: string }
+  /** sleep(3): a process to look at from outside, which goes away by itself. */
+  | { readonly call: "sleep"; readonly seconds: number };
 
 interface Entry {
   readonly pid: number;
@@ -139,6 +152,32 @@ export function spawnProcess(options: SpawnOptions): number {
   return pid[0] ?? -1;
 }
 
+/**
+ * Starts a copy of this process that runs `task` and ends with its result; returns its pid.
+ *
+ * clone(2) enters the function of libc directly, on a stack and in memory of the copy's own, so no
+ * JavaScript runs there and no lock that another thread held matters. The table of descriptors is
+ * shared, not copied: the copy keeps none open. Takes about half a millisecond.
+ * Throws SystemError: EAGAIN, EPERM.
+ */
+export function copyProcess(task: CopyTask, namespaces = 0): number {
+  const libc = copyTable();
+  const name = cString(task.call);
+  const entry = libc.dlsym(null, ptr(name));
+  assert(entry !== null, `libc has ${task.call}`);
+  const stack = new Uint8Array(COPY_STACK_BYTES);
+  const top = ptr(stack) + COPY_STACK_BYTES - STACK_ALIGNMENT;
+  const path = cString(task.call === "umount" ? task.path : "");
+  const argument = task.call === "umount" ? ptr(path) : (task.seconds as Pointer);
+  const pid = libc.clone(
+    entry,
+    (top - (top % STACK_ALIGNMENT)) as Pointer,
+    namespaces | CLONE_FILES | SIGCHLD,
+    argument,
+  );
+  return check("clone", pid);
+}
+
 /** The children of this process. Made once, by the composition root. */
 export class Children implements Disposable {
   readonly #poller: Poller;
@@ -158,6 +197,11 @@ export class Children implements Disposable {
   /** Spawns and waits; see {@link spawnProcess} for what is thrown. */
   spawn(options: SpawnOptions): Child {
     return this.#track(spawnProcess(options));
+  }
+
+  /** Copies this process for one call and waits for it; see {@link copyProcess}. */
+  copy(task: CopyTask, namespaces = 0): Child {
+    return this.#track(copyProcess(task, namespaces));
   }
 
   /**

@@ -22,6 +22,7 @@ const F_GETFL = 3;
 const F_SETFL = 4;
 const F_DUPFD_CLOEXEC = 1030;
 const FD_CLOEXEC = 1;
+const MFD_CLOEXEC = 1;
 const FIONREAD = 0x541bn;
 const EAGAIN = 11;
 const EINTR = 4;
@@ -85,6 +86,12 @@ export function openPipe(flags = 0): { readonly reader: OwnedFd; readonly writer
   const ends = new Int32Array(2);
   check("pipe2", fileTable().pipe2(ptr(ends), flags | O_CLOEXEC));
   return { reader: new OwnedFd(ends[0] ?? -1), writer: new OwnedFd(ends[1] ?? -1) };
+}
+
+/** memfd_create(2): a file without a name, in memory. `label` is for those who look at /proc. */
+export function openMemoryFile(label: string): OwnedFd {
+  const name = cString(label);
+  return new OwnedFd(check("memfd_create", fileTable().memfd_create(ptr(name), MFD_CLOEXEC)));
 }
 
 /** Sets or clears close-on-exec. */

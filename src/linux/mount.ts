@@ -1,0 +1,167 @@
+/**
+ * The classic mount calls and the list of what is mounted.
+ *
+ * Flags carry the names of mount(2) and umount2(2). Policy (what a rootfs is, what is retried) is
+ * `container/rootfs.ts`. Each call blocks until the kernel is done.
+ */
+
+import { ptr } from "bun:ffi";
+import { readFileSync } from "node:fs";
+import { cString } from "./bytes.ts";
+import { check } from "./errno.ts";
+import { O_PATH, openFd } from "./fd.ts";
+import { mountTable } from "./libc.ts";
+
+export const MS_RDONLY = 1;
+export const MS_NOSUID = 2;
+export const MS_NODEV = 4;
+export const MS_NOEXEC = 8;
+export const MS_SYNCHRONOUS = 16;
+export const MS_REMOUNT = 32;
+export const MS_MANDLOCK = 64;
+export const MS_DIRSYNC = 128;
+export const MS_NOATIME = 1024;
+export const MS_NODIRATIME = 2048;
+export const MS_BIND = 4096;
+export const MS_REC = 16384;
+export const MS_UNBINDABLE = 1 << 17;
+export const MS_PRIVATE = 1 << 18;
+export const MS_SLAVE = 1 << 19;
+export const MS_SHARED = 1 << 20;
+export const MS_RELATIME = 1 << 21;
+export const MS_STRICTATIME = 1 << 24;
+
+export const MNT_DETACH = 2;
+export const UMOUNT_NOFOLLOW = 8;
+
+const SC_PAGESIZE = 30;
+
+/** The five arguments of mount(2); undefined is NULL. */
+export interface MountCall {
+  readonly source?: string;
+  readonly target: string;
+  readonly type?: string;
+  readonly flags: number;
+  readonly data?: string;
+}
+
+/** mount(2). Throws SystemError, and TypeError for a NUL byte. */
+export function mount(call: MountCall): void {
+  const texts = [call.source, call.type, call.data].map((text) =>
+    text === undefined ? undefined : cString(text),
+  );
+  const [source, type, data] = texts.map((text) => (text === undefined ? null : ptr(text)));
+  const target = cString(call.target);
+  check(
+    "mount",
+    mountTable().mount(source ?? null, ptr(target), type ?? null, call.flags, data ?? null),
+    call.target,
+  );
+}
+
+/** umount2(2): takes away the topmost mount at `path`. Throws SystemError: EBUSY, EINVAL (no mount there). */
+export function unmount(path: string, flags = 0): void {
+  const name = cString(path);
+  check("umount2", mountTable().umount2(ptr(name), flags), path);
+}
+
+/**
+ * Runs `action` with the working directory of the process at `directory`, for a path that only fits
+ * when it is relative. `action` must be synchronous: the directory belongs to the whole process.
+ */
+export function inDirectory<T>(directory: string, action: () => T): T {
+  using home = openFd(".", O_PATH);
+  const name = cString(directory);
+  check("chdir", mountTable().chdir(ptr(name)), directory);
+  try {
+    return action();
+  } finally {
+    check("fchdir", mountTable().fchdir(home.fd));
+  }
+}
+
+/** A page of memory in bytes: what mount(2) reads of its data, the last byte being NUL. */
+export function pageBytes(): number {
+  return check("sysconf", mountTable().sysconf(SC_PAGESIZE));
+}
+
+/** One line of mountinfo (proc_pid_mountinfo(5)). */
+export interface MountInfo {
+  readonly id: number;
+  readonly parentId: number;
+  /** The directory of the file system that is mounted. */
+  readonly root: string;
+  readonly mountPoint: string;
+  /** Options of this mount alone: `ro`, `nosuid`, `relatime`. */
+  readonly options: readonly string[];
+  /** The peer group, when the mount is shared. */
+  readonly peerGroup: number | undefined;
+  /** The peer group from which the mount receives, when it is a slave. */
+  readonly masterGroup: number | undefined;
+  readonly isUnbindable: boolean;
+  readonly type: string;
+  readonly source: string;
+  /** Options of the file system: `lowerdir=...`. */
+  readonly superOptions: string;
+}
+
+/** Everything mounted in this process's mount namespace, oldest first as a rule. */
+export function readMountInfo(): MountInfo[] {
+  return parseMountInfo(readFileSync("/proc/self/mountinfo", "utf8"));
+}
+
+/** Parses mountinfo; lines that are not of its form are left out. */
+export function parseMountInfo(text: string): MountInfo[] {
+  return text
+    .split("\n")
+    .map(parseLine)
+    .filter((info) => info !== undefined);
+}
+
+function parseLine(line: string): MountInfo | undefined {
+  const fields = line.split(" ");
+  const separator = fields.indexOf("-", 6);
+  const [id, parentId, , root, mountPoint, options] = fields;
+  if (separator < 0 || root === undefined || mountPoint === undefined) return undefined;
+  const [type, source, superOptions] = fields.slice(separator + 1);
+  const tags = fields.slice(6, separator);
+  const group = (prefix: string) => {
+    const tag = tags.find((each) => each.startsWith(prefix));
+    return tag === undefined ? undefined : Number(tag.slice(prefix.length));
+  };
+  return {
+    id: Number(id),
+    parentId: Number(parentId),
+    root: unescaped(root),
+    mountPoint: unescaped(mountPoint),
+    options: options?.split(",") ?? [],
+    peerGroup: group("shared:"),
+    masterGroup: group("master:"),
+    isUnbindable: tags.includes("unbindable"),
+    type: unescaped(type ?? ""),
+    source: unescaped(source ?? ""),
+    superOptions: unescaped(superOptions ?? ""),
+  };
+}
+
+/** Space, tab, newline and backslash come as a backslash and three octal digits. */
+function unescaped(text: string): string {
+  return text.replaceAll(/\\([0-3][0-7]{2})/g, (_, digits: string) =>
+    String.fromCharCode(Number.parseInt(digits, 8)),
+  );
+}
+
+/** The mounts at `directory` and below it. `directory` is absolute and free of symlinks. */
+export function mountsBelow(directory: string, mounts: readonly MountInfo[]): MountInfo[] {
+  const prefix = directory.endsWith("/") ? directory : `${directory}/`;
+  return mounts.filter(
+    ({ mountPoint }) => mountPoint === directory || mountPoint.startsWith(prefix),
+  );
+}
+
+/** The mount that a visitor of `directory` sees there; undefined when none is mounted right there. */
+export function topMountAt(directory: string): MountInfo | undefined {
+  const here = readMountInfo().filter(({ mountPoint }) => mountPoint === directory);
+  // Of a stack, the top is the one that no other of them is mounted on.
+  return here.find(({ id }) => !here.some((other) => other.parentId === id));
+}
