@@ -1,0 +1,83 @@
+/** What pipes and FIFOs have of their own: moving bytes without copying, capacity, and who is at the other end. */
+
+import { ptr } from "bun:ffi";
+import { check, errno, SystemError } from "./errno.ts";
+import { O_NONBLOCK, O_RDONLY, O_WRONLY, type OwnedFd, openFd, type Transfer } from "./fd.ts";
+import { fileTable, pollTable } from "./libc.ts";
+
+const EAGAIN = 11;
+const EINTR = 4;
+const SPLICE_F_MOVE = 1;
+const SPLICE_F_NONBLOCK = 2;
+const F_SETPIPE_SZ = 1031;
+const POLLIN = 0x001;
+const POLLOUT = 0x004;
+const POLLERR = 0x008;
+const POLLHUP = 0x010;
+/** sizeof(struct pollfd): descriptor, then what is asked and what is told. */
+const POLLFD_BYTES = 8;
+const POLLFD_EVENTS = 4;
+const POLLFD_REVENTS = 6;
+
+/**
+ * splice(2): moves up to `limit` bytes from one pipe into another, never waiting; 0 is end of file.
+ * Throws {@link SystemError}: EPIPE when nobody can read from `sink` any more.
+ */
+export function spliceFd(source: number, sink: number, limit: number): Transfer {
+  for (;;) {
+    const moved = Number(
+      fileTable().splice(source, null, sink, null, limit, SPLICE_F_MOVE | SPLICE_F_NONBLOCK),
+    );
+    if (moved >= 0) return moved;
+    const number = errno();
+    if (number === EINTR) continue;
+    if (number === EAGAIN) return "again";
+    throw new SystemError("splice", number);
+  }
+}
+
+/** Asks for a pipe of `bytes`; false where the user's limit for pipes forbids it (pipe(7)). */
+export function growPipe(fd: number, bytes: number): boolean {
+  return fileTable().fcntl(fd, F_SETPIPE_SZ, bytes) >= 0;
+}
+
+/** Whether a read from `fd` would find bytes or an end of file now. */
+export function isReadable(fd: number): boolean {
+  return (pollNow(fd, POLLIN) & (POLLIN | POLLHUP | POLLERR)) !== 0;
+}
+
+/** Whether a write to `fd` would take bytes, or fail, now. */
+export function isWritable(fd: number): boolean {
+  return (pollNow(fd, POLLOUT) & (POLLOUT | POLLERR)) !== 0;
+}
+
+/**
+ * Whether anybody, ourselves included, has a reading end of the pipe that `writeEnd` writes to. The
+ * kernel counts readers for nobody, but tells a writing end when there are none (pipe(7), POLLERR).
+ */
+export function hasReader(writeEnd: number): boolean {
+  return (pollNow(writeEnd, 0) & POLLERR) === 0;
+}
+
+/**
+ * A reading end of the pipe that `fd` belongs to, non-blocking. Goes by the descriptor and not by a
+ * path, so it is the same pipe though the FIFO was unlinked or replaced. Needs /proc.
+ */
+export function reopenForReading(fd: number): OwnedFd {
+  return openFd(`/proc/self/fd/${fd}`, O_RDONLY | O_NONBLOCK);
+}
+
+/** A writing end, as {@link reopenForReading}. Throws SystemError ENXIO when the pipe has no reader. */
+export function reopenForWriting(fd: number): OwnedFd {
+  return openFd(`/proc/self/fd/${fd}`, O_WRONLY | O_NONBLOCK);
+}
+
+function pollNow(fd: number, events: number): number {
+  const entry = new Uint8Array(POLLFD_BYTES);
+  const view = new DataView(entry.buffer);
+  view.setInt32(0, fd, true);
+  view.setInt16(POLLFD_EVENTS, events, true);
+  // With no time to wait, poll(2) is not interrupted by signals.
+  check("poll", pollTable().poll(ptr(entry), 1, 0));
+  return view.getInt16(POLLFD_REVENTS, true);
+}

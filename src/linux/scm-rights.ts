@@ -1,0 +1,112 @@
+/** Descriptors that arrive over a unix socket (unix(7), SCM_RIGHTS), and the small listener that takes them. */
+
+import { ptr } from "bun:ffi";
+import { cString } from "./bytes.ts";
+import { check, errno, SystemError } from "./errno.ts";
+import { O_CLOEXEC, O_NONBLOCK, OwnedFd } from "./fd.ts";
+import { socketTable } from "./libc.ts";
+
+const AF_UNIX = 1;
+const SOCK_STREAM = 1;
+const SOL_SOCKET = 1;
+const SCM_RIGHTS = 1;
+const MSG_CMSG_CLOEXEC = 0x40000000;
+const EAGAIN = 11;
+const EINTR = 4;
+/** The longest path a unix socket can have: sun_path without its final NUL, and one less for old tools. */
+export const SOCKET_PATH_BYTES = 106;
+/** sizeof(struct msghdr) and the offsets of its fields, on every 64-bit Linux. */
+const MSGHDR_BYTES = 56;
+const MSG_IOV = 16;
+const MSG_IOVLEN = 24;
+const MSG_CONTROL = 32;
+const MSG_CONTROLLEN = 40;
+const CMSGHDR_BYTES = 16;
+/** Room for more descriptors than anybody should send: those beyond it would be dropped by the kernel. */
+const MOST_DESCRIPTORS = 16;
+/** A sender names what it sends; the name is of no use here, but at least a byte must be taken. */
+const NAME_BYTES = 4096;
+
+/** What one receive came to: the descriptors (none at the end of the stream), or "again". */
+export type Received = readonly OwnedFd[] | "again";
+
+/**
+ * A listening unix socket at `path`, non-blocking, close-on-exec. The caller unlinks the path.
+ * Throws RangeError for a path over {@link SOCKET_PATH_BYTES}, SystemError for the rest.
+ */
+export function listenUnix(path: string): OwnedFd {
+  const name = cString(path);
+  if (name.length - 1 > SOCKET_PATH_BYTES) {
+    throw new RangeError(
+      `Socket path of ${name.length - 1} bytes (most: ${SOCKET_PATH_BYTES}): ${path}`,
+    );
+  }
+  const libc = socketTable();
+  const type = SOCK_STREAM | O_NONBLOCK | O_CLOEXEC;
+  const socket = new OwnedFd(check("socket", libc.socket(AF_UNIX, type, 0)));
+  try {
+    const address = new Uint8Array(2 + name.length);
+    new DataView(address.buffer).setUint16(0, AF_UNIX, true);
+    address.set(name, 2);
+    check("bind", libc.bind(socket.fd, ptr(address), address.length), path);
+    check("listen", libc.listen(socket.fd, 1), path);
+    return socket;
+  } catch (error) {
+    socket[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** The next connection, non-blocking and close-on-exec; "again" when nobody has called yet. */
+export function acceptUnix(listener: number): OwnedFd | "again" {
+  for (;;) {
+    const fd = socketTable().accept4(listener, null, null, O_NONBLOCK | O_CLOEXEC);
+    if (fd >= 0) return new OwnedFd(fd);
+    const number = errno();
+    if (number === EINTR) continue;
+    if (number === EAGAIN) return "again";
+    throw new SystemError("accept4", number);
+  }
+}
+
+/** Takes one message and the descriptors in it, each close-on-exec and the caller's from now on. */
+export function receiveDescriptors(socket: number): Received {
+  const name = new Uint8Array(NAME_BYTES);
+  const control = new Uint8Array(CMSGHDR_BYTES + MOST_DESCRIPTORS * 4);
+  const vector = new BigUint64Array([BigInt(ptr(name)), BigInt(name.length)]);
+  const header = new Uint8Array(MSGHDR_BYTES);
+  const view = new DataView(header.buffer);
+  view.setBigUint64(MSG_IOV, BigInt(ptr(vector)), true);
+  view.setBigUint64(MSG_IOVLEN, 1n, true);
+  view.setBigUint64(MSG_CONTROL, BigInt(ptr(control)), true);
+  view.setBigUint64(MSG_CONTROLLEN, BigInt(control.length), true);
+  for (;;) {
+    const count = Number(socketTable().recvmsg(socket, ptr(header), MSG_CMSG_CLOEXEC));
+    if (count >= 0) break;
+    const number = errno();
+    if (number === EINTR) continue;
+    if (number === EAGAIN) return "again";
+    throw new SystemError("recvmsg", number);
+  }
+  return descriptorsIn(control.subarray(0, Number(view.getBigUint64(MSG_CONTROLLEN, true))));
+}
+
+/** Walks the control messages (cmsg(3)); the kernel writes each SCM_RIGHTS array as 32-bit numbers. */
+function descriptorsIn(control: Uint8Array): OwnedFd[] {
+  const view = new DataView(control.buffer, control.byteOffset, control.byteLength);
+  const found: OwnedFd[] = [];
+  let offset = 0;
+  while (offset + CMSGHDR_BYTES <= control.length) {
+    const length = Number(view.getBigUint64(offset, true));
+    if (length < CMSGHDR_BYTES) break;
+    const isRights =
+      view.getInt32(offset + 8, true) === SOL_SOCKET &&
+      view.getInt32(offset + 12, true) === SCM_RIGHTS;
+    const end = Math.min(offset + length, control.length);
+    for (let at = offset + CMSGHDR_BYTES; isRights && at + 4 <= end; at += 4) {
+      found.push(new OwnedFd(view.getInt32(at, true)));
+    }
+    offset += (length + 7) & ~7;
+  }
+  return found;
+}
