@@ -1,0 +1,102 @@
+/**
+ * Compiles `src/main.ts` into one executable, `dist/containerd-shim-wedge-v2`, with `dist/shim` beside
+ * it: the same file under the name that makes it the debugging command.
+ *
+ *     bun scripts/build.ts            does nothing when nothing has changed
+ *     bun scripts/build.ts --force
+ */
+
+import { existsSync } from "node:fs";
+import { mkdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Glob } from "bun";
+import { execa } from "execa";
+import { executableName } from "../src/version.ts";
+
+const root = join(import.meta.dirname, "..");
+const dist = join(root, "dist");
+const executable = join(dist, executableName);
+const stampFile = join(dist, ".stamp");
+
+/** The version of package.json. */
+async function readVersion(): Promise<string> {
+  const json: { version: string } = await Bun.file(join(root, "package.json")).json();
+  return json.version;
+}
+
+/** The commit that is checked out, marked when sources differ from it; "unknown" outside of git. */
+async function readRevision(): Promise<string> {
+  const git = execa({ cwd: root, reject: false });
+  const head = await git`git rev-parse HEAD`;
+  if (head.failed) return "unknown";
+  const changes = await git`git status --porcelain -- src package.json package-lock.json`;
+  return changes.stdout === "" ? head.stdout : `${head.stdout}-modified`;
+}
+
+/** A digest of all that the executable is made from. */
+async function digestInputs(definitions: readonly string[]): Promise<string> {
+  const hash = new Bun.CryptoHasher("sha256");
+  hash.update(`${Bun.version} ${process.arch} ${definitions.join(" ")}`);
+  const inputs = ["package-lock.json", "scripts/build.ts", "tsconfig.json"];
+  for (const path of [...inputs, ...new Glob("src/**").scanSync(root)].sort()) {
+    hash.update(`\0${path}\0`);
+    hash.update(await readFile(join(root, path)));
+  }
+  return hash.digest("hex");
+}
+
+/**
+ * Compiles into `dist`. The result is moved into place, so that an executable that is running, or
+ * that another build made meanwhile, is replaced and never written to.
+ */
+async function compile(definitions: readonly string[], stamp: string): Promise<void> {
+  const workspace = join(dist, `.build-${process.pid}`);
+  await mkdir(workspace, { recursive: true });
+  try {
+    const outfile = join(workspace, executableName);
+    const options = [
+      ...["--compile", "--bytecode", "--minify", "--format=esm", "--target=bun"],
+      // Its working directory is a bundle: nothing in there may change what it does.
+      ...["--no-compile-autoload-dotenv", "--no-compile-autoload-bunfig"],
+      ...definitions.flatMap((definition) => ["--define", definition]),
+    ];
+    const built = await execa(
+      process.execPath,
+      ["build", join(root, "src/main.ts"), ...options, "--outfile", outfile],
+      { cwd: workspace, reject: false, all: true },
+    );
+    if (built.failed) throw new Error(`Cannot build ${executableName}:\n${built.all}`);
+    const link = join(workspace, "shim");
+    await symlink(executableName, link);
+    await rename(outfile, executable);
+    await rename(link, join(dist, "shim"));
+    await writeFile(join(workspace, "stamp"), stamp);
+    await rename(join(workspace, "stamp"), stampFile);
+  } finally {
+    await rm(workspace, { recursive: true, force: true });
+  }
+}
+
+async function build(isForced: boolean): Promise<void> {
+  const definitions = [
+    `WEDGE_VERSION="${await readVersion()}"`,
+    `WEDGE_REVISION="${await readRevision()}"`,
+  ];
+  const stamp = await digestInputs(definitions);
+  const isThere = existsSync(executable) && existsSync(stampFile);
+  if (!isForced && isThere && (await readFile(stampFile, "utf8")) === stamp) return;
+  const startedAtMs = performance.now();
+  await compile(definitions, stamp);
+  const megabytes = Bun.file(executable).size / 1e6;
+  const seconds = (performance.now() - startedAtMs) / 1000;
+  process.stderr.write(
+    `built dist/${executableName}: ${megabytes.toFixed(0)} MB in ${seconds.toFixed(1)} s\n`,
+  );
+}
+
+try {
+  await build(process.argv.includes("--force"));
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : error}\n`);
+  process.exitCode = 1;
+}

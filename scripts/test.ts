@@ -1,0 +1,158 @@
+/**
+ * Runs the tests, each file in a process of its own, so that no file's children, signal handlers or
+ * descriptors reach another's. The last line is the sum: `N passed, N failed`.
+ *
+ *     npm test                              everything
+ *     npm test -- unit                      one suite: unit, integration or e2e
+ *     npm test -- test/linux mount.test     the files whose paths contain one of these
+ *     npm test -- --verbose                 with the output of files that pass
+ */
+
+import { mkdtemp, open, rm } from "node:fs/promises";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
+import { Glob } from "bun";
+import { execa } from "execa";
+
+const root = join(import.meta.dirname, "..");
+
+interface Suite {
+  readonly name: string;
+  /** Files that run at a time. */
+  readonly concurrency: number;
+  readonly testTimeoutMs: number;
+  /** For a whole file; past it the file is killed and has failed. */
+  readonly fileTimeoutMs: number;
+}
+
+/** In the order in which they run. The files of `test/<name>`; unit has all that no other suite has. */
+const suites: readonly Suite[] = [
+  {
+    name: "unit",
+    concurrency: availableParallelism(),
+    testTimeoutMs: 30_000,
+    fileTimeoutMs: 300_000,
+  },
+  { name: "integration", concurrency: 1, testTimeoutMs: 60_000, fileTimeoutMs: 600_000 },
+  { name: "e2e", concurrency: 1, testTimeoutMs: 120_000, fileTimeoutMs: 900_000 },
+];
+
+interface Counts {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+const nothing: Counts = { passed: 0, failed: 0, skipped: 0 };
+
+function add(a: Counts, b: Counts): Counts {
+  return {
+    passed: a.passed + b.passed,
+    failed: a.failed + b.failed,
+    skipped: a.skipped + b.skipped,
+  };
+}
+
+function toText({ passed, failed, skipped }: Counts): string {
+  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
+}
+
+/** The counts of a JUnit report; undefined when `xml` is none. */
+function parseReport(xml: string): Counts | undefined {
+  const attributes = /<testsuites\s([^>]*)>/.exec(xml)?.[1];
+  if (attributes === undefined) return undefined;
+  const count = (name: string) =>
+    Number(new RegExp(`\\b${name}="(\\d+)"`).exec(attributes)?.[1] ?? 0);
+  const failed = count("failures") + count("errors");
+  const skipped = count("skipped");
+  return { passed: count("tests") - failed - skipped, failed, skipped };
+}
+
+/** Runs one file and prints how it went. */
+async function runFile(file: string, suite: Suite, isVerbose: boolean): Promise<Counts> {
+  const folder = await mkdtemp(join(tmpdir(), "wedge-report-"));
+  const report = join(folder, "report.xml");
+  // A file and no pipe: whatever a test leaves behind may hold the output open for ever.
+  const output = await open(join(folder, "output"), "w");
+  const startedAtMs = performance.now();
+  const result = await execa(
+    process.execPath,
+    [
+      ...["test", `./${file}`, `--timeout=${suite.testTimeoutMs}`],
+      ...["--reporter=junit", `--reporter-outfile=${report}`],
+    ],
+    {
+      cwd: root,
+      reject: false,
+      stdio: ["ignore", output.fd, output.fd],
+      timeout: suite.fileTimeoutMs,
+      killSignal: "SIGKILL",
+    },
+  );
+  await output.close();
+  const text = await Bun.file(join(folder, "output")).text();
+  const xml = Bun.file(report);
+  const reported = (await xml.exists()) ? parseReport(await xml.text()) : undefined;
+  await rm(folder, { recursive: true, force: true });
+  let counts = reported ?? nothing;
+  // A file that dies, or fails outside of its tests, has no failed test to show for it.
+  if (result.failed && counts.failed === 0) counts = add(counts, { ...nothing, failed: 1 });
+  const seconds = ((performance.now() - startedAtMs) / 1000).toFixed(1);
+  const verdict = counts.failed > 0 ? "FAIL" : "ok  ";
+  if (counts.failed > 0 || isVerbose) console.log(`\n${text}`);
+  if (result.timedOut) console.log(`killed after ${suite.fileTimeoutMs / 1000} s`);
+  console.log(`${verdict} ${file}: ${toText(counts)} (${seconds} s)`);
+  return counts;
+}
+
+/** Runs the files of one suite, the next as soon as one of its places is free. */
+async function runSuite(
+  suite: Suite,
+  files: readonly string[],
+  isVerbose: boolean,
+): Promise<Counts> {
+  const waiting = [...files];
+  let sum = nothing;
+  const place = async () => {
+    for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
+      const counts = await runFile(file, suite, isVerbose);
+      sum = add(sum, counts);
+    }
+  };
+  await Promise.all(Array.from({ length: suite.concurrency }, place));
+  return sum;
+}
+
+function suiteOf(file: string): string {
+  const folder = file.split("/")[1] ?? "";
+  return suites.some(({ name }) => name === folder) ? folder : "unit";
+}
+
+/** The test files that `wanted` names: suites, or parts of paths; all of them when it names none. */
+function findFiles(wanted: readonly string[]): readonly string[] {
+  const files = [...new Glob("test/**/*.test.ts").scanSync(root)].sort();
+  if (wanted.length === 0) return files;
+  return files.filter((file) =>
+    wanted.some((word) =>
+      suites.some(({ name }) => name === word)
+        ? suiteOf(file) === word
+        : file.includes(word.replace(/^\.\//, "")),
+    ),
+  );
+}
+
+/** Runs what `words` name and returns the sum. */
+async function run(words: readonly string[]): Promise<Counts> {
+  const files = findFiles(words.filter((word) => !word.startsWith("-")));
+  let total = nothing;
+  for (const suite of suites) {
+    const own = files.filter((file) => suiteOf(file) === suite.name);
+    total = add(total, await runSuite(suite, own, words.includes("--verbose")));
+  }
+  return total;
+}
+
+const total = await run(process.argv.slice(2));
+if (total.passed + total.failed === 0) console.log("no test ran");
+console.log(toText(total));
+process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;
