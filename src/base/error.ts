@@ -17,9 +17,12 @@ export type Reason =
   | "resourceExhausted"
   | "failedPrecondition"
   | "aborted"
+  | "outOfRange"
   | "unimplemented"
   | "internal"
-  | "unavailable";
+  | "unavailable"
+  | "dataLoss"
+  | "unauthenticated";
 
 export class ShimError extends Error {
   override readonly name = "ShimError";

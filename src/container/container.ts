@@ -1,0 +1,280 @@
+/**
+ * A container as the shim knows it: init, execs, cgroup; created all or not at all.
+ *
+ * It decides nothing about events or their order (`service/exits.ts` does) and knows no wire message.
+ */
+
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { messageOf, ShimError } from "../base/error.ts";
+import { type CgroupLocation, listPids, locateCgroup } from "../cgroup/cgroup.ts";
+import { type OomWatch, watchOom } from "../cgroup/oom.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { Bundle } from "./bundle.ts";
+import type { ProcessContext } from "./context.ts";
+import { ExecProcess } from "./exec-process.ts";
+import { InitProcess } from "./init-process.ts";
+import { type RuncOptions, saveOptions } from "./options.ts";
+import type { StdioPaths, TaskProcess } from "./process.ts";
+import type { StdioOwner } from "./process-stdio.ts";
+import { mountRootfs, type RootfsMount } from "./rootfs.ts";
+import { loadSpec } from "./spec.ts";
+
+/** The OCI runtime of one container. */
+export interface OpenedRuntime {
+  readonly runtime: Runtime;
+  /** Its state directory, namespace included. */
+  readonly root: string;
+}
+
+/** What Create asks for. */
+export interface CreateRequest {
+  readonly id: string;
+  readonly bundle: string;
+  readonly rootfs: readonly RootfsMount[];
+  readonly paths: StdioPaths;
+  readonly checkpoint: string;
+  readonly parentCheckpoint: string;
+  readonly options: RuncOptions;
+}
+
+/** What Exec registers. */
+export interface ExecRequest {
+  readonly execId: string;
+  readonly paths: StdioPaths;
+  /** JSON of the OCI spec's `process`. */
+  readonly processJson: string;
+}
+
+/** A running count that can be waited for to be zero. */
+class ActiveCount {
+  #count = 0;
+  #idle: PromiseWithResolvers<void> | undefined;
+
+  enter(): Disposable {
+    this.#count++;
+    let isIn = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (!isIn) return;
+        isIn = false;
+        this.#count--;
+        if (this.#count > 0) return;
+        this.#idle?.resolve();
+        this.#idle = undefined;
+      },
+    };
+  }
+
+  async idle(): Promise<void> {
+    if (this.#count === 0) return;
+    this.#idle ??= Promise.withResolvers<void>();
+    await this.#idle.promise;
+  }
+}
+
+/** One container of this shim. */
+export class Container {
+  readonly id: string;
+  readonly bundle: Bundle;
+  readonly init: InitProcess;
+  /** Whether init's end leaves processes behind that must be killed: no pid namespace of its own. */
+  readonly killsRestOnExit: boolean;
+  readonly #runtime: Runtime;
+  readonly #context: ProcessContext;
+  readonly #stdioOwner: StdioOwner;
+  readonly #execs = new Map<string, ExecProcess>();
+  /** Exec ids asked for and not yet registered. */
+  readonly #reserved = new Set<string>();
+  readonly #activeExecs = new ActiveCount();
+  #cgroup: CgroupLocation | undefined;
+  #oomWatch: OomWatch | undefined;
+  #wasOomKilled = false;
+
+  private constructor(
+    request: CreateRequest,
+    init: InitProcess,
+    stdioOwner: StdioOwner,
+    hasOwnPidNamespace: boolean,
+    runtime: Runtime,
+    context: ProcessContext,
+  ) {
+    this.id = request.id;
+    this.bundle = new Bundle(request.bundle);
+    this.init = init;
+    this.killsRestOnExit = !hasOwnPidNamespace;
+    this.#runtime = runtime;
+    this.#context = context;
+    this.#stdioOwner = stdioOwner;
+  }
+
+  /**
+   * Makes a container: options saved for `delete`, rootfs mounted, init created and stopped before its
+   * program. On failure nothing is left. `onOom` is told of each OOM kill from now on.
+   *
+   * Throws ShimError with the stock shim's words ("failed to mount rootfs component: ...",
+   * "OCI runtime create failed: ...", ...).
+   */
+  static async create(
+    request: CreateRequest,
+    { runtime, root }: OpenedRuntime,
+    context: ProcessContext,
+    signal: AbortSignal | undefined,
+  ): Promise<Container> {
+    const bundle = new Bundle(request.bundle);
+    const { options } = request;
+    const { hasOwnPidNamespace } = loadSpec(request.bundle);
+    await using undo = new AsyncDisposableStack();
+    if (request.rootfs.length > 0) mkdirSync(bundle.rootfs, { mode: 0o711, recursive: true });
+    saveOptions(request.bundle, options);
+    if (request.rootfs.length > 0) {
+      undo.use(await mountRootfs(request.rootfs, bundle.rootfs, context));
+    }
+    const stdioOwner = { containerId: request.id, ioUid: options.ioUid, ioGid: options.ioGid };
+    const init = new InitProcess(
+      {
+        containerId: request.id,
+        bundle,
+        paths: request.paths,
+        stdioOwner,
+        noPivotRoot: options.noPivotRoot,
+        noNewKeyring: options.noNewKeyring,
+        criuWorkPath: options.criuWorkPath === "" ? bundle.work : options.criuWorkPath,
+        checkpoint: request.checkpoint,
+        parentCheckpoint: request.parentCheckpoint,
+        hasOwnPidNamespace,
+        runtimeState: join(root, request.id),
+      },
+      runtime,
+      context,
+    );
+    await init.create();
+    undo.defer(() => init.abandon());
+    // The caller is gone and nobody will ever start or delete this: undone like a failure.
+    if (signal?.aborted) throw new ShimError("canceled", `Create of ${request.id} was given up`);
+    const container = new Container(
+      request,
+      init,
+      stdioOwner,
+      hasOwnPidNamespace,
+      runtime,
+      context,
+    );
+    undo.move();
+    return container;
+  }
+
+  get cgroup(): CgroupLocation | undefined {
+    return this.#cgroup;
+  }
+
+  get wasOomKilled(): boolean {
+    return this.#wasOomKilled;
+  }
+
+  /**
+   * Finds the cgroup and watches it for OOM kills, until {@link lookForLastOom}. To be called as soon
+   * as init exists: it may run out of memory in its first instant. A cgroup that cannot be found or
+   * watched is logged; the container works without.
+   */
+  watchCgroup(onOom: () => void): void {
+    const { pid } = this.init;
+    if (pid === 0) return;
+    this.#cgroup = locateCgroup(pid);
+    if (this.#cgroup === undefined) return;
+    try {
+      this.#oomWatch = watchOom(this.#cgroup, this.#context.poller, () => {
+        this.#wasOomKilled = true;
+        onOom();
+      });
+    } catch (error) {
+      const { log } = this.#context;
+      log.warn("Cannot watch for OOM", { id: this.id, error: messageOf(error) });
+    }
+  }
+
+  /** Reports an OOM kill that has not been told yet, and stops watching. */
+  lookForLastOom(): void {
+    this.#oomWatch?.finalCheck();
+    this.#oomWatch?.[Symbol.dispose]();
+    this.#oomWatch = undefined;
+  }
+
+  /** The process of that exec id, or init for "". Throws ShimError `notFound`. */
+  process(execId: string): TaskProcess {
+    return execId === "" ? this.init : this.exec(execId);
+  }
+
+  /** Throws ShimError `notFound`. */
+  exec(execId: string): ExecProcess {
+    const exec = this.#execs.get(execId);
+    if (exec === undefined) throw new ShimError("notFound", `process does not exist ${execId}`);
+    return exec;
+  }
+
+  get execs(): IterableIterator<ExecProcess> {
+    return this.#execs.values();
+  }
+
+  /** Registers a process to be started later. Throws ShimError `alreadyExists`, or as init's state refuses. */
+  addExec(request: ExecRequest): ExecProcess {
+    const { execId } = request;
+    if (this.#execs.has(execId) || this.#reserved.has(execId)) {
+      throw new ShimError("alreadyExists", `id ${execId}`);
+    }
+    this.init.permit("exec");
+    const exec = new ExecProcess(
+      { ...request, bundle: this.bundle, stdioOwner: this.#stdioOwner },
+      this.init,
+      this.#runtime,
+      this.#context,
+    );
+    this.#execs.set(execId, exec);
+    return exec;
+  }
+
+  /** Forgets a deleted exec. */
+  removeExec(execId: string): void {
+    this.#execs.delete(execId);
+  }
+
+  /**
+   * Counts an exec as running from the request to start it until its exit has been published.
+   * Throws ShimError `failedPrecondition` once init is dead: what starts now could never be counted.
+   */
+  beginExec(): Disposable {
+    if (this.init.isDead) {
+      throw new ShimError("failedPrecondition", `container ${this.id} init process is not running`);
+    }
+    return this.#activeExecs.enter();
+  }
+
+  /** Resolves when no exec runs, nor is being started. */
+  execsEnded(): Promise<void> {
+    return this.#activeExecs.idle();
+  }
+
+  /** SIGKILLs every exec that still runs, for when the runtime cannot. */
+  killExecs(): void {
+    for (const exec of this.#execs.values()) exec.child?.signal(9);
+  }
+
+  /**
+   * Pids of the container, as the kernel has them now. Where the cgroup is unknown the runtime is
+   * asked. An ended container that is not deleted yet still has its init: a manager that restarts
+   * would take an empty answer for a task that may be thrown away, exit status and all.
+   */
+  async pids(): Promise<readonly number[]> {
+    if (this.init.termination !== undefined) return [this.init.pid];
+    const pids =
+      this.#cgroup === undefined ? await this.#runtime.pids(this.id) : listPids(this.#cgroup);
+    return pids.length > 0 ? pids : [this.init.pid];
+  }
+
+  /** Lets go of what a deleted container still holds: watches, and the streams of forgotten execs. */
+  async dispose(): Promise<void> {
+    this.#oomWatch?.[Symbol.dispose]();
+    this.#oomWatch = undefined;
+    await Promise.all([...this.#execs.values()].map((exec) => exec.stdio?.close()));
+  }
+}

@@ -1,0 +1,13 @@
+/** What every process of every container is given: the kernel's loops and the log. */
+
+import type { Logger } from "../base/log.ts";
+import type { Children } from "../linux/children.ts";
+import type { Poller } from "../linux/poller.ts";
+
+export interface ProcessContext {
+  readonly poller: Poller;
+  readonly children: Children;
+  readonly log: Logger;
+  /** containerd's namespace of the container. */
+  readonly namespace: string;
+}

@@ -1,0 +1,117 @@
+/** An additional process in a container, from the request that registers it to its deletion. */
+
+import { rmSync } from "node:fs";
+import { ShimError } from "../base/error.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { Bundle } from "./bundle.ts";
+import type { ProcessContext } from "./context.ts";
+import { alreadyFinished, type InitProcess, signalChild } from "./init-process.ts";
+import {
+  advanceExec,
+  type ExecState,
+  type ExecVerb,
+  permitExec,
+  type Termination,
+  terminationOf,
+} from "./lifecycle.ts";
+import { type StdioPaths, TaskProcess } from "./process.ts";
+import { type StdioOwner, settleStdio, startStdio } from "./process-stdio.ts";
+
+/** What Wait answers for a process that could not be started; nothing was published about it. */
+const NEVER_STARTED_STATUS = 255;
+
+export interface ExecOptions {
+  readonly execId: string;
+  readonly bundle: Bundle;
+  readonly paths: StdioPaths;
+  readonly stdioOwner: StdioOwner;
+  /** JSON of the OCI spec's `process`; its `terminal` agrees with `paths.terminal`. */
+  readonly processJson: string;
+}
+
+/** A process that `exec` adds. */
+export class ExecProcess extends TaskProcess {
+  readonly #options: ExecOptions;
+  readonly #init: InitProcess;
+  readonly #runtime: Runtime;
+  readonly #context: ProcessContext;
+  #state: ExecState = { kind: "created" };
+
+  constructor(options: ExecOptions, init: InitProcess, runtime: Runtime, context: ProcessContext) {
+    super(options.execId, options.paths);
+    this.#options = options;
+    this.#init = init;
+    this.#runtime = runtime;
+    this.#context = context;
+  }
+
+  /** The container's own state shows through while it is frozen. */
+  override get status(): "created" | "running" | "pausing" | "paused" | "stopped" {
+    const parent = this.#init.status;
+    if (parent === "paused" || parent === "pausing") return parent;
+    return this.#state.kind === "deleted" ? "stopped" : this.#state.kind;
+  }
+
+  override get termination(): Termination | undefined {
+    return terminationOf(this.#state);
+  }
+
+  permit(verb: ExecVerb): void {
+    permitExec(this.#state, verb);
+  }
+
+  /** Starts the process. A failure ends its life: waiters are released and Delete is due. */
+  async start(): Promise<void> {
+    using _permit = await this.lock.acquire();
+    this.permit("start");
+    try {
+      const { child, stdio } = await startStdio({
+        paths: this.paths,
+        owner: this.#options.stdioOwner,
+        context: this.#context,
+        run: (open) =>
+          this.#runtime.exec(this.#options.stdioOwner.containerId, {
+            process: { json: this.#options.processJson },
+            pidFile: this.#options.bundle.execPidFile(this.id),
+            consoleSocket: open.consoleSocket,
+            stdio: open.childFds,
+          }),
+      });
+      this.setChild(child);
+      this.setStdio(stdio);
+      this.#state = advanceExec(this.#state, { kind: "running" });
+    } catch (error) {
+      this.recordTermination({ status: NEVER_STARTED_STATUS, signal: 0, atMs: Date.now() });
+      throw error;
+    }
+  }
+
+  /** Signals the process itself, by pidfd. Throws ShimError `failedPrecondition` before it exists. */
+  kill(signal: number): void {
+    this.permit("kill");
+    const { child } = this;
+    if (this.termination !== undefined || child?.exit !== undefined) throw alreadyFinished();
+    if (child === undefined) throw new ShimError("failedPrecondition", "process not created");
+    signalChild(() => child.signal(signal));
+  }
+
+  /** Records the end, once, and tells the waiters. */
+  recordTermination(termination: Termination): void {
+    if (this.#state.kind === "stopped" || this.#state.kind === "deleted") return;
+    this.#state = advanceExec(this.#state, { kind: "stopped", termination });
+    this.stdio?.processExited();
+    this.announceTermination(termination);
+  }
+
+  /** Lets go of everything. The container's Delete does not wait for this. */
+  async delete(): Promise<Termination | undefined> {
+    using _permit = await this.lock.acquire();
+    this.permit("delete");
+    await settleStdio(this.stdio, this.#context.log, this.id);
+    await this.stdio?.close();
+    rmSync(this.#options.bundle.execPidFile(this.id), { force: true });
+    const { termination } = this;
+    this.#state = advanceExec(this.#state, { kind: "deleted", termination });
+    return termination;
+  }
+}

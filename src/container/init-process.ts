@@ -1,0 +1,328 @@
+/**
+ * The init process of a container: the one that `create` makes and whose end ends the container.
+ *
+ * Verbs that change it are serial (the lock); State, Wait and Kill are not, so they never wait for a
+ * runtime process. Events are not sent from here: the service does, in the order it must keep.
+ */
+
+import { copyFileSync, existsSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { messageOf, ShimError } from "../base/error.ts";
+import { hasCode } from "../linux/errno.ts";
+import { RuntimeError } from "../runtime/error.ts";
+import type { CheckpointRequest, Runtime } from "../runtime/runtime.ts";
+import type { Bundle } from "./bundle.ts";
+import type { ProcessContext } from "./context.ts";
+import {
+  advanceInit,
+  type InitState,
+  type InitVerb,
+  permitInit,
+  type Termination,
+  terminationOf,
+} from "./lifecycle.ts";
+import { type StdioPaths, TaskProcess } from "./process.ts";
+import { type StdioOwner, settleStdio, startStdio } from "./process-stdio.ts";
+import { unmountRootfs } from "./rootfs.ts";
+
+const SIGKILL = 9;
+/** How long Delete waits for a killed, never started process to be gone. */
+const CREATED_KILL_TIMEOUT_MS = 10_000;
+
+/** What is fixed when a container is created. */
+export interface InitOptions {
+  readonly containerId: string;
+  readonly bundle: Bundle;
+  readonly paths: StdioPaths;
+  readonly stdioOwner: StdioOwner;
+  readonly noPivotRoot: boolean;
+  readonly noNewKeyring: boolean;
+  readonly criuWorkPath: string;
+  /** Directory of a checkpoint to restore from; "" for a fresh process. */
+  readonly checkpoint: string;
+  readonly parentCheckpoint: string;
+  /** Where the runtime keeps its state of this container. */
+  readonly runtimeState: string;
+  /** Whether a signal to the process itself is all that the runtime's kill would do. */
+  readonly hasOwnPidNamespace: boolean;
+}
+
+export interface SignalRequest {
+  readonly signal: number;
+  /** To every process of the container. */
+  readonly all: boolean;
+}
+
+/** A container's init process. */
+export class InitProcess extends TaskProcess {
+  readonly #options: InitOptions;
+  readonly #runtime: Runtime;
+  readonly #context: ProcessContext;
+  #state: InitState;
+  #isPausing = false;
+
+  constructor(options: InitOptions, runtime: Runtime, context: ProcessContext) {
+    super(options.containerId, options.paths);
+    this.#options = options;
+    this.#runtime = runtime;
+    this.#context = context;
+    this.#state = { kind: options.checkpoint === "" ? "created" : "checkpointed" };
+  }
+
+  override get status(): "created" | "running" | "pausing" | "paused" | "stopped" {
+    if (this.#isPausing && this.#state.kind === "running") return "pausing";
+    if (this.#state.kind === "checkpointed") return "created";
+    return this.#state.kind === "deleted" ? "stopped" : this.#state.kind;
+  }
+
+  override get termination(): Termination | undefined {
+    return terminationOf(this.#state);
+  }
+
+  /** Whether the kernel has reaped it, recorded or not: no exec may start any more. */
+  get isDead(): boolean {
+    return this.child?.exit !== undefined;
+  }
+
+  /** Throws when the present state refuses `verb`. */
+  permit(verb: InitVerb): void {
+    permitInit(this.#state, verb);
+  }
+
+  /**
+   * Makes the process, stopped before its program, and its stdio. A process that is to be restored
+   * from a checkpoint is only recorded. On failure nothing of it is left.
+   * Throws ShimError with the stock shim's words: "OCI runtime create failed: ...".
+   */
+  async create(): Promise<void> {
+    if (this.#state.kind === "checkpointed") return;
+    const { containerId, bundle, noPivotRoot, noNewKeyring, runtimeState } = this.#options;
+    const wasThere = existsSync(runtimeState);
+    try {
+      await this.#bringToLife((stdio) =>
+        this.#runtime.create(containerId, {
+          pidFile: bundle.initPidFile,
+          consoleSocket: stdio.consoleSocket,
+          noPivot: noPivotRoot,
+          noNewKeyring,
+          stdio: stdio.childFds,
+        }),
+      );
+    } catch (error) {
+      // A runtime that refuses cleans up itself, and a container of that name may be another's. One that
+      // has made the container, or was killed while it did, has left something.
+      if (!wasThere && existsSync(runtimeState)) await this.#deleteLeftovers();
+      throw error;
+    }
+  }
+
+  async #deleteLeftovers(): Promise<void> {
+    try {
+      await this.#runtime.delete(this.id, { force: true });
+    } catch (error) {
+      const { log } = this.#context;
+      log.warn("A failed create left a container", { id: this.id, error: messageOf(error) });
+    }
+  }
+
+  /** Lets the process run its program, or restores it. Throws as the runtime words it. */
+  async start(): Promise<void> {
+    using _permit = await this.lock.acquire();
+    this.permit("start");
+    if (this.#state.kind === "checkpointed") await this.#restore();
+    else await this.#runtime.start(this.id);
+    // It may have ended meanwhile and been told so, if the start was asked for too late.
+    if (this.termination === undefined) {
+      this.#state = advanceInit(this.#state, { kind: "running" });
+    }
+  }
+
+  async #restore(): Promise<void> {
+    const { checkpoint, parentCheckpoint, criuWorkPath, bundle, noPivotRoot } = this.#options;
+    await this.#bringToLife((stdio) =>
+      this.#runtime.restore(this.id, {
+        imagePath: checkpoint,
+        parentPath: parentCheckpoint,
+        workPath: criuWorkPath,
+        pidFile: bundle.initPidFile,
+        consoleSocket: stdio.consoleSocket,
+        noPivot: noPivotRoot,
+        stdio: stdio.childFds,
+      }),
+    );
+  }
+
+  /** Opens stdio, runs the runtime, adopts the process that it leaves behind. */
+  async #bringToLife(run: Parameters<typeof startStdio>[0]["run"]): Promise<void> {
+    const { child, stdio } = await startStdio({
+      paths: this.paths,
+      owner: this.#options.stdioOwner,
+      context: this.#context,
+      run,
+    });
+    this.setChild(child);
+    this.setStdio(stdio);
+  }
+
+  /** Freezes all processes of the container. State says `pausing` meanwhile. */
+  async pause(): Promise<void> {
+    using _permit = await this.lock.acquire();
+    this.permit("pause");
+    this.#isPausing = true;
+    try {
+      await this.#runtime.pause(this.id);
+    } finally {
+      this.#isPausing = false;
+    }
+    if (this.#state.kind !== "running") {
+      // It ended meanwhile: a frozen cgroup could never be removed.
+      await this.#thaw();
+      this.permit("pause");
+    }
+    this.#state = advanceInit(this.#state, { kind: "paused" });
+  }
+
+  /** Thaws what {@link pause} froze. */
+  async resume(): Promise<void> {
+    using _permit = await this.lock.acquire();
+    this.permit("resume");
+    await this.#runtime.resume(this.id);
+    if (this.#state.kind === "paused") this.#state = advanceInit(this.#state, { kind: "running" });
+  }
+
+  /** Changes resource limits; `resources` is the JSON of the OCI spec's `linux.resources`. */
+  async update(resources: Uint8Array): Promise<void> {
+    using _permit = await this.lock.acquire();
+    this.permit("update");
+    await this.#runtime.update(this.id, resources);
+  }
+
+  /**
+   * Writes a checkpoint to `request.imagePath`. On failure CRIU's log is kept in the bundle and named
+   * in the error, whose first line alone is passed on.
+   */
+  async checkpoint(
+    request: Omit<CheckpointRequest, "workPath"> & { workPath: string },
+  ): Promise<void> {
+    using _permit = await this.lock.acquire();
+    this.permit("checkpoint");
+    const keepsWork = request.workPath !== "";
+    const work = keepsWork ? request.workPath : join(this.#options.bundle.work, "criu-work");
+    try {
+      await this.#runtime.checkpoint(this.id, { ...request, workPath: work });
+    } catch (cause) {
+      const log = join(this.#options.bundle.path, "criu-dump.log");
+      try {
+        copyFileSync(join(work, "dump.log"), log);
+      } catch (copyError) {
+        this.#context.log.warn("No CRIU log to keep", { error: messageOf(copyError) });
+      }
+      const [line] = messageOf(cause).split("\n");
+      const reason = cause instanceof ShimError ? cause.reason : "unknown";
+      throw new ShimError(reason, `${line} path= ${log}`, { cause });
+    } finally {
+      if (!keepsWork) rmSync(work, { recursive: true, force: true });
+    }
+  }
+
+  /**
+   * Sends a signal. The kernel is asked where that is all the runtime would do; the runtime where it
+   * would do more: all processes, a frozen container, a pid namespace shared with others.
+   * Throws ShimError `notFound` "process already finished" or "no such container".
+   */
+  async kill(request: SignalRequest): Promise<void> {
+    this.permit("kill");
+    const { child } = this;
+    if (child !== undefined && !request.all) {
+      if (child.exit !== undefined) throw alreadyFinished();
+      const isPlain = this.#options.hasOwnPidNamespace && this.#state.kind !== "paused";
+      if (isPlain && !this.#isPausing) return signalChild(() => child.signal(request.signal));
+    }
+    await this.#runtime.kill(this.id, request.signal, { all: request.all });
+  }
+
+  /** Kills what init has left behind in a pid namespace that it shared with others. */
+  async killRest(): Promise<void> {
+    await this.#runtime.kill(this.id, SIGKILL, { all: true });
+  }
+
+  /**
+   * Records the end, once: waiters are told, a console is let go, a frozen container is thawed so that
+   * its cgroup can be removed.
+   */
+  async recordTermination(termination: Termination): Promise<void> {
+    if (terminationOf(this.#state) !== undefined || this.#state.kind === "deleted") return;
+    const wasPaused = this.#state.kind === "paused";
+    this.#state = advanceInit(this.#state, { kind: "stopped", termination });
+    this.stdio?.processExited();
+    this.announceTermination(termination);
+    if (wasPaused) await this.#thaw();
+  }
+
+  async #thaw(): Promise<void> {
+    try {
+      await this.#runtime.resume(this.id);
+    } catch (error) {
+      this.#context.log.warn("Cannot thaw an ended container", {
+        id: this.id,
+        error: messageOf(error),
+      });
+    }
+  }
+
+  /**
+   * Deletes the process, the runtime's record of the container and the rootfs mounts. May be asked
+   * again after a failure. A process that was created and never started is killed first, and its
+   * end told before this returns.
+   */
+  async delete(): Promise<Termination | undefined> {
+    if (this.#state.kind === "created") await this.#killCreated();
+    using _permit = await this.lock.acquire();
+    this.permit("delete");
+    await settleStdio(this.stdio, this.#context.log, this.id);
+    try {
+      await this.#runtime.delete(this.id, { force: false });
+    } catch (cause) {
+      // Gone already, behind our back or by a checkpoint: what remains is ours to clean.
+      if (!(cause instanceof RuntimeError && cause.kind === "containerNotFound")) throw cause;
+    }
+    await this.stdio?.close();
+    await unmountRootfs(this.#options.bundle.rootfs);
+    const termination = terminationOf(this.#state);
+    this.#state = advanceInit(this.#state, { kind: "deleted", termination });
+    return termination;
+  }
+
+  /** So that its TaskExit precedes TaskDelete, as for every process. */
+  async #killCreated(): Promise<void> {
+    const { child } = this;
+    if (child === undefined) return;
+    child.signal(SIGKILL);
+    const deadline = AbortSignal.timeout(CREATED_KILL_TIMEOUT_MS);
+    await this.wait(deadline);
+  }
+
+  /** Undoes a creation that failed after the process was there. */
+  async abandon(): Promise<void> {
+    await this.#deleteLeftovers();
+    await this.child?.exited;
+    await this.stdio?.close();
+  }
+}
+
+/** For a signal to what has ended. */
+export function alreadyFinished(cause?: unknown): ShimError {
+  return new ShimError("notFound", "process already finished", { cause });
+}
+
+/** Runs `signal`; a process that is gone and a signal that does not exist become clear errors. */
+export function signalChild(signal: () => boolean): void {
+  let wasThere: boolean;
+  try {
+    wasThere = signal();
+  } catch (cause) {
+    if (!hasCode(cause, "EINVAL", "EPERM")) throw cause;
+    throw new ShimError("unknown", `unknown error after kill: ${messageOf(cause)}`, { cause });
+  }
+  if (!wasThere) throw alreadyFinished();
+}

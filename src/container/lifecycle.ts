@@ -1,0 +1,162 @@
+/**
+ * The lives of a container's processes, as plain values: which states there are, which state follows
+ * which, and which verb a state refuses in which words.
+ *
+ * Pure: nothing here runs the runtime or touches the kernel. `init-process.ts` and `exec-process.ts`
+ * hold the one mutable field and ask {@link permit} and {@link advance} before they assign. The words
+ * are those of containerd's stock shim, because clients match on them.
+ */
+
+import { assert } from "../base/assert.ts";
+import { type Reason, ShimError } from "../base/error.ts";
+
+/** How a process ended, as its waiters are told. */
+export interface Termination {
+  /** 0-255: the exit code, or 128 + signal. */
+  readonly status: number;
+  /** The signal that killed it, or 0. */
+  readonly signal: number;
+  /** Milliseconds since the epoch. */
+  readonly atMs: number;
+}
+
+/** The life of a container's init process. */
+export type InitState =
+  | { readonly kind: "created" }
+  /** Recorded only: the process comes to life by a restore when it is started. */
+  | { readonly kind: "checkpointed" }
+  | { readonly kind: "running" }
+  | { readonly kind: "paused" }
+  | { readonly kind: "stopped"; readonly termination: Termination }
+  | { readonly kind: "deleted"; readonly termination: Termination | undefined };
+
+/** The life of an additional process in a container. */
+export type ExecState =
+  | { readonly kind: "created" }
+  | { readonly kind: "running" }
+  | { readonly kind: "stopped"; readonly termination: Termination }
+  | { readonly kind: "deleted"; readonly termination: Termination | undefined };
+
+type InitKind = InitState["kind"];
+type ExecKind = ExecState["kind"];
+
+/** What can be asked of an init process in its life. Kill, State and Wait are never refused by a state. */
+export type InitVerb =
+  | "start"
+  | "delete"
+  | "pause"
+  | "resume"
+  | "update"
+  | "checkpoint"
+  | "exec"
+  | "kill";
+
+export type ExecVerb = "start" | "delete" | "resize" | "kill";
+
+const INIT_NEXT: Readonly<Record<InitKind, readonly InitKind[]>> = {
+  created: ["running", "stopped", "deleted"],
+  checkpointed: ["running", "stopped", "deleted"],
+  running: ["paused", "stopped"],
+  paused: ["running", "stopped"],
+  stopped: ["deleted"],
+  deleted: [],
+};
+
+const EXEC_NEXT: Readonly<Record<ExecKind, readonly ExecKind[]>> = {
+  created: ["running", "stopped", "deleted"],
+  running: ["stopped"],
+  stopped: ["deleted"],
+  deleted: [],
+};
+
+const CREATED_REFUSES: Readonly<Partial<Record<InitVerb, string>>> = {
+  pause: "cannot pause task in created state",
+  resume: "cannot resume task in created state",
+  checkpoint: "cannot checkpoint a task in created state",
+};
+
+const INIT_REFUSES: Readonly<Record<InitKind, Readonly<Partial<Record<InitVerb, string>>>>> = {
+  created: CREATED_REFUSES,
+  checkpointed: { ...CREATED_REFUSES, exec: "cannot exec in a created state" },
+  running: {
+    start: "cannot start a running process",
+    delete: "cannot delete a running process",
+    resume: "cannot resume a running process",
+  },
+  paused: {
+    start: "cannot start a paused process",
+    delete: "cannot delete a paused process",
+    pause: "cannot pause a paused container",
+    exec: "cannot exec in a paused state",
+  },
+  stopped: {
+    start: "cannot start a stopped process",
+    pause: "cannot pause a stopped container",
+    resume: "cannot resume a stopped container",
+    update: "cannot update a stopped container",
+    checkpoint: "cannot checkpoint a stopped container",
+    exec: "cannot exec in a stopped state",
+  },
+  deleted: {
+    start: "cannot start a deleted process",
+    delete: "cannot delete a deleted process",
+    pause: "cannot pause a deleted process",
+    resume: "cannot resume a deleted process",
+    update: "cannot update a deleted process",
+    checkpoint: "cannot checkpoint a deleted process",
+    exec: "cannot exec in a deleted state",
+    kill: "cannot kill a deleted process",
+  },
+};
+
+const EXEC_REFUSES: Readonly<Record<ExecKind, Readonly<Partial<Record<ExecVerb, string>>>>> = {
+  created: {},
+  running: {
+    start: "cannot start a running process",
+    delete: "cannot delete a running process",
+  },
+  stopped: {
+    start: "cannot start a stopped process",
+    resize: "cannot resize a stopped container",
+  },
+  deleted: {
+    start: "cannot start a deleted process",
+    delete: "cannot delete a deleted process",
+    resize: "cannot resize a deleted process",
+    kill: "cannot kill a deleted process",
+  },
+};
+
+/** Throws when `state` refuses `verb`: `notFound` for what was deleted, else `unknown`, as the stock shim does. */
+export function permitInit(state: InitState, verb: InitVerb): void {
+  refuse(INIT_REFUSES[state.kind][verb], state.kind, verb);
+}
+
+/** Throws when `state` refuses `verb`; see {@link permitInit}. */
+export function permitExec(state: ExecState, verb: ExecVerb): void {
+  refuse(EXEC_REFUSES[state.kind][verb], state.kind, verb);
+}
+
+/** Returns `to`; it is a bug of the caller when `from` does not lead there. */
+export function advanceInit<To extends InitState>(from: InitState, to: To): To {
+  assert(INIT_NEXT[from.kind].includes(to.kind), `init goes from ${from.kind} to ${to.kind}`);
+  return to;
+}
+
+/** Returns `to`; it is a bug of the caller when `from` does not lead there. */
+export function advanceExec<To extends ExecState>(from: ExecState, to: To): To {
+  assert(EXEC_NEXT[from.kind].includes(to.kind), `exec goes from ${from.kind} to ${to.kind}`);
+  return to;
+}
+
+/** Whether the process has ended, and how. */
+export function terminationOf(state: InitState | ExecState): Termination | undefined {
+  return state.kind === "stopped" || state.kind === "deleted" ? state.termination : undefined;
+}
+
+function refuse(message: string | undefined, kind: string, verb: string): void {
+  if (message === undefined) return;
+  const isGone = kind === "deleted" && (verb === "delete" || verb === "kill");
+  const reason: Reason = isGone ? "notFound" : "unknown";
+  throw new ShimError(reason, message);
+}

@@ -1,0 +1,89 @@
+/**
+ * Stdio around a runtime call: open the streams, run the runtime with the child's ends, adopt the
+ * process that it leaves, let the streams run. All or nothing.
+ */
+
+import { messageOf, ShimError } from "../base/error.ts";
+import type { Logger } from "../base/log.ts";
+import type { Child } from "../linux/children.ts";
+import { openStdio, type ProcessStdio } from "../stdio/stdio.ts";
+import type { ProcessContext } from "./context.ts";
+import type { StdioPaths } from "./process.ts";
+
+/** How long Delete waits for the last bytes of an ended process to reach its client. */
+const DRAIN_TIMEOUT_MS = 10_000;
+
+export interface StdioOwner {
+  readonly containerId: string;
+  /** Owner of the container's ends; 0 and 0 leave them as they are. */
+  readonly ioUid: number;
+  readonly ioGid: number;
+}
+
+/** A process that exists, with its streams running. */
+export interface StartedProcess {
+  readonly child: Child;
+  readonly stdio: ProcessStdio;
+}
+
+/**
+ * Brings a process to life. `run` calls the runtime and returns the pid that it left behind.
+ *
+ * The hold is taken before the runtime starts, so a process that dies at once is still found. When a
+ * step fails after the process exists, it is killed.
+ */
+export async function startStdio(options: {
+  readonly paths: StdioPaths;
+  readonly owner: StdioOwner;
+  readonly context: ProcessContext;
+  readonly run: (stdio: ProcessStdio) => Promise<number>;
+}): Promise<StartedProcess> {
+  const { context, paths, owner } = options;
+  await using undo = new AsyncDisposableStack();
+  const stdio = await open(paths, owner, context);
+  undo.defer(() => stdio.close());
+  const child = await adoptAfter(context, () => options.run(stdio));
+  undo.defer(() => {
+    child.signal(9);
+  });
+  await stdio.attach();
+  undo.move();
+  return { child, stdio };
+}
+
+async function open(
+  paths: StdioPaths,
+  owner: StdioOwner,
+  context: ProcessContext,
+): Promise<ProcessStdio> {
+  const { namespace } = context;
+  try {
+    return await openStdio({ ...paths, ...owner, namespace }, context);
+  } catch (cause) {
+    const reason = cause instanceof ShimError ? cause.reason : "unknown";
+    throw new ShimError(reason, `failed to create init process I/O: ${messageOf(cause)}`, {
+      cause,
+    });
+  }
+}
+
+async function adoptAfter(context: ProcessContext, run: () => Promise<number>): Promise<Child> {
+  using _hold = context.children.hold();
+  return context.children.adopt(await run());
+}
+
+/** Waits, within a limit, until the client has all that an ended process wrote. */
+export async function settleStdio(
+  stdio: ProcessStdio | undefined,
+  log: Logger,
+  id: string,
+): Promise<void> {
+  if (stdio === undefined) return;
+  const late = Promise.withResolvers<"late">();
+  const timer = setTimeout(() => late.resolve("late"), DRAIN_TIMEOUT_MS);
+  const outcome = await Promise.race([stdio.drained, late.promise]);
+  clearTimeout(timer);
+  if (outcome === "late") {
+    log.warn("Output was not read in time and is cut off", { id, limitMs: DRAIN_TIMEOUT_MS });
+  }
+}

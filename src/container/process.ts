@@ -1,0 +1,117 @@
+/**
+ * What init and exec processes share: identity, stdio, the wait for their end.
+ *
+ * It holds no state of a life; `init-process.ts` and `exec-process.ts` do.
+ */
+
+import { assert } from "../base/assert.ts";
+import { Lock } from "../base/lock.ts";
+import type { Child } from "../linux/children.ts";
+import type { ProcessStdio } from "../stdio/stdio.ts";
+import type { Termination } from "./lifecycle.ts";
+
+/** Where the client wants the streams: paths or URIs as in the Task API, "" for none. */
+export interface StdioPaths {
+  readonly terminal: boolean;
+  readonly stdin: string;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A process of a container, from the request that names it to its deletion. */
+export abstract class TaskProcess {
+  /** The container's id for init, the exec id otherwise. */
+  readonly id: string;
+  readonly paths: StdioPaths;
+  /** Held over each sequence that changes this process; never while anything is answered from memory. */
+  readonly lock = new Lock();
+  readonly #waiters = new Set<PromiseWithResolvers<Termination>>();
+  #child: Child | undefined;
+  #stdio: ProcessStdio | undefined;
+  /** Set while a Start is in flight. */
+  #starting: PromiseWithResolvers<void> | undefined;
+
+  constructor(id: string, paths: StdioPaths) {
+    this.id = id;
+    this.paths = paths;
+  }
+
+  /** 0 until the process exists; kept for ever after, dead or deleted. */
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
+  /** The kernel's view of it; undefined until the process exists. */
+  get child(): Child | undefined {
+    return this.#child;
+  }
+
+  get stdio(): ProcessStdio | undefined {
+    return this.#stdio;
+  }
+
+  /**
+   * Resolves when its end has been recorded, at once if it has been. Rejects with `signal`'s reason when
+   * the caller goes away: nothing of an abandoned wait stays behind.
+   */
+  async wait(signal?: AbortSignal): Promise<Termination> {
+    const { termination } = this;
+    if (termination !== undefined) return termination;
+    signal?.throwIfAborted();
+    const waiter = Promise.withResolvers<Termination>();
+    const onAbort = () => waiter.reject(signal?.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    this.#waiters.add(waiter);
+    try {
+      return await waiter.promise;
+    } finally {
+      this.#waiters.delete(waiter);
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** The status that State answers. */
+  abstract get status(): "created" | "running" | "pausing" | "paused" | "stopped";
+
+  abstract get termination(): Termination | undefined;
+
+  /**
+   * Resolves when no Start is in flight any more: its event is published, or it has failed. The exit
+   * of a process is told only after this, so that TaskExit never overtakes TaskStart.
+   */
+  async startSettled(): Promise<void> {
+    await this.#starting?.promise;
+  }
+
+  /** Takes the process for its own. Once. */
+  protected setChild(child: Child): void {
+    assert(this.#child === undefined, "a process is found once");
+    this.#child = child;
+  }
+
+  protected setStdio(stdio: ProcessStdio): void {
+    this.#stdio = stdio;
+  }
+
+  /** Marks a Start in flight until the permit is disposed. */
+  beginStart(): Disposable {
+    const starting = Promise.withResolvers<void>();
+    this.#starting = starting;
+    return {
+      [Symbol.dispose]: () => {
+        this.#starting = undefined;
+        starting.resolve();
+      },
+    };
+  }
+
+  /** Tells every waiter. */
+  protected announceTermination(termination: Termination): void {
+    for (const waiter of this.#waiters) waiter.resolve(termination);
+  }
+
+  /** CloseIO: the client will write no more. Nothing happens where there is no stdin. */
+  closeStdin(): void {
+    this.#stdio?.closeStdin();
+  }
+}

@@ -1,0 +1,127 @@
+/** Wire messages to domain values and back: the file of the service that knows both. */
+
+import { ShimError } from "../base/error.ts";
+import type { CgroupMetrics } from "../cgroup/metrics.ts";
+import type { Termination } from "../container/lifecycle.ts";
+import type { StdioPaths, TaskProcess } from "../container/process.ts";
+import type { RootfsMount } from "../container/rootfs.ts";
+import { toTimestamp } from "../event/timestamp.ts";
+import { CheckpointOptions as LinuxCheckpointOptions } from "../gen/containerd/runtime/linux/runctypes/runc.ts";
+import type { StateResponse } from "../gen/containerd/task/v2/task.ts";
+import type { Mount } from "../gen/containerd/types/mount.ts";
+import { CheckpointOptions, ProcessDetails } from "../gen/containerd/types/runc/options/oci.ts";
+import { Status } from "../gen/containerd/types/task/task.ts";
+import type { Any } from "../gen/google/protobuf/any.ts";
+import { Metrics as MetricsV1 } from "../gen/io/containerd/cgroups/v1/metrics.ts";
+import { Metrics as MetricsV2 } from "../gen/io/containerd/cgroups/v2/metrics.ts";
+
+const STATUS = {
+  created: Status.CREATED,
+  running: Status.RUNNING,
+  pausing: Status.PAUSING,
+  paused: Status.PAUSED,
+  stopped: Status.STOPPED,
+} as const;
+
+/** The answer to State. `exec_id` stays empty, as the stock shim leaves it: `id` names the process. */
+export function toStateResponse(bundle: string, process: TaskProcess): StateResponse {
+  const { termination } = process;
+  return {
+    id: process.id,
+    bundle,
+    pid: process.pid,
+    status: STATUS[process.status],
+    ...process.paths,
+    exitStatus: termination?.status ?? 0,
+    exitedAt: toExitedAt(termination),
+    execId: "",
+  };
+}
+
+/** Undefined while the process runs: no client should take the epoch for an exit time. */
+export function toExitedAt(termination: Termination | undefined) {
+  return termination === undefined ? undefined : toTimestamp(termination.atMs);
+}
+
+/** The stdio fields that Create and Exec share. */
+export function toPaths(request: StdioPaths): StdioPaths {
+  const { terminal, stdin, stdout, stderr } = request;
+  return { terminal, stdin, stdout, stderr };
+}
+
+export function toRootfsMounts(mounts: readonly Mount[]): readonly RootfsMount[] {
+  return mounts.map(({ type, source, target, options }) => ({ type, source, target, options }));
+}
+
+/** Details of a process that an exec made, for Pids. */
+export function toProcessDetails(execId: string): Any {
+  return {
+    typeUrl: "containerd.runc.v1.ProcessDetails",
+    value: ProcessDetails.encode({ execId }).finish(),
+  };
+}
+
+/** The answer to Stats. */
+export function toStats(metrics: CgroupMetrics): Any {
+  switch (metrics.version) {
+    case 1:
+      return {
+        typeUrl: "io.containerd.cgroups.v1.Metrics",
+        value: MetricsV1.encode(metrics.metrics).finish(),
+      };
+    case 2:
+      return {
+        typeUrl: "io.containerd.cgroups.v2.Metrics",
+        value: MetricsV2.encode(metrics.metrics).finish(),
+      };
+  }
+}
+
+/** What a client may ask of a checkpoint; both spellings of the message carry the same fields. */
+export function toCheckpointOptions(options: Any | undefined): CheckpointOptions {
+  if (options === undefined || options.value.length === 0) return emptyCheckpointOptions();
+  const name = bareTypeName(options);
+  if (name === "containerd.runc.v1.CheckpointOptions")
+    return CheckpointOptions.decode(options.value);
+  if (name === "containerd.linux.runc.CheckpointOptions") {
+    const old = LinuxCheckpointOptions.decode(options.value);
+    return { ...emptyCheckpointOptions(), ...old };
+  }
+  throw new ShimError("invalidArgument", `Cannot use checkpoint options of type ${name}`);
+}
+
+function emptyCheckpointOptions(): CheckpointOptions {
+  return CheckpointOptions.decode(new Uint8Array(0));
+}
+
+/** The JSON of an OCI process, its `terminal` replaced by what Exec says. Throws ShimError `invalidArgument`. */
+export function toProcessJson(spec: Any | undefined, terminal: boolean): string {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(Buffer.from(spec?.value ?? []).toString("utf8"));
+  } catch (cause) {
+    throw new ShimError("invalidArgument", "Cannot parse the process to exec as JSON", { cause });
+  }
+  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
+    throw new ShimError("invalidArgument", "Cannot exec: the process is not a JSON object");
+  }
+  return JSON.stringify({ ...parsed, terminal });
+}
+
+/** The JSON of OCI Linux resources, as Update carries it. Throws ShimError `invalidArgument`. */
+export function toResourcesJson(resources: Any | undefined): Uint8Array {
+  const value = resources?.value ?? new Uint8Array(0);
+  try {
+    JSON.parse(Buffer.from(value).toString("utf8"));
+  } catch (cause) {
+    throw new ShimError("invalidArgument", "Cannot parse the resources to update as JSON", {
+      cause,
+    });
+  }
+  return value;
+}
+
+/** `types.containerd.io/x/Y` and `Y` name the same message. */
+function bareTypeName(any: Any): string {
+  return any.typeUrl.slice(any.typeUrl.lastIndexOf("/") + 1);
+}

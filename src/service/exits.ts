@@ -1,0 +1,114 @@
+/**
+ * From the exit of a process to its TaskExit: the order that clients rely on.
+ *
+ * - TaskExit of a process follows its start event, however early the process died: following begins
+ *   after the event of its creation was published, and waits for a Start in flight to be settled.
+ * - The exit of init is the last one of a container: it waits for every exec that runs or is being
+ *   started. Only init's exit waits, never an exec's.
+ * - TaskOOM precedes TaskExit: the last look for OOM kills comes before.
+ * - The exit is recorded in the bundle before it is told, so it outlives this process.
+ * - Each container is followed on its own: a runtime that hangs for one delays no other.
+ */
+
+import { messageOf } from "../base/error.ts";
+import type { Logger } from "../base/log.ts";
+import type { Container } from "../container/container.ts";
+import type { ExecProcess } from "../container/exec-process.ts";
+import { saveExitRecord } from "../container/exit-record.ts";
+import { type TaskEvent, taskExit } from "../event/task-event.ts";
+import { toTimestamp } from "../event/timestamp.ts";
+import type { Exit } from "../linux/children.ts";
+
+export interface ExitsOptions {
+  readonly publish: (event: TaskEvent) => void;
+  readonly log: Logger;
+}
+
+/** Follows processes to their end. */
+export class Exits {
+  readonly #publish: (event: TaskEvent) => void;
+  readonly #log: Logger;
+
+  constructor(options: ExitsOptions) {
+    this.#publish = options.publish;
+    this.#log = options.log;
+  }
+
+  /**
+   * Follows the init of `container`. To be called once, when init exists and the event that told so
+   * has been published. Returns at once.
+   */
+  followInit(container: Container): void {
+    this.#untilInitEnds(container).catch((error) => {
+      this.#log.error("Following init failed", { id: container.id, error: messageOf(error) });
+    });
+  }
+
+  /**
+   * Follows an exec that has started, when its start event has been published; `active` is released
+   * when its exit has been told. Returns at once.
+   */
+  followExec(container: Container, exec: ExecProcess, active: Disposable): void {
+    this.#untilExecEnds(container, exec, active).catch((error) => {
+      this.#log.error("Following an exec failed", { id: container.id, error: messageOf(error) });
+    });
+  }
+
+  async #untilExecEnds(container: Container, exec: ExecProcess, active: Disposable): Promise<void> {
+    using _active = active;
+    const exit = await exec.child?.exited;
+    if (exit === undefined) return;
+    exec.recordTermination(exit);
+    this.#tell(container.id, exec.id, exit);
+  }
+
+  async #untilInitEnds(container: Container): Promise<void> {
+    const { init } = container;
+    const exit = await init.child?.exited;
+    if (exit === undefined) return;
+    await init.startSettled();
+    if (container.killsRestOnExit) await this.#killRest(container);
+    await container.execsEnded();
+    container.lookForLastOom();
+    this.#record(container, exit);
+    const thawed = init.recordTermination(exit);
+    this.#tell(container.id, init.id, exit);
+    await thawed;
+  }
+
+  async #killRest(container: Container): Promise<void> {
+    try {
+      await container.init.killRest();
+    } catch (error) {
+      // Often nothing is left to be killed; what we know of is killed all the same.
+      this.#log.debug("Kill of init's leftovers", { id: container.id, error: messageOf(error) });
+    }
+    container.killExecs();
+  }
+
+  #record(container: Container, exit: Exit): void {
+    try {
+      saveExitRecord(container.bundle.path, {
+        pid: exit.pid,
+        exitStatus: exit.status,
+        signal: exit.signal,
+        exitedAt: new Date(exit.atMs),
+        oomKilled: container.wasOomKilled,
+      });
+    } catch (error) {
+      this.#log.warn("Exit not recorded", { id: container.id, error: messageOf(error) });
+    }
+  }
+
+  #tell(containerId: string, id: string, exit: Exit): void {
+    this.#publish(
+      taskExit({
+        containerId,
+        id,
+        pid: exit.pid,
+        exitStatus: exit.status,
+        exitedAt: toTimestamp(exit.atMs),
+      }),
+    );
+  }
+}

@@ -1,0 +1,279 @@
+/**
+ * The Task API, RPC by RPC: decode, ask the container, publish, answer.
+ *
+ * One implementation serves versions 2 and 3 of the service. State, Pids, Wait, Stats and Connect are
+ * answered from memory and the kernel; they never wait for a runtime process.
+ */
+
+import { ShimError } from "../base/error.ts";
+import type { Logger } from "../base/log.ts";
+import { readMetrics } from "../cgroup/metrics.ts";
+import { Container, type OpenedRuntime } from "../container/container.ts";
+import type { ProcessContext } from "../container/context.ts";
+import type { RuncOptions } from "../container/options.ts";
+import {
+  type TaskEvent,
+  taskCheckpointed,
+  taskCreate,
+  taskDelete,
+  taskExecAdded,
+  taskExecStarted,
+  taskOom,
+  taskPaused,
+  taskResumed,
+  taskStart,
+} from "../event/task-event.ts";
+import type {
+  CheckpointTaskRequest,
+  CloseIORequest,
+  ConnectRequest,
+  ConnectResponse,
+  CreateTaskRequest,
+  CreateTaskResponse,
+  DeleteRequest,
+  DeleteResponse,
+  ExecProcessRequest,
+  KillRequest,
+  PauseRequest,
+  PidsRequest,
+  PidsResponse,
+  ResizePtyRequest,
+  ResumeRequest,
+  ShutdownRequest,
+  StartRequest,
+  StartResponse,
+  StateRequest,
+  StateResponse,
+  StatsRequest,
+  StatsResponse,
+  UpdateTaskRequest,
+  WaitRequest,
+  WaitResponse,
+} from "../gen/containerd/task/v2/task.ts";
+import type { Empty } from "../gen/google/protobuf/empty.ts";
+import type { CallContext } from "../rpc/service.ts";
+import { requireBundle, requireId } from "./check.ts";
+import {
+  toCheckpointOptions,
+  toExitedAt,
+  toPaths,
+  toProcessDetails,
+  toProcessJson,
+  toResourcesJson,
+  toRootfsMounts,
+  toStateResponse,
+  toStats,
+} from "./convert.ts";
+import { Exits } from "./exits.ts";
+import { decodeRuncOptions } from "./options.ts";
+import { Registry } from "./registry.ts";
+
+export interface TaskServiceOptions {
+  readonly context: ProcessContext;
+  /** The OCI runtime for one container. */
+  readonly openRuntime: (bundle: string, options: RuncOptions) => OpenedRuntime;
+  readonly publish: (event: TaskEvent) => void;
+  /** Called when Shutdown may be obeyed; returns at once, the answer goes out first. */
+  readonly shutdown: () => void;
+  readonly log: Logger;
+}
+
+const NOTHING: Empty = {};
+
+/** Implements containerd.task.v2.Task and containerd.task.v3.Task. */
+export class TaskService {
+  readonly #options: TaskServiceOptions;
+  readonly #registry = new Registry();
+  readonly #exits: Exits;
+
+  constructor(options: TaskServiceOptions) {
+    this.#options = options;
+    this.#exits = new Exits(options);
+  }
+
+  /** How many containers this shim holds. */
+  get size(): number {
+    return this.#registry.size;
+  }
+
+  async create(request: CreateTaskRequest, { signal }: CallContext): Promise<CreateTaskResponse> {
+    requireId("task id", request.id);
+    requireBundle(request.bundle);
+    using _reservation = this.#registry.reserve(request.id);
+    const { context, openRuntime } = this.#options;
+    const runcOptions = decodeRuncOptions(request.options);
+    const container = await Container.create(
+      {
+        id: request.id,
+        bundle: request.bundle,
+        rootfs: toRootfsMounts(request.rootfs),
+        paths: toPaths(request),
+        checkpoint: request.checkpoint,
+        parentCheckpoint: request.parentCheckpoint,
+        options: runcOptions,
+      },
+      openRuntime(request.bundle, runcOptions),
+      context,
+      signal,
+    );
+    this.#registry.add(container);
+    const { pid } = container.init;
+    const { id, bundle, rootfs, checkpoint } = request;
+    this.#publish(
+      taskCreate({ containerId: id, bundle, rootfs, io: toPaths(request), checkpoint, pid }),
+    );
+    this.#follow(container);
+    return { pid };
+  }
+
+  /** From here on the container's OOM kills and its end are told. Nothing to do before init exists. */
+  #follow(container: Container): void {
+    if (container.init.child === undefined) return;
+    container.watchCgroup(() => this.#publish(taskOom({ containerId: container.id })));
+    this.#exits.followInit(container);
+  }
+
+  async start({ id, execId }: StartRequest): Promise<StartResponse> {
+    const container = this.#registry.get(id);
+    if (execId !== "") return { pid: await this.#startExec(container, execId) };
+    const { init } = container;
+    const wasThere = init.child !== undefined;
+    using _starting = init.beginStart();
+    await init.start();
+    this.#publish(taskStart({ containerId: id, pid: init.pid }));
+    // A restored process exists only now.
+    if (!wasThere) this.#follow(container);
+    return { pid: init.pid };
+  }
+
+  async #startExec(container: Container, execId: string): Promise<number> {
+    const exec = container.exec(execId);
+    using undo = new DisposableStack();
+    const active = undo.use(container.beginExec());
+    await exec.start();
+    const { pid } = exec;
+    this.#publish(taskExecStarted({ containerId: container.id, execId, pid }));
+    this.#exits.followExec(container, exec, active);
+    undo.move();
+    return pid;
+  }
+
+  async delete({ id, execId }: DeleteRequest): Promise<DeleteResponse> {
+    const container = this.#registry.get(id);
+    const process = execId === "" ? container.init : container.exec(execId);
+    const termination = await process.delete();
+    const { pid } = process;
+    const exitStatus = termination?.status ?? 0;
+    const exitedAt = toExitedAt(termination);
+    if (execId === "") {
+      await container.dispose();
+      this.#registry.remove(id);
+      this.#publish(taskDelete({ containerId: id, pid, exitStatus, exitedAt, id: "" }));
+    } else {
+      container.removeExec(execId);
+    }
+    return { pid, exitStatus, exitedAt };
+  }
+
+  async exec(request: ExecProcessRequest): Promise<Empty> {
+    const container = this.#registry.get(request.id);
+    const { execId } = request;
+    requireId("exec id", execId);
+    const processJson = toProcessJson(request.spec, request.terminal);
+    container.addExec({ execId, paths: toPaths(request), processJson });
+    this.#publish(taskExecAdded({ containerId: request.id, execId }));
+    return NOTHING;
+  }
+
+  resizePty({ id, execId, width, height }: ResizePtyRequest): Empty {
+    const container = this.#registry.get(id);
+    if (execId !== "") container.exec(execId).permit("resize");
+    container.process(execId).stdio?.resize(width, height);
+    return NOTHING;
+  }
+
+  state({ id, execId }: StateRequest): StateResponse {
+    const container = this.#registry.get(id);
+    return toStateResponse(container.bundle.path, container.process(execId));
+  }
+
+  async pause({ id }: PauseRequest): Promise<Empty> {
+    await this.#registry.get(id).init.pause();
+    this.#publish(taskPaused({ containerId: id }));
+    return NOTHING;
+  }
+
+  async resume({ id }: ResumeRequest): Promise<Empty> {
+    await this.#registry.get(id).init.resume();
+    this.#publish(taskResumed({ containerId: id }));
+    return NOTHING;
+  }
+
+  async kill({ id, execId, signal, all }: KillRequest): Promise<Empty> {
+    const container = this.#registry.get(id);
+    if (execId === "") await container.init.kill({ signal, all });
+    else container.exec(execId).kill(signal);
+    return NOTHING;
+  }
+
+  async pids({ id }: PidsRequest): Promise<PidsResponse> {
+    const container = this.#registry.get(id);
+    const pids = await container.pids();
+    const execIdOf = new Map([...container.execs].map((exec) => [exec.pid, exec.id]));
+    return {
+      processes: pids.map((pid) => {
+        const execId = execIdOf.get(pid);
+        return { pid, info: execId === undefined ? undefined : toProcessDetails(execId) };
+      }),
+    };
+  }
+
+  closeIO({ id, execId }: CloseIORequest): Empty {
+    this.#registry.get(id).process(execId).closeStdin();
+    return NOTHING;
+  }
+
+  async checkpoint({ id, path, options }: CheckpointTaskRequest): Promise<Empty> {
+    const { init } = this.#registry.get(id);
+    const wanted = toCheckpointOptions(options);
+    await init.checkpoint({
+      imagePath: path,
+      workPath: wanted.workPath,
+      leaveRunning: !wanted.exit,
+      criu: wanted,
+    });
+    this.#publish(taskCheckpointed({ containerId: id, checkpoint: path }));
+    return NOTHING;
+  }
+
+  async update({ id, resources }: UpdateTaskRequest): Promise<Empty> {
+    await this.#registry.get(id).init.update(toResourcesJson(resources));
+    return NOTHING;
+  }
+
+  async wait({ id, execId }: WaitRequest, { signal }: CallContext): Promise<WaitResponse> {
+    const termination = await this.#registry.get(id).process(execId).wait(signal);
+    return { exitStatus: termination.status, exitedAt: toExitedAt(termination) };
+  }
+
+  stats({ id }: StatsRequest): StatsResponse {
+    const { cgroup } = this.#registry.get(id);
+    if (cgroup === undefined) throw new ShimError("notFound", "cgroup does not exist");
+    return { stats: toStats(readMetrics(cgroup)) };
+  }
+
+  connect({ id }: ConnectRequest): ConnectResponse {
+    const taskPid = this.#registry.find(id)?.init.pid ?? 0;
+    return { shimPid: process.pid, taskPid, version: "" };
+  }
+
+  /** Refused in silence while a container is left: containerd asks after each delete, in a pod too. */
+  shutdown(_request: ShutdownRequest): Empty {
+    if (this.#registry.size === 0) this.#options.shutdown();
+    return NOTHING;
+  }
+
+  #publish(event: TaskEvent): void {
+    this.#options.publish(event);
+  }
+}
