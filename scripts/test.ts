@@ -8,11 +8,11 @@
  *     npm test -- --verbose                 with the output of files that pass
  */
 
-import { mkdtemp, open, rm } from "node:fs/promises";
+import { closeSync, openSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { Glob } from "bun";
-import { execa } from "execa";
 
 const root = join(import.meta.dirname, "..");
 
@@ -73,34 +73,32 @@ async function runFile(file: string, suite: Suite, isVerbose: boolean): Promise<
   const folder = await mkdtemp(join(tmpdir(), "wedge-report-"));
   const report = join(folder, "report.xml");
   // A file and no pipe: whatever a test leaves behind may hold the output open for ever.
-  const output = await open(join(folder, "output"), "w");
+  const outputPath = join(folder, "output");
+  const output = openSync(outputPath, "a");
   const startedAtMs = performance.now();
-  const result = await execa(
-    process.execPath,
-    [
-      ...["test", `./${file}`, `--timeout=${suite.testTimeoutMs}`],
+  const child = Bun.spawn({
+    cmd: [
+      ...[process.execPath, "test", `./${file}`, `--timeout=${suite.testTimeoutMs}`],
       ...["--reporter=junit", `--reporter-outfile=${report}`],
     ],
-    {
-      cwd: root,
-      reject: false,
-      stdio: ["ignore", output.fd, output.fd],
-      timeout: suite.fileTimeoutMs,
-      killSignal: "SIGKILL",
-    },
-  );
-  await output.close();
-  const text = await Bun.file(join(folder, "output")).text();
+    cwd: root,
+    stdio: ["ignore", output, output],
+    timeout: suite.fileTimeoutMs,
+    killSignal: "SIGKILL",
+  });
+  const exitCode = await child.exited;
+  closeSync(output);
+  const text = await Bun.file(outputPath).text();
   const xml = Bun.file(report);
   const reported = (await xml.exists()) ? parseReport(await xml.text()) : undefined;
   await rm(folder, { recursive: true, force: true });
   let counts = reported ?? nothing;
   // A file that dies, or fails outside of its tests, has no failed test to show for it.
-  if (result.failed && counts.failed === 0) counts = add(counts, { ...nothing, failed: 1 });
+  if (exitCode !== 0 && counts.failed === 0) counts = add(counts, { ...nothing, failed: 1 });
   const seconds = ((performance.now() - startedAtMs) / 1000).toFixed(1);
   const verdict = counts.failed > 0 ? "FAIL" : "ok  ";
   if (counts.failed > 0 || isVerbose) console.log(`\n${text}`);
-  if (result.timedOut) console.log(`killed after ${suite.fileTimeoutMs / 1000} s`);
+  if (child.signalCode !== null) console.log(`${file} ended by ${child.signalCode}`);
   console.log(`${verdict} ${file}: ${toText(counts)} (${seconds} s)`);
   return counts;
 }
