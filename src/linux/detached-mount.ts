@@ -73,7 +73,10 @@ export class FilesystemContext implements Disposable {
    * overlay takes from Linux 6.13 on.
    */
   setPath(key: string, path: string): void {
-    if (Buffer.byteLength(path) < STRING_LIMIT_BYTES) return this.setString(key, path);
+    if (Buffer.byteLength(path) < STRING_LIMIT_BYTES) {
+      this.setString(key, path);
+      return;
+    }
     using directory = openFd(path, O_PATH);
     this.#configure(FSCONFIG_SET_FD, key, 0, directory.fd);
   }
