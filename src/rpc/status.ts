@@ -1,0 +1,85 @@
+/**
+ * Status codes of gRPC, which ttrpc shares, and how they map to reasons and back.
+ *
+ * The only file that knows the numbers. Both directions are total: whatever a handler throws,
+ * the peer gets an answer, and whatever number a peer sends, the caller gets a reason.
+ */
+
+import { messageOf, type Reason, ShimError } from "../base/error.ts";
+
+export const CODE_OK = 0;
+
+const CODE_OF_REASON: Readonly<Record<Reason, number>> = {
+  canceled: 1,
+  unknown: 2,
+  invalidArgument: 3,
+  deadlineExceeded: 4,
+  notFound: 5,
+  alreadyExists: 6,
+  permissionDenied: 7,
+  resourceExhausted: 8,
+  failedPrecondition: 9,
+  aborted: 10,
+  outOfRange: 11,
+  unimplemented: 12,
+  internal: 13,
+  unavailable: 14,
+  dataLoss: 15,
+  unauthenticated: 16,
+};
+
+/** By code; the hole at 0 is success. */
+const REASON_OF_CODE: readonly (Reason | undefined)[] = [
+  undefined,
+  "canceled",
+  "unknown",
+  "invalidArgument",
+  "deadlineExceeded",
+  "notFound",
+  "alreadyExists",
+  "permissionDenied",
+  "resourceExhausted",
+  "failedPrecondition",
+  "aborted",
+  "outOfRange",
+  "unimplemented",
+  "internal",
+  "unavailable",
+  "dataLoss",
+  "unauthenticated",
+];
+
+export interface Status {
+  /** As gRPC numbers them; 0 is success. */
+  readonly code: number;
+  readonly message: string;
+}
+
+/** The number of a reason on the wire. */
+export function codeOf(reason: Reason): number {
+  return CODE_OF_REASON[reason];
+}
+
+/** The reason a number stands for. A number nobody defined is `unknown`. */
+export function reasonOf(code: number): Reason {
+  return REASON_OF_CODE[code] ?? "unknown";
+}
+
+/** Turns anything thrown into what the peer is told. A cause is never sent. */
+export function statusOf(thrown: unknown): Status {
+  return { code: codeOf(reasonOfThrown(thrown)), message: messageOf(thrown) };
+}
+
+/** Turns what a peer sent into the error its caller catches. */
+export function errorOf(status: Status): ShimError {
+  return new ShimError(reasonOf(status.code), status.message);
+}
+
+/** An abort that a handler lets pass is the caller's own doing, not a fault of the handler. */
+function reasonOfThrown(thrown: unknown): Reason {
+  if (thrown instanceof ShimError) return thrown.reason;
+  if (!(thrown instanceof Error)) return "unknown";
+  if (thrown.name === "AbortError") return "canceled";
+  if (thrown.name === "TimeoutError") return "deadlineExceeded";
+  return "unknown";
+}

@@ -1,0 +1,178 @@
+/**
+ * Transports over Bun's own sockets: the shim's way to serve and to call.
+ *
+ * Every transport names its descriptor, so that a peer's credentials can be read from it and a
+ * handoff can pass it on. Inherited descriptors can be listened on and adopted.
+ */
+
+import type { Socket, SocketHandler } from "bun";
+import type { Peer } from "../service.ts";
+import { TtrpcClient } from "./client.ts";
+import type { Listener, TtrpcServer } from "./server.ts";
+import type { Transport, TransportEvents } from "./transport.ts";
+
+// Bun has these and its types do not tell.
+declare module "bun" {
+  interface Socket {
+    readonly fd: number;
+  }
+  function listen<Data>(options: FdSocketOptions<Data>): SocketListener<Data>;
+  function connect<Data>(options: FdSocketOptions<Data>): Promise<Socket<Data>>;
+}
+
+/** What has happened before anybody listened. */
+interface Early {
+  readonly chunks: Uint8Array[];
+  hasClosed: boolean;
+  error: Error | undefined;
+}
+
+/** A transport over a connected Bun socket, which it owns. */
+class BunTransport implements Transport {
+  readonly #socket: Socket<Slot>;
+  #events: TransportEvents | undefined;
+  #error: Error | undefined;
+  #early: Early | undefined = { chunks: [], hasClosed: false, error: undefined };
+
+  constructor(socket: Socket<Slot>) {
+    this.#socket = socket;
+  }
+
+  get fd(): number | undefined {
+    const { fd } = this.#socket;
+    return fd >= 0 ? fd : undefined;
+  }
+
+  start(events: TransportEvents): void {
+    this.#events = events;
+    const early = this.#early;
+    this.#early = undefined;
+    for (const chunk of early?.chunks ?? []) events.onData(chunk);
+    if (early?.hasClosed) events.onClosed(early.error);
+  }
+
+  write(bytes: Uint8Array): number {
+    // -1 when the socket has closed: the bytes are as good as sent, and the close is on its way.
+    const taken = this.#socket.write(bytes);
+    return taken < 0 ? bytes.length : taken;
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  end(): void {
+    this.#socket.end();
+  }
+
+  destroy(): void {
+    this.#socket.terminate();
+  }
+
+  receive(chunk: Uint8Array): void {
+    if (this.#events === undefined) this.#early?.chunks.push(chunk);
+    else this.#events.onData(chunk);
+  }
+
+  failed(error: Error): void {
+    this.#error ??= error;
+    this.#socket.terminate();
+  }
+
+  drain(): void {
+    this.#events?.onDrain();
+  }
+
+  closed(closeError: Error | undefined): void {
+    const error = this.#error ?? closeError;
+    if (this.#events !== undefined) this.#events.onClosed(error);
+    else if (this.#early !== undefined) {
+      this.#early.hasClosed = true;
+      this.#early.error = error;
+    }
+  }
+}
+
+/** What a socket carries: its transport, from open on, unless it was refused. */
+interface Slot {
+  readonly transport: BunTransport | undefined;
+}
+
+/** The events of a socket, handed to its transport. `onOpen` says what the socket carries. */
+function handlerOf(onOpen: (socket: Socket<Slot>) => Slot): SocketHandler<Slot> {
+  return {
+    binaryType: "uint8array",
+    open: (socket) => {
+      socket.data = onOpen(socket);
+    },
+    data: (socket, chunk) => socket.data.transport?.receive(chunk),
+    drain: (socket) => socket.data.transport?.drain(),
+    close: (socket, error) => socket.data.transport?.closed(error),
+    // Also where Bun reports what a handler of ours has thrown: a bug, which ends this connection.
+    error: (socket, error) => socket.data.transport?.failed(error),
+  };
+}
+
+/** A descriptor, which is owned here from now on, or the path of a unix socket. */
+export type BunAddress = { readonly fd: number } | { readonly unix: string };
+
+/**
+ * Listens on a path or an inherited listening descriptor and serves every connection with
+ * `server`, whose end ends the listener. `accept` is lent the descriptor of a new connection: it
+ * names the peer, or refuses it by returning undefined. Throws when the address cannot be used.
+ */
+export function listenBun(
+  server: TtrpcServer,
+  address: BunAddress,
+  accept: (fd: number) => Peer | undefined = () => ({}),
+): Listener {
+  const socket = handlerOf((accepted) => {
+    const peer = accept(accepted.fd);
+    if (peer === undefined) {
+      accepted.terminate();
+      return { transport: undefined };
+    }
+    const transport = new BunTransport(accepted);
+    server.serve(transport, peer);
+    return { transport };
+  });
+  const listening =
+    "fd" in address
+      ? Bun.listen<Slot>({ fd: address.fd, socket })
+      : Bun.listen<Slot>({ unix: address.unix, socket });
+  const listener = { close: () => listening.stop() };
+  server.addListener(listener);
+  return listener;
+}
+
+/**
+ * Connects a client to a path, or makes one of a connected descriptor. Rejects when nobody
+ * listens at the path or the descriptor is no connected socket.
+ */
+export async function connectBun(address: BunAddress): Promise<TtrpcClient> {
+  return new TtrpcClient(await openTransport(address));
+}
+
+/** Serves a connected descriptor, which is owned here from now on, as if it had been accepted. */
+export async function adoptBun(server: TtrpcServer, fd: number, peer: Peer = {}): Promise<void> {
+  server.serve(await openTransport({ fd }), peer);
+}
+
+async function openTransport(address: BunAddress): Promise<Transport> {
+  const opened = Promise.withResolvers<BunTransport>();
+  const socket = handlerOf((connected) => {
+    const transport = new BunTransport(connected);
+    opened.resolve(transport);
+    return { transport };
+  });
+  const connecting =
+    "fd" in address
+      ? Bun.connect<Slot>({ fd: address.fd, socket })
+      : Bun.connect<Slot>({ unix: address.unix, socket });
+  await connecting;
+  return await opened.promise;
+}

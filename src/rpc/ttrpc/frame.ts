@@ -1,0 +1,180 @@
+/**
+ * Bytes to frames and back: the header of ten bytes and what follows it.
+ *
+ * Pure. The decoder keeps at most one unfinished frame, plus what it was fed and not yet asked
+ * for: those fields are all that a handoff of a connection would have to carry over. See PROTOCOL.md for the meaning of types and flags.
+ */
+
+export const HEADER_LENGTH = 10;
+/** Longest body a frame may carry, in bytes. A longer one is skipped, never kept. */
+export const BODY_LENGTH_MAX = 4 * 1024 * 1024;
+
+export const TYPE_REQUEST = 1;
+export const TYPE_RESPONSE = 2;
+export const TYPE_DATA = 3;
+
+/** The sender sends nothing more on this stream. */
+export const FLAG_REMOTE_CLOSED = 1;
+/** On a request: more messages follow as data frames. */
+export const FLAG_REMOTE_OPEN = 2;
+/** On data: the frame carries no message, not even an empty one. */
+export const FLAG_NO_DATA = 4;
+
+const NO_BYTES = new Uint8Array(0);
+
+export interface Frame {
+  readonly streamId: number;
+  readonly type: number;
+  readonly flags: number;
+  /** Undefined when it was longer than the limit and has been skipped. */
+  readonly body: Uint8Array | undefined;
+  /** Length of the body as the header gave it, in bytes. */
+  readonly length: number;
+}
+
+/** Encodes a frame into bytes that belong to the caller. The body is copied. */
+export function encodeFrame(
+  streamId: number,
+  type: number,
+  flags: number,
+  body: Uint8Array,
+): Uint8Array {
+  const bytes = new Uint8Array(HEADER_LENGTH + body.length);
+  writeUint32(bytes, 0, body.length);
+  writeUint32(bytes, 4, streamId);
+  bytes[8] = type;
+  bytes[9] = flags;
+  bytes.set(body, HEADER_LENGTH);
+  return bytes;
+}
+
+interface Header {
+  readonly length: number;
+  readonly streamId: number;
+  readonly type: number;
+  readonly flags: number;
+}
+
+/** What the decoder is in the middle of. */
+type Part =
+  | { readonly kind: "header"; readonly bytes: Uint8Array; filled: number }
+  | { readonly kind: "body"; readonly header: Header; readonly bytes: Uint8Array; filled: number }
+  | { readonly kind: "skip"; readonly header: Header; left: number };
+
+/**
+ * Takes bytes in pieces of any size and gives whole frames, one at a time.
+ *
+ * Frames are pulled, so that a reader that must wait leaves the rest undecoded. Fed chunks are
+ * kept, not copied: whoever feeds gives them away.
+ */
+export class FrameDecoder {
+  readonly #lengthMax: number;
+  readonly #chunks: Uint8Array[] = [];
+  /** Read position in the first chunk. */
+  #offset = 0;
+  #part: Part | undefined;
+
+  constructor(lengthMax = BODY_LENGTH_MAX) {
+    this.#lengthMax = lengthMax;
+  }
+
+  /** Gives `chunk` to the decoder. */
+  feed(chunk: Uint8Array): void {
+    if (chunk.length > 0) this.#chunks.push(chunk);
+  }
+
+  /** Takes the next frame, or returns undefined until more bytes are fed. */
+  next(): Frame | undefined {
+    if (this.#part === undefined) {
+      const frame = this.#nextWhole();
+      if (frame !== undefined) return frame;
+    }
+    for (;;) {
+      const chunk = this.#chunks[0];
+      if (chunk === undefined) return undefined;
+      const frame = this.#consume(chunk);
+      if (frame !== undefined) return frame;
+    }
+  }
+
+  /** The usual case: a chunk that holds the whole frame. */
+  #nextWhole(): Frame | undefined {
+    const chunk = this.#chunks[0];
+    if (chunk === undefined || chunk.length - this.#offset < HEADER_LENGTH) return undefined;
+    const header = readHeader(chunk, this.#offset);
+    const start = this.#offset + HEADER_LENGTH;
+    if (header.length > this.#lengthMax || chunk.length - start < header.length) return undefined;
+    this.#advance(chunk, HEADER_LENGTH + header.length);
+    const body = chunk.subarray(start, start + header.length);
+    // A long-lived call keeps its request: it must not keep a large read with it.
+    return withBody(header, chunk.length > 2 * body.length + 4096 ? new Uint8Array(body) : body);
+  }
+
+  /** Moves some of `chunk` into the unfinished part. Returns the frame when that completes one. */
+  #consume(chunk: Uint8Array): Frame | undefined {
+    this.#part ??= { kind: "header", bytes: new Uint8Array(HEADER_LENGTH), filled: 0 };
+    const part = this.#part;
+    const available = chunk.length - this.#offset;
+    if (part.kind === "skip") {
+      const count = Math.min(part.left, available);
+      part.left -= count;
+      this.#advance(chunk, count);
+      return part.left > 0 ? undefined : this.#finish(part.header, undefined);
+    }
+    const count = Math.min(part.bytes.length - part.filled, available);
+    part.bytes.set(chunk.subarray(this.#offset, this.#offset + count), part.filled);
+    part.filled += count;
+    this.#advance(chunk, count);
+    if (part.filled < part.bytes.length) return undefined;
+    if (part.kind === "body") return this.#finish(part.header, part.bytes);
+    return this.#startBody(readHeader(part.bytes, 0));
+  }
+
+  #startBody(header: Header): Frame | undefined {
+    if (header.length === 0) return this.#finish(header, NO_BYTES);
+    this.#part =
+      header.length > this.#lengthMax
+        ? { kind: "skip", header, left: header.length }
+        : { kind: "body", header, bytes: new Uint8Array(header.length), filled: 0 };
+    return undefined;
+  }
+
+  #finish(header: Header, body: Uint8Array | undefined): Frame {
+    this.#part = undefined;
+    return withBody(header, body);
+  }
+
+  #advance(chunk: Uint8Array, count: number): void {
+    this.#offset += count;
+    if (this.#offset < chunk.length) return;
+    this.#chunks.shift();
+    this.#offset = 0;
+  }
+}
+
+function withBody(header: Header, body: Uint8Array | undefined): Frame {
+  const { streamId, type, flags, length } = header;
+  return { streamId, type, flags, body, length };
+}
+
+function readHeader(bytes: Uint8Array, offset: number): Header {
+  return {
+    length: readUint32(bytes, offset),
+    streamId: readUint32(bytes, offset + 4),
+    type: bytes[offset + 8] ?? 0,
+    flags: bytes[offset + 9] ?? 0,
+  };
+}
+
+function readUint32(bytes: Uint8Array, offset: number): number {
+  const high = ((bytes[offset] ?? 0) << 8) | (bytes[offset + 1] ?? 0);
+  const low = ((bytes[offset + 2] ?? 0) << 8) | (bytes[offset + 3] ?? 0);
+  return high * 0x10000 + low;
+}
+
+function writeUint32(bytes: Uint8Array, offset: number, value: number): void {
+  bytes[offset] = value >>> 24;
+  bytes[offset + 1] = value >>> 16;
+  bytes[offset + 2] = value >>> 8;
+  bytes[offset + 3] = value;
+}

@@ -1,0 +1,120 @@
+/**
+ * One call that a server is working on: what its handler sees as the context, and everything
+ * that must end with it (deadline, abort signal, unread messages).
+ *
+ * A call names its request, so that what is in flight on a connection can be listed.
+ */
+
+import type { Request } from "../../gen/ttrpc/request.ts";
+import type { CallContext, Metadata, Method, Peer } from "../service.ts";
+import type { Inbox } from "./inbox.ts";
+
+/** setTimeout(3) of longer delays fires at once. Nobody waits that long: such a call has no deadline. */
+const DELAY_MS_MAX = 2 ** 31 - 1;
+const NANOSECONDS_PER_MILLISECOND = 1_000_000n;
+
+/** Who sends what is still to come. After `answered` the stream id is forgotten. */
+export type CallState =
+  | { readonly kind: "running" }
+  | { readonly kind: "canceled"; readonly reason: Error }
+  | { readonly kind: "answered" };
+
+export class ServerCall implements CallContext {
+  readonly streamId: number;
+  readonly request: Request;
+  readonly handler: Method;
+  readonly peer: Peer;
+  /** The caller's messages, where the method takes a stream of them. */
+  readonly inbox: Inbox | undefined;
+  readonly deadlineMs: number | undefined;
+  #state: CallState = { kind: "running" };
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #controller: AbortController | undefined;
+  #metadata: Metadata | undefined;
+
+  constructor(options: {
+    readonly streamId: number;
+    readonly request: Request;
+    readonly handler: Method;
+    readonly peer: Peer;
+    readonly inbox: Inbox | undefined;
+  }) {
+    this.streamId = options.streamId;
+    this.request = options.request;
+    this.handler = options.handler;
+    this.peer = options.peer;
+    this.inbox = options.inbox;
+    const timeoutMs = this.timeoutMs;
+    this.deadlineMs = timeoutMs === undefined ? undefined : Date.now() + timeoutMs;
+  }
+
+  get service(): string {
+    return this.request.service;
+  }
+
+  get method(): string {
+    return this.request.method;
+  }
+
+  get isRunning(): boolean {
+    return this.#state.kind === "running";
+  }
+
+  /** From receipt, in milliseconds; negative when the caller sent a deadline that had passed. */
+  get timeoutMs(): number | undefined {
+    const { timeoutNano } = this.request;
+    if (timeoutNano === 0n) return undefined;
+    const ms = Number(
+      (timeoutNano + NANOSECONDS_PER_MILLISECOND - 1n) / NANOSECONDS_PER_MILLISECOND,
+    );
+    return ms > DELAY_MS_MAX ? undefined : ms;
+  }
+
+  /** Made when first asked for: most handlers never do. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#state.kind === "canceled") this.#controller.abort(this.#state.reason);
+    }
+    return this.#controller.signal;
+  }
+
+  get metadata(): Metadata {
+    this.#metadata ??= toMetadata(this.request);
+    return this.#metadata;
+  }
+
+  /** Calls `onExpired` once the caller stops waiting, unless the call ends before. */
+  startTimer(onExpired: () => void): void {
+    if (this.timeoutMs === undefined) return;
+    this.#timer = setTimeout(onExpired, Math.max(this.timeoutMs, 0));
+  }
+
+  /** The handler has answered: nothing is sent on this stream any more. */
+  finish(): void {
+    if (!this.isRunning) return;
+    this.#state = { kind: "answered" };
+    clearTimeout(this.#timer);
+    this.inbox?.end();
+  }
+
+  /** Nobody waits for the handler any more. It is told through its signal and its messages. */
+  cancel(reason: Error): void {
+    if (!this.isRunning) return;
+    this.#state = { kind: "canceled", reason };
+    clearTimeout(this.#timer);
+    this.inbox?.fail(reason);
+    this.#controller?.abort(reason);
+  }
+}
+
+function toMetadata(request: Request): Metadata {
+  const metadata = new Map<string, string[]>();
+  for (const { key, value } of request.metadata) {
+    const name = key.toLowerCase();
+    const values = metadata.get(name);
+    if (values === undefined) metadata.set(name, [value]);
+    else values.push(value);
+  }
+  return metadata;
+}

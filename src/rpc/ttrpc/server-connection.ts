@@ -1,0 +1,303 @@
+/**
+ * The server's end of one connection: streams by id, and what each frame does to them.
+ *
+ * A protocol error is answered on the stream it names and never closes the connection.
+ */
+
+import { messageOf, ShimError } from "../../base/error.ts";
+import type { Logger } from "../../base/log.ts";
+import { Request, Response } from "../../gen/ttrpc/request.ts";
+import { findMethod, type Method, type Peer, type ServiceTable } from "../service.ts";
+import { statusOf } from "../status.ts";
+import { FrameConnection } from "./connection.ts";
+import {
+  BODY_LENGTH_MAX,
+  FLAG_NO_DATA,
+  FLAG_REMOTE_CLOSED,
+  FLAG_REMOTE_OPEN,
+  type Frame,
+  TYPE_DATA,
+  TYPE_REQUEST,
+  TYPE_RESPONSE,
+} from "./frame.ts";
+import { Inbox } from "./inbox.ts";
+import { ServerCall } from "./server-call.ts";
+import type { Transport } from "./transport.ts";
+
+/** Calls at work on one connection at a time. */
+const CALLS_MAX = 16 * 1024;
+/** Bytes of their requests together. */
+const REQUEST_BYTES_MAX = 64 * 1024 * 1024;
+
+const NO_BYTES = new Uint8Array(0);
+
+export interface ServerConnectionOptions {
+  readonly transport: Transport;
+  readonly peer: Peer;
+  readonly table: ServiceTable;
+  readonly log: Logger;
+  /** Called once, when nothing of the connection is left. */
+  readonly onClosed: () => void;
+}
+
+export class ServerConnection {
+  readonly peer: Peer;
+  readonly #frames: FrameConnection;
+  readonly #table: ServiceTable;
+  readonly #log: Logger;
+  readonly #onClosed: () => void;
+  readonly #calls = new Map<number, ServerCall>();
+  #requestBytes = 0;
+  #lastStreamId = 0;
+  #isDraining = false;
+
+  constructor(options: ServerConnectionOptions) {
+    this.peer = options.peer;
+    this.#table = options.table;
+    this.#log = options.log;
+    this.#onClosed = options.onClosed;
+    this.#frames = new FrameConnection(
+      options.transport,
+      {
+        onFrame: (frame) => this.#onFrame(frame),
+        onClosed: (error) => this.#onTransportClosed(error),
+      },
+      { readsWhileFull: false },
+    );
+  }
+
+  /** Begins to serve. */
+  start(): void {
+    this.#frames.start();
+  }
+
+  /** The descriptor of the connection, lent. */
+  get fd(): number | undefined {
+    return this.#frames.fd;
+  }
+
+  /** The calls at work, each with its stream id and request. */
+  get calls(): Iterable<ServerCall> {
+    return this.#calls.values();
+  }
+
+  /** Refuses new calls, and closes once those at work are answered and the answers are sent. */
+  drain(): void {
+    this.#isDraining = true;
+    this.#endWhenIdle();
+  }
+
+  /** Answers what is still at work with `error`, then closes once the answers are sent. */
+  abandon(error: ShimError): void {
+    this.#isDraining = true;
+    for (const call of [...this.#calls.values()]) this.#fail(call, error);
+    this.#endWhenIdle();
+  }
+
+  /** Closes at once; what is at work is canceled and not answered. */
+  destroy(): void {
+    this.#frames.destroy();
+  }
+
+  #onFrame(frame: Frame): void {
+    try {
+      this.#handle(frame);
+    } catch (error) {
+      // A stream that is refused is told so on its own id, whether or not it is known here.
+      const call = this.#calls.get(frame.streamId);
+      if (call === undefined || frame.type === TYPE_REQUEST)
+        this.#respondError(frame.streamId, error);
+      else this.#fail(call, error);
+    }
+  }
+
+  #handle(frame: Frame): void {
+    const { streamId, body } = frame;
+    if (body === undefined) {
+      throw new ShimError(
+        "resourceExhausted",
+        `Cannot read message: ${frame.length} bytes exceed the limit of ${BODY_LENGTH_MAX}`,
+      );
+    }
+    if (streamId % 2 !== 1) {
+      throw new ShimError("invalidArgument", `Cannot use stream: id ${streamId} is not odd`);
+    }
+    if (frame.type === TYPE_REQUEST) this.#onRequest(frame, body);
+    else if (frame.type === TYPE_DATA) this.#onData(frame, body);
+    // Any other type is from a version to come, and is passed over.
+  }
+
+  #onRequest({ streamId, flags }: Frame, body: Uint8Array): void {
+    if (streamId <= this.#lastStreamId) {
+      throw new ShimError(
+        "invalidArgument",
+        `Cannot open stream: id ${streamId} is not above ${this.#lastStreamId}`,
+      );
+    }
+    this.#lastStreamId = streamId;
+    if (this.#isDraining)
+      throw new ShimError("unavailable", "Cannot take call: server is shutting down");
+    if (this.#calls.size >= CALLS_MAX || this.#requestBytes + body.length > REQUEST_BYTES_MAX) {
+      throw new ShimError(
+        "resourceExhausted",
+        `Cannot take call: ${this.#calls.size} are at work on this connection`,
+      );
+    }
+    const request = decodeRequest(body);
+    const handler = findMethod(this.#table, request.service, request.method);
+    const takesStream = handler.kind === "clientStream" || handler.kind === "bidiStream";
+    const inbox = takesStream ? new Inbox() : undefined;
+    const call = new ServerCall({ streamId, request, handler, peer: this.peer, inbox });
+    this.#calls.set(streamId, call);
+    this.#requestBytes += request.payload.length;
+    call.startTimer(() =>
+      this.#fail(
+        call,
+        new ShimError("deadlineExceeded", "Cannot finish call: its deadline has passed"),
+      ),
+    );
+    // An open stream's first message may ride on the request. An empty one cannot be told from none.
+    if (inbox !== undefined && request.payload.length > 0) inbox.push(request.payload);
+    if ((flags & FLAG_REMOTE_OPEN) === 0) inbox?.end();
+    try {
+      this.#run(call, handler);
+    } catch (error) {
+      this.#fail(call, error);
+    }
+  }
+
+  #onData({ streamId, flags }: Frame, body: Uint8Array): void {
+    const call = this.#calls.get(streamId);
+    if (call === undefined) {
+      throw new ShimError("invalidArgument", `Cannot take data: stream ${streamId} is not active`);
+    }
+    const { inbox } = call;
+    if ((flags & FLAG_NO_DATA) === 0) {
+      if (inbox === undefined || inbox.hasEnded) {
+        throw new ShimError("invalidArgument", `Cannot take data: stream ${streamId} is closed`);
+      }
+      inbox.push(body);
+    }
+    if ((flags & FLAG_REMOTE_CLOSED) !== 0) inbox?.end();
+    else if (inbox?.isFull) this.#waitFor(call, inbox);
+  }
+
+  #waitFor(call: ServerCall, inbox: Inbox): void {
+    this.#frames.waitFor(inbox, () => {
+      const error = new ShimError("resourceExhausted", "Cannot take data: the stream is not read");
+      this.#fail(call, error);
+    });
+  }
+
+  #run(call: ServerCall, handler: Method): void {
+    const { inbox } = call;
+    const input =
+      inbox === undefined
+        ? handler.decodeRequest(call.request.payload)
+        : decodeEach(inbox, handler);
+    const output = handler.invoke(input, call);
+    if (handler.kind === "serverStream" || handler.kind === "bidiStream") {
+      if (!isAsyncIterable(output)) throw new ShimError("internal", "The handler gave no stream");
+      // Never rejects: whatever the handler throws becomes the answer.
+      void this.#sendEach(call, output);
+    } else if (output instanceof Promise) {
+      output.then(
+        (message: unknown) => this.#succeed(call, message),
+        (error: unknown) => this.#fail(call, error),
+      );
+    } else this.#succeed(call, output);
+  }
+
+  #succeed(call: ServerCall, message: unknown): void {
+    if (!call.isRunning) return;
+    try {
+      const payload = call.handler.encodeResponse(message);
+      const body = Response.encode({ status: undefined, payload }).finish();
+      this.#frames.send(call.streamId, TYPE_RESPONSE, 0, body);
+    } catch (error) {
+      this.#respondError(call.streamId, error);
+    }
+    this.#forget(call);
+    call.finish();
+  }
+
+  /** Answers with an error and tells the handler, unless the call has ended already. */
+  #fail(call: ServerCall, error: unknown): void {
+    if (!call.isRunning) return;
+    this.#respondError(call.streamId, error);
+    this.#forget(call);
+    call.cancel(error instanceof Error ? error : new Error(messageOf(error)));
+  }
+
+  async #sendEach(call: ServerCall, output: AsyncIterable<unknown>): Promise<void> {
+    try {
+      for await (const message of output) {
+        if (!call.isRunning) return;
+        this.#frames.send(call.streamId, TYPE_DATA, 0, call.handler.encodeResponse(message));
+        if (this.#frames.isFull) await this.#frames.room();
+      }
+      if (!call.isRunning) return;
+      this.#frames.send(call.streamId, TYPE_DATA, FLAG_REMOTE_CLOSED | FLAG_NO_DATA, NO_BYTES);
+      this.#forget(call);
+      call.finish();
+    } catch (error) {
+      this.#fail(call, error);
+    }
+  }
+
+  #respondError(streamId: number, error: unknown): void {
+    const { code, message } = statusOf(error);
+    const status = { code, message: clip(message), details: [] };
+    const body = Response.encode({ status, payload: NO_BYTES }).finish();
+    this.#frames.send(streamId, TYPE_RESPONSE, 0, body);
+  }
+
+  #forget(call: ServerCall): void {
+    this.#calls.delete(call.streamId);
+    this.#requestBytes -= call.request.payload.length;
+    this.#endWhenIdle();
+  }
+
+  #endWhenIdle(): void {
+    if (this.#isDraining && this.#calls.size === 0) this.#frames.end();
+  }
+
+  #onTransportClosed(error: Error | undefined): void {
+    if (error !== undefined) this.#log.debug("ttrpc connection closed", { error: error.message });
+    const calls = [...this.#calls.values()];
+    this.#calls.clear();
+    this.#requestBytes = 0;
+    const reason = new ShimError("canceled", "The caller has gone", { cause: error });
+    for (const call of calls) call.cancel(reason);
+    this.#onClosed();
+  }
+}
+
+function decodeRequest(body: Uint8Array): Request {
+  try {
+    return Request.decode(body);
+  } catch (cause) {
+    throw new ShimError(
+      "invalidArgument",
+      `Cannot decode request: ${body.length} malformed bytes`,
+      {
+        cause,
+      },
+    );
+  }
+}
+
+/** Decodes messages as they are read. A message that does not decode ends the stream with an error. */
+async function* decodeEach(inbox: Inbox, method: Method): AsyncGenerator<unknown> {
+  for await (const bytes of inbox) yield method.decodeRequest(bytes);
+}
+
+function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
+  return typeof value === "object" && value !== null && Symbol.asyncIterator in value;
+}
+
+/** An error text as long as a frame would be no answer: whoever reads it gets its beginning. */
+function clip(message: string): string {
+  const lengthMax = 64 * 1024;
+  return message.length <= lengthMax ? message : `${message.slice(0, lengthMax)}...`;
+}

@@ -1,0 +1,113 @@
+/**
+ * A ttrpc server: its connections and listeners, and how they end.
+ *
+ * It opens no socket itself: `bun.ts` and `net.ts` listen and hand connections in.
+ */
+
+import { ShimError } from "../../base/error.ts";
+import { type Logger, silentLogger } from "../../base/log.ts";
+import { type MountedService, type Peer, type ServiceTable, serviceTable } from "../service.ts";
+import { ServerConnection } from "./server-connection.ts";
+import type { Transport } from "./transport.ts";
+
+/** How long last answers may take to be read once the deadline of a shutdown has passed. */
+const FLUSH_MS = 200;
+
+/** Something that accepts connections until it is closed. */
+export interface Listener {
+  /** Accepts no more; connections that were accepted live on. Idempotent. */
+  close(): void;
+}
+
+export interface TtrpcServerOptions {
+  readonly services: readonly MountedService[];
+  readonly log?: Logger;
+}
+
+export class TtrpcServer implements Disposable {
+  readonly #table: ServiceTable;
+  readonly #log: Logger;
+  readonly #connections = new Set<ServerConnection>();
+  readonly #listeners = new Set<Listener>();
+  /** Set from the first shutdown or close on; resolves when the last connection has closed. */
+  #ended: PromiseWithResolvers<void> | undefined;
+
+  constructor(options: TtrpcServerOptions) {
+    this.#table = serviceTable(options.services);
+    this.#log = options.log ?? silentLogger;
+  }
+
+  /** The open connections, each with its peer and the calls at work on it. */
+  get connections(): ReadonlySet<ServerConnection> {
+    return this.#connections;
+  }
+
+  /** Makes `listener` end with the server. */
+  addListener(listener: Listener): void {
+    if (this.#ended !== undefined) listener.close();
+    else this.#listeners.add(listener);
+  }
+
+  /** Serves a connection until it closes. One that comes after a shutdown began is closed. */
+  serve(transport: Transport, peer: Peer = {}): void {
+    if (this.#ended !== undefined) {
+      transport.destroy();
+      return;
+    }
+    const connection = new ServerConnection({
+      transport,
+      peer,
+      table: this.#table,
+      log: this.#log,
+      onClosed: () => {
+        this.#connections.delete(connection);
+        this.#resolveWhenEmpty();
+      },
+    });
+    this.#connections.add(connection);
+    connection.start();
+  }
+
+  /**
+   * Accepts nothing more, lets calls at work finish, and closes each connection when its answers
+   * are sent. Calls not finished after `deadlineMs` milliseconds are answered `unavailable`.
+   * Resolves when every connection has closed.
+   */
+  async shutdown(deadlineMs: number): Promise<void> {
+    const ended = this.#stopAccepting();
+    for (const connection of [...this.#connections]) connection.drain();
+    const error = new ShimError("unavailable", "Cannot finish call: server is shutting down");
+    let flush: ReturnType<typeof setTimeout> | undefined;
+    const deadline = setTimeout(() => {
+      for (const connection of [...this.#connections]) connection.abandon(error);
+      flush = setTimeout(() => this.close(), FLUSH_MS);
+    }, deadlineMs);
+    await ended;
+    clearTimeout(deadline);
+    clearTimeout(flush);
+  }
+
+  /** Closes every connection at once; calls at work are canceled and not answered. */
+  close(): void {
+    void this.#stopAccepting();
+    for (const connection of [...this.#connections]) connection.destroy();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #stopAccepting(): Promise<void> {
+    if (this.#ended === undefined) {
+      this.#ended = Promise.withResolvers<void>();
+      for (const listener of this.#listeners) listener.close();
+      this.#listeners.clear();
+      this.#resolveWhenEmpty();
+    }
+    return this.#ended.promise;
+  }
+
+  #resolveWhenEmpty(): void {
+    if (this.#connections.size === 0) this.#ended?.resolve();
+  }
+}
