@@ -15,7 +15,7 @@ import { cString, cStringArray } from "./bytes.ts";
 import { check, checkReturned, errno, SystemError } from "./errno.ts";
 import { duplicateFd, O_RDWR, type OwnedFd } from "./fd.ts";
 import { copyTable, processTable } from "./libc.ts";
-import { openPidfd, signalPid, signalPidfd } from "./pidfd.ts";
+import { openPidfd, signalPid, signalPidfd, signalProcessGroup } from "./pidfd.ts";
 import type { Poller, Watch } from "./poller.ts";
 
 const WNOHANG = 1;
@@ -56,6 +56,11 @@ export interface Child {
   readonly exit: Exit | undefined;
   /** Sends a signal; false when it has exited. Throws SystemError (EPERM, EINVAL). */
   signal(number: number): boolean;
+  /**
+   * Signals the process group that it leads, so its own children too; false once it has exited.
+   * Only for a child spawned with `leads`.
+   */
+  signalGroup(number: number): boolean;
 }
 
 export interface SpawnOptions {
@@ -267,6 +272,8 @@ export class Children implements Disposable {
         if (entry.pidfd?.isOpen) return signalPidfd(entry.pidfd.fd, number);
         return signalPid(pid, number);
       },
+      // By number, safely: until it is reaped, which happens nowhere but here, the number stays its own.
+      signalGroup: (number) => entry.exit === undefined && signalProcessGroup(pid, number),
     };
   }
 

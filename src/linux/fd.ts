@@ -23,6 +23,9 @@ const F_SETFL = 4;
 const F_DUPFD_CLOEXEC = 1030;
 const FD_CLOEXEC = 1;
 const MFD_CLOEXEC = 1;
+const MFD_ALLOW_SEALING = 2;
+const F_ADD_SEALS = 1033;
+const F_SEAL_GROW = 4;
 const FIONREAD = 0x541bn;
 const EAGAIN = 11;
 const EINTR = 4;
@@ -91,7 +94,19 @@ export function openPipe(flags = 0): { readonly reader: OwnedFd; readonly writer
 /** memfd_create(2): a file without a name, in memory. `label` is for those who look at /proc. */
 export function openMemoryFile(label: string): OwnedFd {
   const name = cString(label);
-  return new OwnedFd(check("memfd_create", fileTable().memfd_create(ptr(name), MFD_CLOEXEC)));
+  const flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+  return new OwnedFd(check("memfd_create", fileTable().memfd_create(ptr(name), flags)));
+}
+
+/** Lets a memory file grow no more, whoever still holds it: their writes beyond its end fail with EPERM. */
+export function sealMemoryFile(fd: number): void {
+  check("fcntl(F_ADD_SEALS)", fileTable().fcntl(fd, F_ADD_SEALS, F_SEAL_GROW));
+}
+
+/** Makes every write to the open file description go to the end of the file (O_APPEND). */
+export function setAppending(fd: number): void {
+  const flags = check("fcntl(F_GETFL)", fileTable().fcntl(fd, F_GETFL, 0));
+  check("fcntl(F_SETFL)", fileTable().fcntl(fd, F_SETFL, flags | O_APPEND));
 }
 
 /** Sets or clears close-on-exec. */

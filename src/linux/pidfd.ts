@@ -39,3 +39,12 @@ export function signalPid(pid: number, signal: number): boolean {
   if (number === ESRCH) return false;
   throw new SystemError("kill", number, `process ${pid}`);
 }
+
+/** kill(2) to a process group, named by its leader; false when it has no member. `leader` must be above 1. */
+export function signalProcessGroup(leader: number, signal: number): boolean {
+  if (leader <= 1) throw new RangeError(`Signal to process group ${leader}`);
+  if (processTable().kill(-leader, signal) === 0) return true;
+  const number = errno();
+  if (number === ESRCH) return false;
+  throw new SystemError("kill", number, `process group ${leader}`);
+}

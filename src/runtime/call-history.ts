@@ -1,0 +1,77 @@
+/** What the runtime was asked lately, as plain data for those who look into a shim. */
+
+import type { Verb } from "./runtime.ts";
+
+/** One run of the runtime's executable. Nothing of its arguments or environment: they may hold secrets. */
+export interface RuntimeCall {
+  readonly verb: Verb;
+  /** The container; "" for verbs that are about none. */
+  readonly id: string;
+  readonly pid: number;
+  /** Milliseconds since the epoch. */
+  readonly startedAtMs: number;
+  /** Undefined while it runs. */
+  readonly durationMs: number | undefined;
+  /** Exit status, 0-255; undefined while it runs, or when it was given up. */
+  readonly status: number | undefined;
+  /** The beginning of its error, "" when there is none. */
+  readonly error: string;
+}
+
+/** How a call ended. */
+export interface CallEnd {
+  readonly status: number | undefined;
+  readonly error: string;
+}
+
+/** A call that runs, to be ended once. */
+export interface OpenCall {
+  end(end: CallEnd): void;
+}
+
+const endedCallsMax = 32;
+const errorCharactersMax = 512;
+
+/** The last {@link endedCallsMax} calls that ended, and all that run. */
+export class CallHistory {
+  readonly #ended: RuntimeCall[] = [];
+  readonly #running = new Set<RuntimeCall>();
+  readonly #now: () => number;
+
+  /** `now` gives milliseconds since the epoch. */
+  constructor(now: () => number = Date.now) {
+    this.#now = now;
+  }
+
+  begin(verb: Verb, id: string, pid: number): OpenCall {
+    const startedAtMs = this.#now();
+    const open = {
+      verb,
+      id,
+      pid,
+      startedAtMs,
+      durationMs: undefined,
+      status: undefined,
+      error: "",
+    };
+    this.#running.add(open);
+    return {
+      end: ({ status, error }) => {
+        if (!this.#running.delete(open)) return;
+        const durationMs = this.#now() - startedAtMs;
+        this.#ended.push({
+          ...open,
+          durationMs,
+          status,
+          error: error.slice(0, errorCharactersMax),
+        });
+        if (this.#ended.length > endedCallsMax) this.#ended.shift();
+      },
+    };
+  }
+
+  /** A copy: those that ended, in the order of their ends, then those that run, oldest first. */
+  list(): readonly RuntimeCall[] {
+    return [...this.#ended, ...this.#running];
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * Failures of a runtime, sorted into kinds: the only place that reads runtimes' sentences.
+ *
+ * `runtimeMessage` is passed on word for word within `message`, for engines derive exit codes from it
+ * ("executable file not found", "permission denied").
+ */
+
+import { type Reason, ShimError } from "../base/error.ts";
+import type { Verb } from "./runtime.ts";
+
+/**
+ * - `processFinished`: a signal found its process gone.
+ * - `containerNotFound`: the runtime knows no such container.
+ * - `notRunning`: the container has stopped, and the verb needs it running.
+ * - `timeout`: the runtime process did not finish in time and was killed.
+ * - `canceled`: it was killed because the caller asked.
+ * - `runtimeNotFound`: there is no such executable.
+ * - `other`: see the message.
+ */
+export type FailureKind =
+  | "processFinished"
+  | "containerNotFound"
+  | "notRunning"
+  | "timeout"
+  | "canceled"
+  | "runtimeNotFound"
+  | "other";
+
+/** What went before the runtime's words, by verb. */
+const PREFIX: Readonly<Record<Verb, string>> = {
+  create: "OCI runtime create failed",
+  restore: "OCI runtime restore failed",
+  start: "OCI runtime start failed",
+  exec: "OCI runtime exec failed",
+  kill: "unknown error after kill",
+  delete: "failed to delete task",
+  pause: "OCI runtime pause failed",
+  resume: "OCI runtime resume failed",
+  update: "OCI runtime update failed",
+  ps: "OCI runtime ps failed",
+  checkpoint: "OCI runtime checkpoint failed",
+  features: "OCI runtime features failed",
+  version: "OCI runtime version failed",
+};
+
+export interface Failure {
+  readonly verb: Verb;
+  readonly kind: FailureKind;
+  /** The bare sentence, without our prefix. */
+  readonly runtimeMessage: string;
+}
+
+/** A call to the runtime that failed. `message` is complete, prefix included, and may go to the user. */
+export class RuntimeError extends ShimError {
+  readonly verb: Verb;
+  readonly kind: FailureKind;
+  readonly runtimeMessage: string;
+
+  constructor(failure: Failure, options?: ErrorOptions) {
+    super(reasonOf(failure), messageFor(failure), options);
+    this.verb = failure.verb;
+    this.kind = failure.kind;
+    this.runtimeMessage = failure.runtimeMessage;
+  }
+}
+
+/**
+ * Only a kill speaks of `notFound`: peers rely on it there, while a `notFound` of Pids makes containerd
+ * take the whole container for gone, and one of Create or Start would be misread likewise.
+ */
+function reasonOf({ verb, kind }: Failure): Reason {
+  switch (kind) {
+    case "timeout":
+      return "deadlineExceeded";
+    case "canceled":
+      return "canceled";
+    case "processFinished":
+    case "containerNotFound":
+      return verb === "kill" ? "notFound" : "unknown";
+    case "notRunning":
+    case "runtimeNotFound":
+    case "other":
+      return "unknown";
+  }
+}
+
+function messageFor({ verb, kind, runtimeMessage }: Failure): string {
+  if (verb === "kill" && kind === "processFinished") return "process already finished";
+  if (verb === "kill" && kind === "containerNotFound") return "no such container";
+  return `${PREFIX[verb]}: ${runtimeMessage}`;
+}
+
+/** Sentences that say: the process or the whole container has ended. */
+const FINISHED: readonly RegExp[] = [
+  /os: process already finished/, // runc: the signal came too late
+  /no such process/i, // the kernel's ESRCH, in everybody's spelling
+  /container not running/, // runc
+  /container `[^`]*` is not running/, // crun
+  /container process not found/, // crun: the pid is another's by now
+  /incorrect container status/, // youki, for every verb that the state does not allow
+];
+
+/** Sentences that say the same to verbs other than kill. */
+const STOPPED: readonly RegExp[] = [
+  /in a stopped container/, // runc exec
+  /container that has stopped/, // runc start
+  /in stopped state/, // runc checkpoint
+];
+
+/** Sentences that say: I know no such container. */
+const MISSING: readonly RegExp[] = [
+  // runc, with and without the id; youki; runsc. Not the tail of a path, "/bin/container not found".
+  /(?:^|\s)container (?:state directory |with id )?(?:[`"']?[\w.+-]+[`"']? )?(?:does not exist|not found)/i,
+  /error opening file [`'][^`']*\/status[`']: no such file/i, // crun
+  /cannot open directory [`'][^`']*[`']: no such file/i, // crun delete
+];
+
+/** What a runtime's words mean for `verb`. Texts of its failures, not of ours. */
+export function kindOf(verb: Verb, runtimeMessage: string): FailureKind {
+  const says = (sentences: readonly RegExp[]) =>
+    sentences.some((sentence) => sentence.test(runtimeMessage));
+  switch (verb) {
+    case "create":
+    case "restore":
+    case "features":
+    case "version":
+      // No container yet: what "does not exist" there is some path of its configuration.
+      return "other";
+    case "kill":
+    case "delete":
+      if (says(FINISHED)) return verb === "kill" ? "processFinished" : "notRunning";
+      // Nothing of the user's own is named by these two, so any "does not exist" is the container.
+      return says(MISSING) || runtimeMessage.includes("does not exist")
+        ? "containerNotFound"
+        : "other";
+    case "start":
+    case "exec":
+    case "pause":
+    case "resume":
+    case "update":
+    case "ps":
+    case "checkpoint":
+      if (says(FINISHED) || says(STOPPED)) return "notRunning";
+      return says(MISSING) ? "containerNotFound" : "other";
+  }
+}

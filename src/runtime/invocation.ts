@@ -1,0 +1,135 @@
+/**
+ * One run of the runtime's executable: spawned, bounded in time, its output caught.
+ *
+ * Output is caught in memory files, not pipes: nobody has to read along, and what a hook leaves
+ * running in the background can neither hold up the call nor be killed by SIGPIPE after it.
+ */
+
+import { fstatSync, readSync, writeSync } from "node:fs";
+import type { Child, Children, Exit } from "../linux/children.ts";
+import { type OwnedFd, openMemoryFile, sealMemoryFile, setAppending } from "../linux/fd.ts";
+import { readTail } from "./log.ts";
+import type { LentStdio } from "./runtime.ts";
+
+const SIGKILL = 9;
+/** How long a killed runtime may take to be gone; a process in uninterruptible sleep may take for ever. */
+const killGraceMs = 5_000;
+/** More of standard output than this is refused. `ps` of the largest container is well below. */
+const outputBytesMax = 4 * 1024 * 1024;
+/** As much of the end of standard error as is looked at. */
+const errorBytesMax = 16 * 1024;
+
+export interface Invocation {
+  readonly argv: readonly string[];
+  readonly env: readonly string[];
+  readonly cwd: string;
+  /** Lent for 0, 1 and 2; without it they are caught. */
+  readonly stdio?: LentStdio | undefined;
+  /** What the process reads from its standard input, where `stdio` is not given. */
+  readonly input?: Uint8Array | undefined;
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+  /** Told the pid as soon as there is one. */
+  readonly onSpawn: (pid: number) => void;
+}
+
+/** How a run ended. `stdout` and `stderr` are "" where `stdio` was lent. */
+export type Outcome =
+  | {
+      readonly kind: "exited";
+      readonly exit: Exit;
+      /** Undefined when there was more than may be. */
+      readonly stdout: string | undefined;
+      readonly stderr: string;
+    }
+  | {
+      /** Killed: by its deadline, or because the caller asked. */
+      readonly kind: "timeout" | "canceled";
+      readonly afterMs: number;
+      /** False when it has not died of it yet. */
+      readonly isGone: boolean;
+      readonly pid: number;
+      readonly stderr: string;
+    };
+
+/**
+ * Runs it to its end. It leads a process group, so that with a wrapper script the runtime below is
+ * killed too. Spawns before it first yields. Throws what `Children.spawn` throws.
+ */
+export async function invoke(invocation: Invocation, children: Children): Promise<Outcome> {
+  using files = new DisposableStack();
+  const lent = invocation.stdio;
+  const caught =
+    lent === undefined
+      ? { out: files.use(openCapture("stdout")), err: files.use(openCapture("stderr")) }
+      : undefined;
+  const input = invocation.input === undefined ? undefined : files.use(openInput(invocation.input));
+  const startedAt = performance.now();
+  const child = children.spawn({
+    argv: invocation.argv,
+    env: invocation.env,
+    cwd: invocation.cwd,
+    stdio: lent ?? [input?.fd, caught?.out.fd, caught?.err.fd],
+    leads: "group",
+  });
+  invocation.onSpawn(child.pid);
+  const ended = await waitFor(child, invocation);
+  const stderr = caught === undefined ? "" : readTail(caught.err.fd, errorBytesMax).trim();
+  if (caught !== undefined) for (const file of [caught.out, caught.err]) sealMemoryFile(file.fd);
+  if (ended.kind === "exited") {
+    const stdout = caught === undefined ? "" : readOutput(caught.out.fd);
+    return { kind: "exited", exit: ended.exit, stdout, stderr };
+  }
+  return {
+    kind: ended.kind,
+    afterMs: Math.round(performance.now() - startedAt),
+    isGone: child.exit !== undefined,
+    pid: child.pid,
+    stderr,
+  };
+}
+
+type End = { readonly kind: "exited"; readonly exit: Exit } | { readonly kind: Interruption };
+type Interruption = "timeout" | "canceled";
+
+/** Waits for the exit, the deadline or the abort; after the latter two, kills and waits a little. */
+async function waitFor(child: Child, { timeoutMs, signal }: Invocation): Promise<End> {
+  const interrupted = Promise.withResolvers<Interruption>();
+  const timer = setTimeout(() => interrupted.resolve("timeout"), timeoutMs);
+  const onAbort = () => interrupted.resolve("canceled");
+  signal?.addEventListener("abort", onAbort, { once: true });
+  if (signal?.aborted) onAbort();
+  const first = await Promise.race([child.exited, interrupted.promise]);
+  clearTimeout(timer);
+  signal?.removeEventListener("abort", onAbort);
+  if (typeof first !== "string") return { kind: "exited", exit: first };
+  // It may have ended in this very turn: then its own result counts.
+  if (child.exit !== undefined) return { kind: "exited", exit: child.exit };
+  child.signalGroup(SIGKILL);
+  const late = Promise.withResolvers<void>();
+  const grace = setTimeout(() => late.resolve(), killGraceMs);
+  await Promise.race([child.exited, late.promise]);
+  clearTimeout(grace);
+  return { kind: first };
+}
+
+function openCapture(label: string): OwnedFd {
+  const file = openMemoryFile(`runtime-${label}`);
+  // A script may open /dev/stderr anew and truncate it; appending, nobody writes over another's words.
+  setAppending(file.fd);
+  return file;
+}
+
+function openInput(bytes: Uint8Array): OwnedFd {
+  const file = openMemoryFile("runtime-stdin");
+  // At position 0, so that the file offset, which the child shares, stays at the beginning.
+  for (let at = 0; at < bytes.length; ) at += writeSync(file.fd, bytes, at, bytes.length - at, at);
+  return file;
+}
+
+function readOutput(fd: number): string | undefined {
+  const { size } = fstatSync(fd);
+  if (size > outputBytesMax) return undefined;
+  const buffer = Buffer.alloc(size);
+  return buffer.toString("utf8", 0, readSync(fd, buffer, 0, size, 0));
+}

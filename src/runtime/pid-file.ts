@@ -1,0 +1,27 @@
+/** The file in which a runtime leaves the pid of the process that it made. */
+
+import { closeSync, openSync, readSync } from "node:fs";
+
+/** The kernel's own limit (PID_MAX_LIMIT). */
+const pidMax = 4 * 1024 * 1024;
+/** Longer than any pid with white space around it. */
+const readBytesMax = 64;
+
+/**
+ * The pid in the file at `path`: a decimal number, white space around it allowed.
+ * Throws what node:fs throws for a missing file, and Error for anything that is no pid.
+ */
+export function readPidFile(path: string): number {
+  const fd = openSync(path, "r");
+  const buffer = Buffer.alloc(readBytesMax);
+  let count: number;
+  try {
+    count = readSync(fd, buffer, 0, readBytesMax, 0);
+  } finally {
+    closeSync(fd);
+  }
+  const text = buffer.toString("latin1", 0, count);
+  const pid = /^\s*\d{1,10}\s*$/.test(text) ? Number(text) : 0;
+  if (pid < 1 || pid > pidMax) throw new Error(`no pid in ${path}: ${JSON.stringify(text)}`);
+  return pid;
+}

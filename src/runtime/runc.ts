@@ -1,0 +1,354 @@
+/**
+ * runc, and every runtime with its command line (crun, youki, a wrapper script), behind `Runtime`.
+ *
+ * Each call is a process of its own with a log file of its own in the bundle: what two calls at once
+ * have to say is never mixed up, and nothing stays when they are over.
+ */
+
+import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { messageOf } from "../base/error.ts";
+import type { Children, Exit } from "../linux/children.ts";
+import { hasCode } from "../linux/errno.ts";
+import { CallHistory, type OpenCall } from "./call-history.ts";
+import { findExecutable, scrubEnvironment } from "./environment.ts";
+import { type FailureKind, kindOf, RuntimeError } from "./error.ts";
+import { type Invocation, invoke, type Outcome } from "./invocation.ts";
+import { readLastError } from "./log.ts";
+import { readPidFile } from "./pid-file.ts";
+import {
+  checkpointArgs,
+  createArgs,
+  deleteArgs,
+  execArgs,
+  globalArgs,
+  killArgs,
+  pauseArgs,
+  psArgs,
+  restoreArgs,
+  resumeArgs,
+  startArgs,
+  updateArgs,
+} from "./runc-args.ts";
+import type {
+  CallOptions,
+  CheckpointRequest,
+  CreateRequest,
+  DeleteOptions,
+  ExecRequest,
+  KillOptions,
+  LentStdio,
+  ProcessRequest,
+  RestoreRequest,
+  Runtime,
+  RuntimeOptions,
+  Verb,
+} from "./runtime.ts";
+
+const SECOND_MS = 1_000;
+const MINUTE_MS = 60 * SECOND_MS;
+
+/**
+ * How long each verb may take. Managers set no limit, or minutes, to those that run hooks or wait for a
+ * disk; so these end what hangs and nothing that is merely slow. The rest wait for the kernel alone.
+ */
+const deadlineMs: Readonly<Record<Verb, number>> = {
+  create: 10 * MINUTE_MS,
+  restore: 30 * MINUTE_MS,
+  start: 10 * MINUTE_MS,
+  exec: 5 * MINUTE_MS,
+  delete: 5 * MINUTE_MS,
+  checkpoint: 30 * MINUTE_MS,
+  kill: 30 * SECOND_MS,
+  pause: MINUTE_MS,
+  resume: MINUTE_MS,
+  update: MINUTE_MS,
+  ps: 30 * SECOND_MS,
+  features: 10 * SECOND_MS,
+  version: 10 * SECOND_MS,
+};
+
+export interface RuncContext {
+  readonly children: Children;
+  /** Where calls are listed; shared by all containers of a shim. */
+  readonly history?: CallHistory;
+}
+
+/** One call, ready to be run. */
+interface Call {
+  readonly verb: Verb;
+  /** "" for none. */
+  readonly id: string;
+  readonly args: readonly string[];
+  readonly options: CallOptions;
+  readonly stdio?: LentStdio | undefined;
+  readonly input?: Uint8Array | undefined;
+}
+
+/** An OCI runtime as an executable. Holds no descriptor and no process between calls. */
+export class Runc implements Runtime {
+  readonly #options: RuntimeOptions;
+  readonly #environment: readonly string[];
+  readonly #children: Children;
+  readonly #history: CallHistory;
+  /** Counts this object's temporary files. */
+  #fileCount = 0;
+
+  constructor(options: RuntimeOptions, context: RuncContext) {
+    this.#options = options;
+    this.#environment = scrubEnvironment(options.environment);
+    this.#children = context.children;
+    this.#history = context.history ?? new CallHistory();
+  }
+
+  async create(id: string, request: CreateRequest): Promise<number> {
+    const args = createArgs(id, this.#options.bundle, request);
+    return await this.#makeProcess("create", id, args, request);
+  }
+
+  async restore(id: string, request: RestoreRequest): Promise<number> {
+    const args = restoreArgs(id, this.#options.bundle, request);
+    return await this.#makeProcess("restore", id, args, request);
+  }
+
+  async start(id: string, options: CallOptions = {}): Promise<void> {
+    await this.#run({ verb: "start", id, args: startArgs(id), options });
+  }
+
+  async exec(id: string, request: ExecRequest): Promise<number> {
+    const source = request.process;
+    if ("file" in source) return await this.#exec(id, source.file, request);
+    const file = this.#temporaryFile("process");
+    try {
+      // Its environment may hold secrets.
+      writeFileSync(file, source.json, { mode: 0o600, flag: "wx" });
+      return await this.#exec(id, file, request);
+    } finally {
+      rmSync(file, { force: true });
+    }
+  }
+
+  async kill(id: string, signal: number, options: KillOptions): Promise<void> {
+    await this.#run({ verb: "kill", id, args: killArgs(id, signal, options), options });
+  }
+
+  async delete(id: string, options: DeleteOptions): Promise<void> {
+    await this.#run({ verb: "delete", id, args: deleteArgs(id, options), options });
+  }
+
+  async pause(id: string, options: CallOptions = {}): Promise<void> {
+    await this.#run({ verb: "pause", id, args: pauseArgs(id), options });
+  }
+
+  async resume(id: string, options: CallOptions = {}): Promise<void> {
+    await this.#run({ verb: "resume", id, args: resumeArgs(id), options });
+  }
+
+  async update(
+    id: string,
+    resources: string | Uint8Array,
+    options: CallOptions = {},
+  ): Promise<void> {
+    const input = typeof resources === "string" ? Buffer.from(resources) : resources;
+    await this.#run({ verb: "update", id, args: updateArgs(id), options, input });
+  }
+
+  async pids(id: string, options: CallOptions = {}): Promise<readonly number[]> {
+    const output = await this.#run({ verb: "ps", id, args: psArgs(id), options });
+    const pids = parsePids(output);
+    if (pids !== undefined) return pids;
+    const runtimeMessage = `the runtime listed no pids but ${JSON.stringify(output.slice(0, 200))}`;
+    throw new RuntimeError({ verb: "ps", kind: "other", runtimeMessage });
+  }
+
+  async checkpoint(id: string, request: CheckpointRequest): Promise<void> {
+    const args = checkpointArgs(id, request);
+    await this.#run({ verb: "checkpoint", id, args, options: request });
+  }
+
+  async features(options: CallOptions = {}): Promise<string> {
+    return await this.#run({ verb: "features", id: "", args: ["features"], options });
+  }
+
+  async version(options: CallOptions = {}): Promise<string> {
+    return await this.#run({ verb: "version", id: "", args: ["--version"], options });
+  }
+
+  async #exec(id: string, processFile: string, request: ProcessRequest): Promise<number> {
+    const { pidFile, consoleSocket } = request;
+    const args = execArgs(id, { processFile, pidFile, consoleSocket });
+    return await this.#makeProcess("exec", id, args, request);
+  }
+
+  /** Runs a verb that leaves a process behind; its pid. */
+  async #makeProcess(
+    verb: "create" | "restore" | "exec",
+    id: string,
+    args: readonly string[],
+    request: ProcessRequest,
+  ): Promise<number> {
+    const { pidFile, consoleSocket } = request;
+    rmSync(pidFile, { force: true });
+    // With a terminal the process takes its stdio from the pty, so the runtime's own can be caught.
+    const stdio = consoleSocket === undefined ? request.stdio : undefined;
+    await this.#run({ verb, id, args, options: request, stdio });
+    return readPid(verb, pidFile);
+  }
+
+  /** Runs one call to its end and gives what it wrote to standard output. Throws RuntimeError. */
+  async #run(call: Call): Promise<string> {
+    const { verb, options } = call;
+    if (options.signal?.aborted) {
+      throw unstarted(verb, "canceled", "canceled before it began");
+    }
+    const found = findExecutable(this.#options.command, this.#environment);
+    if (found.kind === "missing") throw unstarted(verb, "runtimeNotFound", found.message);
+    // Verbs without a container have no bundle to speak of, and say what they have to say on stderr.
+    const logFile = call.id === "" ? undefined : this.#temporaryFile(`${verb}-log`);
+    let open: OpenCall | undefined;
+    try {
+      const outcome = await this.#invoke(call, {
+        argv: [found.path, ...this.#globalArgs(logFile), ...call.args],
+        env: this.#environment,
+        cwd: this.#options.bundle,
+        stdio: call.stdio,
+        input: call.input,
+        timeoutMs: options.timeoutMs ?? deadlineMs[verb],
+        signal: options.signal,
+        onSpawn: (pid) => {
+          open = this.#history.begin(verb, call.id, pid);
+        },
+      });
+      const error = judge(verb, this.#options.command, outcome, logFile);
+      const status = outcome.kind === "exited" ? outcome.exit.status : undefined;
+      open?.end({ status, error: error?.runtimeMessage ?? "" });
+      if (error !== undefined) throw error;
+      return outcome.kind === "exited" ? (outcome.stdout ?? "") : "";
+    } finally {
+      if (logFile !== undefined) rmSync(logFile, { force: true });
+    }
+  }
+
+  /** Spawns and waits; a spawn that the kernel refuses becomes a RuntimeError. */
+  async #invoke(call: Call, invocation: Invocation): Promise<Outcome> {
+    try {
+      return await invoke(invocation, this.#children);
+    } catch (cause) {
+      const { bundle } = this.#options;
+      // The kernel says ENOENT for the working directory as it does for the executable.
+      const text =
+        hasCode(cause, "ENOENT") && !existsSync(bundle)
+          ? `chdir ${bundle}: no such file or directory`
+          : messageOf(cause);
+      throw unstarted(call.verb, "other", text, cause);
+    }
+  }
+
+  #globalArgs(logFile: string | undefined): readonly string[] {
+    if (logFile === undefined) return [];
+    const { root, systemdCgroup } = this.#options;
+    return globalArgs({ root, logFile, systemdCgroup });
+  }
+
+  /**
+   * A name in the bundle that nothing else has: other processes (`delete` runs beside a shim) differ in
+   * the pid, other objects of this one in the time.
+   */
+  #temporaryFile(subject: string): string {
+    this.#fileCount++;
+    const unique = `${process.pid}-${Date.now().toString(36)}-${this.#fileCount}`;
+    return join(this.#options.bundle, `runtime-${subject}-${unique}.json`);
+  }
+}
+
+/** The error of a call that did not succeed; undefined for one that did. */
+function judge(
+  verb: Verb,
+  command: string,
+  outcome: Outcome,
+  logFile: string | undefined,
+): RuntimeError | undefined {
+  const logged = () => (logFile === undefined ? undefined : readLastError(logFile));
+  if (outcome.kind !== "exited") {
+    const last = logged() ?? outcome.stderr;
+    const runtimeMessage = interruptionText(verb, command, outcome) + (last && `: ${last}`);
+    return new RuntimeError({ verb, kind: outcome.kind, runtimeMessage });
+  }
+  const { exit } = outcome;
+  if (exit.status !== 0) {
+    const said = logged() || outcome.stderr;
+    const runtimeMessage =
+      said || `${command} did not terminate successfully: ${describeExit(exit)}`;
+    const kind = kindOf(verb, runtimeMessage);
+    return new RuntimeError({ verb, kind, runtimeMessage });
+  }
+  if (outcome.stdout !== undefined) return undefined;
+  const runtimeMessage = `${command} wrote more output than is accepted`;
+  return new RuntimeError({ verb, kind: "other", runtimeMessage });
+}
+
+function interruptionText(
+  verb: Verb,
+  command: string,
+  outcome: Exclude<Outcome, { readonly kind: "exited" }>,
+): string {
+  const subject = `${command} ${verb} (process ${outcome.pid})`;
+  const fate = outcome.isGone ? "was killed" : "was sent SIGKILL but has not ended";
+  return outcome.kind === "timeout"
+    ? `${subject} did not finish within ${outcome.afterMs} ms and ${fate}`
+    : `${subject} was canceled after ${outcome.afterMs} ms and ${fate}`;
+}
+
+/** Names of the signals that end programs, as the C library and Go word them. */
+const SIGNAL_TEXT: ReadonlyMap<number, string> = new Map([
+  [1, "hangup"],
+  [2, "interrupt"],
+  [3, "quit"],
+  [4, "illegal instruction"],
+  [6, "aborted"],
+  [7, "bus error"],
+  [9, "killed"],
+  [11, "segmentation fault"],
+  [13, "broken pipe"],
+  [15, "terminated"],
+  [31, "bad system call"],
+]);
+
+function describeExit({ status, signal }: Exit): string {
+  if (signal === 0) return `exit status ${status}`;
+  return `signal: ${SIGNAL_TEXT.get(signal) ?? signal}`;
+}
+
+/** A failure in which the runtime never ran. */
+function unstarted(
+  verb: Verb,
+  kind: FailureKind,
+  runtimeMessage: string,
+  cause?: unknown,
+): RuntimeError {
+  return new RuntimeError({ verb, kind, runtimeMessage }, { cause });
+}
+
+function readPid(verb: "create" | "restore" | "exec", pidFile: string): number {
+  try {
+    return readPidFile(pidFile);
+  } catch (cause) {
+    const subject = verb === "exec" ? "exec" : "container";
+    const runtimeMessage = `failed to retrieve OCI runtime ${subject} pid: ${messageOf(cause)}`;
+    throw new RuntimeError({ verb, kind: "other", runtimeMessage }, { cause });
+  }
+}
+
+/** `ps --format json`: a list of pids, or null where runc has none. Undefined for anything else. */
+function parsePids(output: string): readonly number[] | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(output);
+  } catch {
+    return undefined;
+  }
+  if (value === null) return [];
+  if (!Array.isArray(value)) return undefined;
+  const pids = value.filter((pid: unknown): pid is number => Number.isSafeInteger(pid));
+  return pids.length === value.length ? pids : undefined;
+}
