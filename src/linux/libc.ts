@@ -45,6 +45,13 @@ export const pollTable = group({
   poll: { args: ["ptr", "u64", "i32"], returns: "i32" },
 });
 
+/** Descriptors that tell of events: eventfd(2), inotify(7). */
+export const eventTable = group({
+  eventfd: { args: ["u32", "i32"], returns: "i32" },
+  inotify_init1: { args: ["i32"], returns: "i32" },
+  inotify_add_watch: { args: ["i32", "ptr", "u32"], returns: "i32" },
+});
+
 /** Processes: spawn, wait, signal, attributes. */
 export const processTable = group({
   posix_spawn: { args: ["ptr", "ptr", "ptr", "ptr", "ptr", "ptr"], returns: "i32" },
@@ -87,11 +94,19 @@ export const mountTable = group({
   syscall: { args: ["i64", "i64", "i64", "i64", "i64", "i64"], returns: "i64" },
 });
 
-/** Unix sockets that carry descriptors. */
+/** Unix sockets. */
 export const socketTable = group({
   socket: { args: ["i32", "i32", "i32"], returns: "i32" },
   bind: { args: ["i32", "ptr", "u32"], returns: "i32" },
   listen: { args: ["i32", "i32"], returns: "i32" },
+  connect: { args: ["i32", "ptr", "u32"], returns: "i32" },
+  getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
+  getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
   accept4: { args: ["i32", "ptr", "ptr", "i32"], returns: "i32" },
   recvmsg: { args: ["i32", "ptr", "i32"], returns: "i64" },
+});
+
+/** Advisory locks. */
+export const lockTable = group({
+  flock: { args: ["i32", "i32"], returns: "i32" },
 });

@@ -1,0 +1,179 @@
+/**
+ * Where a process stands in the cgroup file systems (cgroups(7)).
+ *
+ * The result is plain data, found once per container and kept: after its init has died nobody can
+ * ask the kernel again. Reading the directories is the work of `pids.ts`, `metrics.ts` and `oom.ts`.
+ */
+
+import { existsSync, readFileSync } from "node:fs";
+import { hasCode } from "../linux/errno.ts";
+
+/** The cgroup of a container. Serialisable: strings alone. */
+export type CgroupLocation =
+  /** Directories by controller: "memory", "cpu", …; a named hierarchy as "name=systemd". */
+  | { readonly version: 1; readonly paths: Readonly<Record<string, string>> }
+  | { readonly version: 2; readonly path: string };
+
+/** Where the kernel's file systems are mounted; fixture directories in tests. */
+export interface CgroupRoots {
+  readonly proc: string;
+  readonly cgroup: string;
+}
+
+const SYSTEM_ROOTS: CgroupRoots = { proc: "/proc", cgroup: "/sys/fs/cgroup" };
+
+/** Which hierarchy, and where in it: a line of /proc/PID/cgroup. */
+export interface Membership {
+  /** Empty for the unified hierarchy of v2. */
+  readonly controllers: readonly string[];
+  readonly path: string;
+}
+
+/** A mounted cgroup hierarchy, or a part of one. */
+export interface CgroupMount {
+  readonly version: 1 | 2;
+  /** The directory of the hierarchy that the mount shows. */
+  readonly root: string;
+  readonly mountPoint: string;
+  /** Empty for v2. */
+  readonly controllers: readonly string[];
+}
+
+/** PF_EXITING of the kernel's task flags, which proc(5) shows as field 9 of /proc/PID/stat. */
+const PF_EXITING = 0x4;
+/** Position of the flags among the fields that follow the command's name. */
+const FLAGS_FIELD = 6;
+
+/**
+ * Finds the cgroup of process `pid`. Undefined when there is no such process (any more), or no
+ * cgroup file system; the container then runs on without Stats and without an OOM watch.
+ *
+ * With v1 and v2 side by side ("hybrid") the answer is v1: that is where the controllers are.
+ */
+export function locateCgroup(pid: number, roots = SYSTEM_ROOTS): CgroupLocation | undefined {
+  const processDirectory = `${roots.proc}/${pid}`;
+  const text = readOptional(`${processDirectory}/cgroup`);
+  if (text === undefined) return undefined;
+  const memberships = parseMemberships(text);
+  // On v1 a dying process counts as one of the root cgroup, whose figures are the whole machine's.
+  if (memberships.some(({ path }) => path === "/") && isExiting(processDirectory)) return undefined;
+
+  let mounts: readonly CgroupMount[] | undefined;
+  const allMounts = () => {
+    mounts ??= parseMounts(readOptional(`${roots.proc}/self/mountinfo`) ?? "");
+    return mounts;
+  };
+  const unified = memberships.find(({ controllers }) => controllers.length === 0);
+  const isUnifiedOnly = existsSync(`${roots.cgroup}/cgroup.controllers`);
+  if (!isUnifiedOnly) {
+    const paths: Record<string, string> = {};
+    for (const { controllers, path } of memberships) {
+      for (const controller of controllers) {
+        const directory = findV1(controller, path, roots.cgroup, allMounts);
+        if (directory !== undefined) paths[controller] = directory;
+      }
+    }
+    if (Object.keys(paths).length > 0) return { version: 1, paths };
+  }
+  const found = unified && findV2(unified.path, roots.cgroup, allMounts);
+  return found === undefined ? undefined : { version: 2, path: found };
+}
+
+/** Parses /proc/PID/cgroup: lines of `id:controller,…:path`; the path may hold colons. */
+export function parseMemberships(text: string): readonly Membership[] {
+  return text.split("\n").flatMap((line) => {
+    const first = line.indexOf(":");
+    const second = line.indexOf(":", first + 1);
+    if (first < 0 || second < 0) return [];
+    const names = line.slice(first + 1, second);
+    return [{ controllers: names === "" ? [] : names.split(","), path: line.slice(second + 1) }];
+  });
+}
+
+/** Parses the cgroup mounts in a mountinfo file (proc(5)). */
+export function parseMounts(text: string): readonly CgroupMount[] {
+  return text.split("\n").flatMap((line): readonly CgroupMount[] => {
+    const separator = line.indexOf(" - cgroup");
+    if (separator < 0) return [];
+    const [, , , root, mountPoint] = line.slice(0, separator).split(" ");
+    const [type, , options] = line.slice(separator + " - ".length).split(" ");
+    if (root === undefined || mountPoint === undefined || options === undefined) return [];
+    const mount = { root: unescapePath(root), mountPoint: unescapePath(mountPoint) };
+    if (type === "cgroup2") return [{ version: 2, controllers: [], ...mount }];
+    if (type !== "cgroup") return [];
+    return [{ version: 1, controllers: options.split(","), ...mount }];
+  });
+}
+
+/**
+ * The usual mount point first, which saves reading the mounts of all containers of the machine; in
+ * a container of containers the hierarchy shows only in part, and the directory is not there.
+ */
+function findV1(
+  controller: string,
+  path: string,
+  cgroupRoot: string,
+  mounts: () => readonly CgroupMount[],
+): string | undefined {
+  const name = controller.startsWith("name=") ? controller.slice("name=".length) : controller;
+  const usual = existing(`${cgroupRoot}/${name}`, "/", path);
+  if (usual !== undefined) return usual;
+  for (const mount of mounts()) {
+    if (mount.version !== 1 || !mount.controllers.includes(controller)) continue;
+    const found = existing(mount.mountPoint, mount.root, path);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function findV2(
+  path: string,
+  cgroupRoot: string,
+  mounts: () => readonly CgroupMount[],
+): string | undefined {
+  if (existsSync(`${cgroupRoot}/cgroup.controllers`)) {
+    const usual = existing(cgroupRoot, "/", path);
+    if (usual !== undefined) return usual;
+  }
+  for (const mount of mounts()) {
+    if (mount.version !== 2) continue;
+    const found = existing(mount.mountPoint, mount.root, path);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** The directory of `path` under a mount that shows the hierarchy from `root` on, if it exists. */
+function existing(mountPoint: string, root: string, path: string): string | undefined {
+  const base = root === "/" ? "" : root;
+  if (path !== root && !path.startsWith(`${base}/`)) return undefined;
+  const inside = path === root ? "" : path.slice(base.length);
+  // Paths of another cgroup namespace begin with "/..": they would lead out of the mount.
+  if (inside.split("/").includes("..")) return undefined;
+  const directory = mountPoint + (inside === "/" ? "" : inside);
+  return existsSync(directory) ? directory : undefined;
+}
+
+function isExiting(processDirectory: string): boolean {
+  const stat = readOptional(`${processDirectory}/stat`);
+  if (stat === undefined) return true;
+  // The command's name may hold anything, parentheses and spaces too.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[FLAGS_FIELD]) & PF_EXITING) !== 0;
+}
+
+/** mountinfo writes space, tab, newline and backslash as three octal digits. */
+function unescapePath(text: string): string {
+  return text.replace(/\\([0-7]{3})/g, (_, digits: string) =>
+    String.fromCharCode(Number.parseInt(digits, 8)),
+  );
+}
+
+function readOptional(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (hasCode(error, "ENOENT", "ESRCH", "ENODEV")) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,27 @@
+/** How many kills for want of memory have been told: what both versions of cgroups count by. */
+
+/**
+ * Kills that were told already, by cgroup: "" for the container's own, "/a/b" for one below it.
+ * Plain data, so that another watch can go on where one ended.
+ */
+export type OomCounts = Readonly<Record<string, number>>;
+
+/** The kernel's counters as they were when last told. */
+export class Tally {
+  #counts: ReadonlyMap<string, number>;
+
+  constructor(counts: ReadonlyMap<string, number>) {
+    this.#counts = counts;
+  }
+
+  get counts(): OomCounts {
+    return Object.fromEntries(this.#counts);
+  }
+
+  /** Takes over `current`; true when any counter is higher than it was. */
+  update(current: ReadonlyMap<string, number>): boolean {
+    const before = this.#counts;
+    this.#counts = current;
+    return [...current].some(([name, count]) => count > (before.get(name) ?? 0));
+  }
+}

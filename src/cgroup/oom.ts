@@ -1,0 +1,52 @@
+/** Who was killed for want of memory: one interface over both versions of cgroups. */
+
+import type { Poller } from "../linux/poller.ts";
+import type { CgroupLocation } from "./cgroup.ts";
+import type { OomCounts } from "./oom-tally.ts";
+import { V1OomWatch } from "./v1/oom.ts";
+import { V2OomWatch } from "./v2/oom.ts";
+
+/** A watch over a container's cgroup. Disposing ends it at once and closes what it opened. */
+export interface OomWatch extends Disposable {
+  readonly counts: OomCounts;
+  /**
+   * Tells what has not been told yet. To be awaited after init's exit and before that is published.
+   *
+   * Settles without delay, but in one case: the cgroup (v1) is gone already, and the one
+   * notification that came is either its end or a kill. The kernel's next notification tells which;
+   * it comes within milliseconds, and is waited for at most half a second. Never rejects.
+   */
+  finalCheck(): Promise<void>;
+}
+
+export interface OomOptions {
+  /** The counts of a former watch over the same cgroup; without them what was before is not told. */
+  readonly counts?: OomCounts;
+}
+
+/** Where memory is not accounted, nobody is killed for it. */
+const NOTHING_TO_WATCH: OomWatch = {
+  counts: {},
+  finalCheck: () => Promise.resolve(),
+  [Symbol.dispose]: () => {},
+};
+
+/**
+ * Calls `onOom` after the kernel has killed one or more processes in the container's cgroup, or below
+ * it, for want of memory; kills that are found together are told once. `onOom` is never called from
+ * within this function. Without a memory controller the watch is idle.
+ * Throws SystemError when the kernel grants no descriptor or no registration.
+ */
+export function watchOom(
+  location: CgroupLocation,
+  poller: Poller,
+  onOom: () => void,
+  options: OomOptions = {},
+): OomWatch {
+  if (location.version === 2) {
+    return V2OomWatch.open(location.path, poller, onOom, options.counts) ?? NOTHING_TO_WATCH;
+  }
+  const directory = location.paths["memory"];
+  if (directory === undefined) return NOTHING_TO_WATCH;
+  return V1OomWatch.open(directory, poller, onOom, options.counts) ?? NOTHING_TO_WATCH;
+}

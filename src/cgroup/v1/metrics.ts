@@ -1,0 +1,50 @@
+/** All figures of a container on cgroup v1; the shape is that of `io.containerd.cgroups.v1.Metrics`. */
+
+import { hugePageSizes } from "../huge-pages.ts";
+import { type RdmaStat, readRdma } from "../rdma.ts";
+import { type BlkioStat, readBlkio } from "./blkio.ts";
+import { type CpuStat, readCpu } from "./cpu.ts";
+import { type HugetlbStat, readHugetlb } from "./hugetlb.ts";
+import { type MemoryOomControl, type MemoryStat, readMemory, readOomControl } from "./memory.ts";
+import { type PidsStat, readPidsStat } from "./pids.ts";
+
+/** What is missing on this kernel, or in this cgroup, is undefined or empty. */
+export interface MetricsV1 {
+  readonly hugetlb: HugetlbStat[];
+  readonly pids: PidsStat | undefined;
+  readonly cpu: CpuStat | undefined;
+  readonly memory: MemoryStat | undefined;
+  readonly blkio: BlkioStat | undefined;
+  readonly rdma: RdmaStat | undefined;
+  /** Always empty: the network is the business of whoever made the network namespace. */
+  readonly network: never[];
+  /** Always undefined: the counts of tasks by state come from elsewhere (taskstats). */
+  readonly cgroupStats: undefined;
+  readonly memoryOomControl: MemoryOomControl | undefined;
+}
+
+/** Reads the directories in `paths`, by controller; undefined when none of them has a figure. */
+export function readMetricsV1(
+  paths: Readonly<Record<string, string>>,
+  roots: { readonly proc: string; readonly hugePages: string },
+): MetricsV1 | undefined {
+  const of = <T>(controller: string, read: (directory: string) => T): T | undefined => {
+    const directory = paths[controller];
+    return directory === undefined ? undefined : read(directory);
+  };
+  const metrics: MetricsV1 = {
+    hugetlb: of("hugetlb", (path) => readHugetlb(path, hugePageSizes(roots.hugePages))) ?? [],
+    pids: of("pids", readPidsStat),
+    cpu: readCpu(paths["cpu"], paths["cpuacct"]),
+    memory: of("memory", readMemory),
+    blkio: of("blkio", (path) => readBlkio(path, roots.proc)),
+    rdma: of("rdma", readRdma),
+    network: [],
+    cgroupStats: undefined,
+    memoryOomControl: of("memory", readOomControl),
+  };
+  const hasAny = Object.values(metrics).some((part) =>
+    Array.isArray(part) ? part.length > 0 : part !== undefined,
+  );
+  return hasAny ? metrics : undefined;
+}

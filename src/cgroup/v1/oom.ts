@@ -1,0 +1,181 @@
+/**
+ * The OOM watch of cgroup v1.
+ *
+ * The kernel adds to an eventfd when it runs out of memory for the cgroup, *before* it has chosen
+ * and counted a victim, and it does the same to every cgroup below: a notification is no kill. The
+ * counter `oom_kill` in memory.oom_control is exact, and raised before the victim gets its signal, so
+ * whoever has seen the victim's exit can rely on it. Hence: a notification makes us look at the
+ * counter, now and a few times more, and the counter decides.
+ *
+ * The counter cannot be read once the cgroup is removed, which may be right after the exit (ENODEV, also
+ * through a descriptor opened before). Then the notifications are the evidence. Removal itself adds
+ * one, some milliseconds after the directory is gone, so one that was seen while the directory was
+ * there is no removal, and of two that came at any time one is none.
+ */
+
+import { hasCode } from "../../linux/errno.ts";
+import { openEventfd, takeEventfd } from "../../linux/eventfd.ts";
+import { O_RDONLY, O_WRONLY, type OwnedFd, openFd, writeFd } from "../../linux/fd.ts";
+import type { Poller } from "../../linux/poller.ts";
+import { type OomCounts, Tally } from "../oom-tally.ts";
+import { childCgroups } from "../pids.ts";
+import { readCounters } from "../stat-file.ts";
+
+const OOM_CONTROL_FILE = "memory.oom_control";
+const EVENT_CONTROL_FILE = "cgroup.event_control";
+const KILLS = "oom_kill";
+/** When to look again after a notification that no kill explains yet. A kill follows within microseconds, as a rule. */
+const RECHECK_MS: readonly number[] = [1, 5, 25, 100, 400, 1000];
+/** Longest wait for the notification of the cgroup's end. It takes an RCU grace period, 10 to 50 ms. */
+const REMOVAL_WAIT_MS = 500;
+
+type Phase =
+  | { readonly kind: "quiet" }
+  /** Out of memory while the cgroup was there, and no kill counted yet. */
+  | { readonly kind: "notified"; readonly attempt: number }
+  /** The cgroup is gone; what was notified about since we knew it alive. */
+  | { readonly kind: "gone"; readonly notifications: number }
+  | { readonly kind: "ended" };
+
+/** `gone`: the cgroup does not exist. `uncounted`: the kernel (before 4.13) counts no kills. */
+type Kills = ReadonlyMap<string, number> | "gone" | "uncounted";
+
+export class V1OomWatch implements Disposable {
+  readonly #directory: string;
+  readonly #onOom: () => void;
+  readonly #tally: Tally;
+  readonly #owned: DisposableStack;
+  readonly #eventfd: OwnedFd;
+  readonly #decided = Promise.withResolvers<void>();
+  #phase: Phase = { kind: "quiet" };
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  private constructor(directory: string, poller: Poller, onOom: () => void, tally: Tally) {
+    using undo = new DisposableStack();
+    this.#directory = directory;
+    this.#onOom = onOom;
+    this.#tally = tally;
+    this.#eventfd = undo.use(openEventfd());
+    register(directory, this.#eventfd.fd);
+    undo.use(poller.watch(this.#eventfd.fd, { readable: true }, () => this.#look()));
+    this.#owned = undo.move();
+    // A kill between the first reading and the registration has notified nobody.
+    queueMicrotask(() => this.#look());
+  }
+
+  /** Watches the memory cgroup in `directory`; undefined when it does not exist. */
+  static open(
+    directory: string,
+    poller: Poller,
+    onOom: () => void,
+    counts: OomCounts | undefined,
+  ): V1OomWatch | undefined {
+    const kills = readKills(directory);
+    if (kills === "gone") return undefined;
+    const before = counts === undefined ? kills : new Map(Object.entries(counts));
+    const tally = new Tally(before === "uncounted" ? new Map() : before);
+    return new V1OomWatch(directory, poller, onOom, tally);
+  }
+
+  get counts(): OomCounts {
+    return this.#tally.counts;
+  }
+
+  /** See OomWatch. */
+  async finalCheck(): Promise<void> {
+    this.#look();
+    const { kind } = this.#phase;
+    // Init's exit has been seen, so had it been killed for memory, it would have been counted.
+    if (kind === "notified") this.#rest();
+    if (kind !== "gone" || this.#phase.notifications === 0) return;
+    const timer = setTimeout(() => this.#decided.resolve(), REMOVAL_WAIT_MS);
+    await this.#decided.promise;
+    clearTimeout(timer);
+  }
+
+  [Symbol.dispose](): void {
+    this.#end();
+    this.#owned[Symbol.dispose]();
+  }
+
+  /** The eventfd first: what it holds was added while the cgroup existed, if the counter is there after. */
+  #look(): void {
+    if (this.#phase.kind === "ended") return;
+    const notifications = takeEventfd(this.#eventfd.fd);
+    const kills = readKills(this.#directory);
+    if (kills === "gone") {
+      this.#lookAtRemains(notifications);
+    } else if (kills === "uncounted") {
+      if (notifications > 0) this.#onOom();
+    } else if (this.#tally.update(kills)) {
+      this.#rest();
+      this.#onOom();
+    } else if (notifications > 0) {
+      this.#expectKill(0);
+    }
+  }
+
+  #lookAtRemains(notifications: number): void {
+    const phase = this.#phase;
+    const earlier = phase.kind === "gone" ? phase.notifications : 0;
+    if (phase.kind === "notified" || earlier + notifications > 1) {
+      this.#end();
+      this.#onOom();
+    } else {
+      this.#rest();
+      this.#phase = { kind: "gone", notifications: earlier + notifications };
+    }
+  }
+
+  #expectKill(attempt: number): void {
+    this.#rest();
+    const delay = RECHECK_MS[attempt];
+    if (delay === undefined) return; // Out of memory, but nobody here was killed for it.
+    this.#phase = { kind: "notified", attempt };
+    this.#timer = setTimeout(() => {
+      this.#look();
+      const phase = this.#phase;
+      if (phase.kind === "notified" && phase.attempt === attempt) this.#expectKill(attempt + 1);
+    }, delay);
+  }
+
+  #rest(): void {
+    clearTimeout(this.#timer);
+    this.#phase = { kind: "quiet" };
+  }
+
+  #end(): void {
+    clearTimeout(this.#timer);
+    this.#phase = { kind: "ended" };
+    this.#decided.resolve();
+  }
+}
+
+/** Asks for notifications (the kernel's cgroup-v1/memory.rst, section 9); without them the last look remains. */
+function register(directory: string, eventfd: number): void {
+  try {
+    using oomControl = openFd(`${directory}/${OOM_CONTROL_FILE}`, O_RDONLY);
+    using eventControl = openFd(`${directory}/${EVENT_CONTROL_FILE}`, O_WRONLY);
+    writeFd(eventControl.fd, Buffer.from(`${eventfd} ${oomControl.fd}`));
+  } catch (error) {
+    // A real-time kernel has no such notifications; a cgroup may vanish at any time.
+    if (!hasCode(error, "ENOENT", "ENODEV", "EOPNOTSUPP", "ENOTSUP", "EINVAL")) throw error;
+  }
+}
+
+/** Kills by cgroup, in `directory` and below: v1 counts a kill only in the cgroup of its victim. */
+function readKills(directory: string): Kills {
+  const own = readCounters(directory, OOM_CONTROL_FILE);
+  if (own === undefined) return "gone";
+  if (!own.has(KILLS)) return "uncounted";
+  const kills = new Map<string, number>();
+  collectKills(directory, "", kills);
+  return kills.has("") ? kills : "gone";
+}
+
+function collectKills(top: string, name: string, kills: Map<string, number>): void {
+  const counters = readCounters(top + name, OOM_CONTROL_FILE);
+  if (counters === undefined) return;
+  kills.set(name, Number(counters.get(KILLS) ?? 0n));
+  for (const child of childCgroups(top + name)) collectKills(top, `${name}/${child}`, kills);
+}

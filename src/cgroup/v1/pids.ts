@@ -1,0 +1,21 @@
+/** The number of processes on cgroup v1. */
+
+import { readLimit } from "../stat-file.ts";
+
+const CURRENT_FILE = "pids.current";
+const MAX_FILE = "pids.max";
+/** How "no limit" has always been told here on v1. */
+const UNLIMITED = 0n;
+
+export interface PidsStat {
+  readonly current: bigint;
+  /** 0 stands for no limit. */
+  readonly limit: bigint;
+}
+
+/** Undefined without the controller, and in its root cgroup. */
+export function readPidsStat(directory: string): PidsStat | undefined {
+  const current = readLimit(directory, CURRENT_FILE, UNLIMITED);
+  const limit = readLimit(directory, MAX_FILE, UNLIMITED);
+  return current === undefined || limit === undefined ? undefined : { current, limit };
+}

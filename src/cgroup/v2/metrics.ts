@@ -1,0 +1,43 @@
+/** All figures of a container on cgroup v2; the shape is that of `io.containerd.cgroups.v2.Metrics`. */
+
+import { hugePageSizes } from "../huge-pages.ts";
+import { type RdmaStat, readRdma } from "../rdma.ts";
+import { type CpuStat, readCpu } from "./cpu.ts";
+import { type HugetlbStat, readHugetlb } from "./hugetlb.ts";
+import { type IoStat, readIo } from "./io.ts";
+import { type MemoryEvents, type MemoryStat, readMemory, readMemoryEvents } from "./memory.ts";
+import { type PidsStat, readPidsStat } from "./pids.ts";
+
+/** What is missing on this kernel, or not enabled for this cgroup, is undefined or empty. */
+export interface MetricsV2 {
+  readonly pids: PidsStat | undefined;
+  readonly cpu: CpuStat | undefined;
+  readonly memory: MemoryStat | undefined;
+  readonly rdma: RdmaStat | undefined;
+  readonly io: IoStat | undefined;
+  readonly hugetlb: HugetlbStat[];
+  readonly memoryEvents: MemoryEvents | undefined;
+  /** Always empty: the network is the business of whoever made the network namespace. */
+  readonly network: never[];
+}
+
+/** Reads the cgroup in `directory`; undefined when it has no figure at all, so is gone. */
+export function readMetricsV2(
+  directory: string,
+  roots: { readonly hugePages: string },
+): MetricsV2 | undefined {
+  const metrics: MetricsV2 = {
+    pids: readPidsStat(directory),
+    cpu: readCpu(directory),
+    memory: readMemory(directory),
+    rdma: readRdma(directory),
+    io: readIo(directory),
+    hugetlb: readHugetlb(directory, hugePageSizes(roots.hugePages)),
+    memoryEvents: readMemoryEvents(directory),
+    network: [],
+  };
+  const hasAny = Object.values(metrics).some((part) =>
+    Array.isArray(part) ? part.length > 0 : part !== undefined,
+  );
+  return hasAny ? metrics : undefined;
+}
