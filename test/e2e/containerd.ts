@@ -1,0 +1,283 @@
+/**
+ * A private containerd for tests, with `ctr` as its client.
+ *
+ * It lives in a {@link Sandbox}: own root, state, address, configuration, `/run`. Its PATH begins with a
+ * directory that holds our executable and the stock shim of its own release, so each test chooses
+ * by runtime name. It can be killed and started again over the same state, as often as a test likes.
+ */
+
+import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import type { ContainerdVersion } from "../../scripts/containerd-versions.ts";
+import { Client, type ClientOptions, Terminal, type TerminalOptions } from "./client.ts";
+import { busyboxArchive } from "./image.ts";
+import { poll } from "./poll.ts";
+import { childOf, Sandbox } from "./sandbox.ts";
+
+/** The image whose processes are root's. */
+export const IMAGE = "localhost/wedge-busybox:latest";
+/** The same with user and group 1000. */
+export const USER_IMAGE = "localhost/wedge-busybox-user:latest";
+
+const SHIM = "containerd-shim-wedge-v2";
+const STOCK_SHIM = "containerd-shim-runc-v2";
+const START_LIMIT_MS = 60_000;
+const LOG_TAIL_LINES = 25;
+const SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/** Everything that is not needed to run containers, by the names of all releases. */
+const DISABLED_PLUGINS = [
+  "io.containerd.cri.v1.images",
+  "io.containerd.cri.v1.runtime",
+  "io.containerd.grpc.v1.cri",
+  "io.containerd.internal.v1.opt",
+  "io.containerd.internal.v1.restart",
+  "io.containerd.internal.v1.tracing",
+  "io.containerd.monitor.container.v1.restart",
+  "io.containerd.nri.v1.nri",
+  "io.containerd.snapshotter.v1.aufs",
+  "io.containerd.snapshotter.v1.blockfile",
+  "io.containerd.snapshotter.v1.btrfs",
+  "io.containerd.snapshotter.v1.devmapper",
+  "io.containerd.snapshotter.v1.erofs",
+  "io.containerd.snapshotter.v1.zfs",
+  "io.containerd.tracing.processor.v1.otlp",
+];
+
+export interface DaemonOptions {
+  readonly version: ContainerdVersion;
+  /** Our executable takes the stock shim's name too. */
+  readonly dropIn?: boolean;
+  /** A mount point that the daemon and its containers are not to see. */
+  readonly unmount?: string;
+}
+
+/** What a client's call left. */
+export interface CallResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The path of our executable. Throws an Error that says to build when it is missing. */
+export function wedgeExecutable(): string {
+  const path = process.env["WEDGE_SHIM"] ?? resolve(import.meta.dir, "../../dist", SHIM);
+  if (!existsSync(path)) throw new Error(`No executable at ${path}: run "npm run build" first`);
+  return path;
+}
+
+export class Containerd implements AsyncDisposable {
+  readonly sandbox: Sandbox;
+  readonly version: ContainerdVersion;
+  readonly #clients = new Set<Client | Terminal>();
+  #process: Bun.Subprocess | undefined;
+  #pid = 0;
+
+  private constructor(sandbox: Sandbox, version: ContainerdVersion) {
+    this.sandbox = sandbox;
+    this.version = version;
+  }
+
+  /** Starts a daemon with the test images loaded. The caller closes it. */
+  static async start({ version, dropIn = false, unmount }: DaemonOptions): Promise<Containerd> {
+    const sandbox = await Sandbox.open(unmount === undefined ? {} : { unmount });
+    const daemon = new Containerd(sandbox, version);
+    try {
+      daemon.#prepare(dropIn);
+      await daemon.resume();
+      await daemon.#loadImages();
+    } catch (error) {
+      await daemon[Symbol.asyncDispose]();
+      throw error;
+    }
+    return daemon;
+  }
+
+  /** Its containerd namespace, a cgroup's name as well. */
+  get namespace(): string {
+    return this.sandbox.name;
+  }
+
+  /** A path below the sandbox's directory, as the inside knows it. */
+  inside(...parts: string[]): string {
+    return join(this.sandbox.directory, ...parts);
+  }
+
+  /** The same place as seen from the outside. */
+  outside(...parts: string[]): string {
+    return this.sandbox.path(this.inside(...parts));
+  }
+
+  /** The bundle of a task, as seen from the outside. */
+  bundle(id: string): string {
+    return this.outside("state/io.containerd.runtime.v2.task", this.namespace, id);
+  }
+
+  /** Starts the daemon over the state that is there, and waits until it serves. */
+  async resume(): Promise<void> {
+    const log = Bun.file(this.outside("containerd.log"));
+    const before = this.#log().length;
+    this.#process = Bun.spawn(
+      this.sandbox.enter([
+        join(this.version.directory, "containerd"),
+        "--config",
+        this.inside("config.toml"),
+      ]),
+      { stdin: "ignore", stdout: log, stderr: log, env: this.#environment() },
+    );
+    const { pid } = this.#process;
+    await poll("containerd is started", () => childOf(pid) !== undefined);
+    this.#pid = childOf(pid) ?? 0;
+    const served = () => this.#log().slice(before).includes("containerd successfully booted");
+    await poll("containerd serves", served, { limitMs: START_LIMIT_MS, detail: () => this.tail() });
+  }
+
+  /** SIGKILLs the daemon alone, and waits until it is gone. Shims and containers stay. */
+  async kill(): Promise<void> {
+    if (this.#process === undefined) return;
+    process.kill(this.#pid, "SIGKILL");
+    await this.#process.exited;
+    this.#process = undefined;
+  }
+
+  /** Starts a client. Close it, or await its end. */
+  open(args: readonly string[], options: ClientOptions = {}): Client {
+    const client = new Client(this.#ctr(args), this.#environment(), options, () => this.tail());
+    this.#clients.add(client);
+    void client.exited.then(() => this.#clients.delete(client));
+    return client;
+  }
+
+  /** Starts a client on a terminal of its own. */
+  terminal(args: readonly string[], options: TerminalOptions = {}): Terminal {
+    const terminal = new Terminal(this.#ctr(args), this.#environment(), options, () => this.tail());
+    this.#clients.add(terminal);
+    void terminal.exited.then(() => this.#clients.delete(terminal));
+    return terminal;
+  }
+
+  /** Runs a client to its end; any exit code is a result. */
+  async call(args: readonly string[], options: ClientOptions = {}): Promise<CallResult> {
+    return await this.open(args, options).finish();
+  }
+
+  /** Runs a client that must succeed. Returns its stdout; throws with all it said otherwise. */
+  async ctr(...args: string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.call(args);
+    if (code === 0) return stdout;
+    throw new Error(`ctr ${args.join(" ")}: exit code ${code}\n${stderr}${stdout}${this.tail()}`);
+  }
+
+  /** The status that `ctr task ls` shows: RUNNING, PAUSED, STOPPED, ...; undefined without a task. */
+  async status(id: string): Promise<string | undefined> {
+    const lines = (await this.ctr("task", "ls")).split("\n").map((line) => line.split(/\s+/));
+    return lines.find((columns) => columns[0] === id)?.[2];
+  }
+
+  /** Waits until `ctr task ls` shows this status; undefined is "no task". */
+  async waitForStatus(id: string, status: string | undefined): Promise<void> {
+    const has = async () => (await this.status(id)) === status;
+    await poll(`${id} is ${status}`, has, { detail: () => this.tail() });
+  }
+
+  /** The pid of a task in the numbers of the inside; undefined without a task. */
+  async taskPid(id: string): Promise<number | undefined> {
+    const lines = (await this.ctr("task", "ls")).split("\n").map((line) => line.split(/\s+/));
+    const pid = lines.find((columns) => columns[0] === id)?.[1];
+    return pid === undefined ? undefined : Number(pid);
+  }
+
+  /** Whether a process, in the numbers of the inside, is there and no zombie. */
+  isAlive(pid: number): boolean {
+    try {
+      const stat = readFileSync(this.sandbox.path(`/proc/${pid}/stat`), "utf8");
+      return !/\) [ZX] /.test(stat);
+    } catch {
+      return false;
+    }
+  }
+
+  /** Sends SIGKILL to a process in the numbers of the inside, and waits until it is gone. */
+  async killInside(pid: number): Promise<void> {
+    const killer = Bun.spawn(this.sandbox.enter(["kill", "-9", String(pid)]));
+    await killer.exited;
+    await poll(`process ${pid} is gone`, () => !this.isAlive(pid));
+  }
+
+  /** The pids of shims, stock and ours, in the numbers of the inside. */
+  shims(): number[] {
+    return [...this.sandbox.processes()]
+      .filter(
+        ([, commandLine]) => / -id \S+/.test(commandLine) && !/ -publish-binary /.test(commandLine),
+      )
+      .map(([pid]) => pid);
+  }
+
+  /** The last lines of the daemon's log, for messages. */
+  tail(): string {
+    const lines = this.#log().trim().split("\n").slice(-LOG_TAIL_LINES);
+    return `\n--- containerd ${this.version.series}, end of its log:\n${lines.join("\n")}`;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const client of this.#clients) client.kill("SIGKILL");
+    await this.kill();
+    await this.sandbox.close();
+  }
+
+  #prepare(dropIn: boolean): void {
+    for (const name of ["bin", "tmp"]) mkdirSync(this.outside(name));
+    const ours = process.env["WEDGE_E2E_RUNTIMES"] === "runc" ? undefined : wedgeExecutable();
+    if (ours !== undefined) symlinkSync(ours, this.outside("bin", SHIM));
+    const stock = join(this.version.directory, STOCK_SHIM);
+    symlinkSync(dropIn ? wedgeExecutable() : stock, this.outside("bin", STOCK_SHIM));
+    writeFileSync(this.outside("config.toml"), this.#config());
+    writeFileSync(this.outside("containerd.log"), "");
+  }
+
+  #config(): string {
+    const quoted = (path: string) => JSON.stringify(path);
+    return [
+      "version = 2",
+      `root = ${quoted(this.inside("root"))}`,
+      `state = ${quoted(this.inside("state"))}`,
+      `disabled_plugins = ${JSON.stringify(DISABLED_PLUGINS)}`,
+      "[grpc]",
+      `address = ${quoted(this.#address())}`,
+      "",
+    ].join("\n");
+  }
+
+  #address(): string {
+    return this.inside("containerd.sock");
+  }
+
+  #environment(): Record<string, string> {
+    return {
+      PATH: `${this.inside("bin")}:${SYSTEM_PATH}`,
+      HOME: this.inside("tmp"),
+      TMPDIR: this.inside("tmp"),
+      TERM: "xterm",
+    };
+  }
+
+  #ctr(args: readonly string[]): string[] {
+    const program = join(this.version.directory, "ctr");
+    return this.sandbox.enter([program, "-a", this.#address(), "-n", this.namespace, ...args]);
+  }
+
+  #log(): string {
+    return readFileSync(this.outside("containerd.log"), "utf8");
+  }
+
+  async #loadImages(): Promise<void> {
+    const archive = busyboxArchive([{ name: IMAGE }, { name: USER_IMAGE, user: "1000:1000" }]);
+    writeFileSync(this.outside("image.tar"), archive);
+    await this.ctr("images", "import", this.inside("image.tar"));
+  }
+}
+
+/** Copies our executable to where the inside sees it under another path. */
+export function copyExecutable(daemon: Containerd, to: string): string {
+  cpSync(wedgeExecutable(), daemon.outside(to));
+  return daemon.inside(to);
+}
