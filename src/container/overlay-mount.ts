@@ -50,8 +50,10 @@ import {
   splitLayers,
 } from "./overlay-option.ts";
 
+/** The limit of the kernel's overlayfs. */
+const LAYERS_MAX = 500;
 const TOO_LONG_ADVICE =
-  "Linux 6.7 takes overlays of up to 500 layers; older kernels need fewer layers or a shorter containerd root path";
+  "Linux 6.7 and newer take more; older kernels need fewer layers or a shorter containerd root path";
 const ATTRIBUTES: ReadonlyMap<number, number> = new Map([
   [MS_RDONLY, MOUNT_ATTR_RDONLY],
   [MS_NOSUID, MOUNT_ATTR_NOSUID],
@@ -82,6 +84,7 @@ export function mountOverlay(
   const { flags } = options;
   const data = options.data.join(",");
   const layers = splitLayers(options.data);
+  requireFew(layers);
   if (isFitting(data) || layers === undefined) {
     requireFitting(data, TOO_LONG_ADVICE);
     mountRecorded(place, { source, type, flags, data });
@@ -99,6 +102,15 @@ export function mountOverlay(
   requireFitting(shorter, `${TOO_LONG_ADVICE} (${detached.message})`);
   inDirectory(compact?.directory ?? "/", () =>
     mountRecorded(place, { source, type, flags, data: shorter }),
+  );
+}
+
+function requireFew(layers: OverlayLayers | undefined): void {
+  const count = (layers?.lower.length ?? 0) + (layers?.dataOnly.length ?? 0);
+  if (count <= LAYERS_MAX) return;
+  throw new ShimError(
+    "invalidArgument",
+    `the image has ${count} layers and the kernel takes ${LAYERS_MAX}: build it with fewer`,
   );
 }
 

@@ -20,15 +20,10 @@ export type { RootfsMount } from "./mount-option.ts";
 
 const ROOTFS_MODE = 0o711;
 
-/** Mounts that a later step may still have to undo. */
-export interface MountedRootfs extends Disposable {
-  /** The later steps succeeded: disposing does nothing from now on, {@link unmountRootfs} is for the end. */
-  keep(): void;
-}
-
 /**
  * Mounts `mounts` in order at `rootfsDir`, which is made (mode 0711) when there is something to mount.
- * When one fails those before it are undone. The caller disposes the result, or keeps it.
+ * When one fails those before it are undone. The caller disposes the result when a later step fails,
+ * and lets go of it when all succeed: {@link unmountRootfs} is for the end.
  *
  * Disposing unmounts exactly what was mounted here, in reverse, and removes the directory if it was
  * made here and is empty.
@@ -40,7 +35,7 @@ export async function mountRootfs(
   mounts: readonly RootfsMount[],
   rootfsDir: string,
   context: { readonly children: Children },
-): Promise<MountedRootfs> {
+): Promise<Disposable> {
   using undo = new DisposableStack();
   if (mounts.length > 0) makeDirectory(rootfsDir, undo);
   for (const component of mounts) {
@@ -51,13 +46,7 @@ export async function mountRootfs(
       throw componentError(component, rootfsDir, thrown);
     }
   }
-  let mounted = undo.move();
-  return {
-    keep: () => {
-      mounted = new DisposableStack();
-    },
-    [Symbol.dispose]: () => mounted.dispose(),
-  };
+  return undo.move();
 }
 
 /**
