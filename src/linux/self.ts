@@ -9,3 +9,19 @@ const PR_SET_CHILD_SUBREAPER = 36;
 export function becomeSubreaper(): void {
   check("prctl(PR_SET_CHILD_SUBREAPER)", selfTable().prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0));
 }
+
+const PR_SCHED_CORE = 62;
+const PR_SCHED_CORE_CREATE = 1;
+const PR_SCHED_CORE_SCOPE_PROCESS_GROUP = 2;
+
+/**
+ * Gives this process group, and all that it starts, a core scheduling cookie of its own: no stranger
+ * shares a core's threads with them (prctl(2)). Throws SystemError: EINVAL or ENODEV where the kernel
+ * or the processor has no such thing.
+ */
+export function isolateCoreScheduling(): void {
+  check(
+    "prctl(PR_SCHED_CORE)",
+    selfTable().prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE, 0, PR_SCHED_CORE_SCOPE_PROCESS_GROUP, 0),
+  );
+}

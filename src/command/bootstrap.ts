@@ -1,0 +1,142 @@
+/**
+ * The words that `start` and containerd exchange: what stands on stdin, and the form of the answer.
+ *
+ * Four generations of containerd are served by one executable. Up to 2.2 stdin is an `Any` with the
+ * runtime options, or nothing, and the rest is in flags and variables; from 2.3 all of it is in one
+ * `BootstrapParams`. An `Any` can be decoded as one, so it counts only if it names this very task.
+ */
+
+import { messageOf, ShimError } from "../base/error.ts";
+import type { RuncOptions } from "../container/options.ts";
+import {
+  BootstrapParams,
+  BootstrapResult,
+  LogLevel,
+} from "../gen/containerd/runtime/bootstrap/v1/bootstrap.ts";
+import { Any } from "../gen/google/protobuf/any.ts";
+import { decodeRuncOptions, isRuncOptions } from "../service/options.ts";
+import type { Environment, Invocation } from "./flags.ts";
+
+const DEFAULT_SOCKET_DIRECTORY = "/run/containerd/s";
+const PROTOCOL = "ttrpc";
+
+/** What `start` is asked for, whichever way it was said. */
+export interface StartRequest {
+  readonly id: string;
+  readonly namespace: string;
+  readonly isDebug: boolean;
+  /** Where containerd takes events. */
+  readonly ttrpcAddress: string;
+  readonly grpcAddress: string;
+  readonly socketDirectory: string;
+  readonly options: RuncOptions;
+  /** Whether it came as BootstrapParams: then the answer is a BootstrapResult. */
+  readonly isBootstrap: boolean;
+}
+
+/** Throws ShimError `invalidArgument` for input that is neither message, or is about another task. */
+export function decodeStartRequest(input: Uint8Array, invocation: Invocation): StartRequest {
+  const { id, namespace, isDebug, address, environment } = invocation;
+  const params = input.length === 0 ? undefined : decodeParams(input, invocation);
+  const base = {
+    id,
+    namespace,
+    ttrpcAddress: params?.containerdTtrpcAddress || environment.ttrpcAddress,
+    grpcAddress: params?.containerdGrpcAddress || address || environment.grpcAddress,
+    socketDirectory: params?.socketDir || DEFAULT_SOCKET_DIRECTORY,
+    isBootstrap: params !== undefined,
+  };
+  if (params === undefined) return { ...base, isDebug, options: decodeOptions(input) };
+  const extensions = params.extensions.map(({ value }) => value);
+  return {
+    ...base,
+    isDebug: isDebug || params.logLevel <= LogLevel.DEBUG,
+    // Extensions of other types are for other shims.
+    options: decodeRuncOptions(extensions.find((any) => any !== undefined && isRuncOptions(any))),
+  };
+}
+
+function decodeParams(
+  input: Uint8Array,
+  { id, namespace }: Invocation,
+): BootstrapParams | undefined {
+  let params: BootstrapParams;
+  try {
+    params = BootstrapParams.decode(input);
+  } catch {
+    return undefined; // The older form; whoever decodes that will say what is wrong with it.
+  }
+  if (params.instanceId === id && params.namespace === namespace) return params;
+  // No Any has these fields.
+  if (params.containerdVersion === "" && params.containerdGrpcAddress === "") return undefined;
+  throw new ShimError(
+    "invalidArgument",
+    `Cannot use the bootstrap parameters on stdin: they are for task ${params.instanceId} of namespace ` +
+      `${params.namespace}, the flags for task ${id} of namespace ${namespace}`,
+  );
+}
+
+function decodeOptions(input: Uint8Array): RuncOptions {
+  if (input.length === 0) return decodeRuncOptions(undefined);
+  let any: Any;
+  try {
+    any = Any.decode(input);
+  } catch (cause) {
+    const message = `Cannot decode the runtime options on stdin: ${messageOf(cause)}`;
+    throw new ShimError("invalidArgument", message, { cause });
+  }
+  if (any.typeUrl === "") {
+    const message = `Cannot decode the runtime options on stdin: ${input.length} bytes without a type`;
+    throw new ShimError("invalidArgument", message);
+  }
+  return decodeRuncOptions(any);
+}
+
+/** The forms of the answer, oldest first. */
+export type Dialect = "plain" | "json2" | "json3" | "protobuf";
+
+/** What the answer's form depends on. */
+export interface Manager {
+  readonly isBootstrap: boolean;
+  /** The namespace of the flags. */
+  readonly namespace: string;
+  readonly environment: Environment;
+  /** Whether the parent is containerd 2 or later. Asked only where nothing else decides. */
+  readonly isContainerd2: () => boolean;
+}
+
+/**
+ * The newest form that the manager certainly understands.
+ *
+ * Every containerd takes a plain address; 1.6 takes nothing else, and is known by not setting what
+ * later ones always set. 1.7 refuses version 3 and cannot be told from 2.0 to 2.2 by what it says
+ * (both say that 2 is the most they take, and it is not true of the latter).
+ */
+export function chooseDialect(manager: Manager): Dialect {
+  const { isBootstrap, namespace, environment, isContainerd2 } = manager;
+  if (isBootstrap) return "protobuf";
+  const { maxShimVersion } = environment;
+  if (maxShimVersion === undefined || maxShimVersion < 2) return "plain";
+  if (environment.namespace !== namespace) return "plain";
+  return maxShimVersion >= 3 || isContainerd2() ? "json3" : "json2";
+}
+
+/** The answer of `start`: where the shim listens. */
+export function encodeAnswer(dialect: Dialect, address: string): Uint8Array {
+  switch (dialect) {
+    case "plain":
+      return Buffer.from(address);
+    case "json2":
+      return Buffer.from(JSON.stringify({ version: 2, address, protocol: PROTOCOL }));
+    case "json3":
+      return Buffer.from(JSON.stringify({ version: 3, address, protocol: PROTOCOL }));
+    case "protobuf":
+      return BootstrapResult.encode({
+        version: 3,
+        address,
+        protocol: PROTOCOL,
+        capabilities: [],
+        metadata: new Map(),
+      }).finish();
+  }
+}

@@ -1,0 +1,95 @@
+/** The serving self: the same executable without an action word, in a session of its own. */
+
+import { lstatSync, readlinkSync } from "node:fs";
+import { join } from "node:path";
+import { spawnProcess } from "../linux/children.ts";
+import { hasCode } from "../linux/errno.ts";
+import { O_NONBLOCK, O_RDWR, type OwnedFd, openFd } from "../linux/fd.ts";
+import { scrubEnvironment } from "../runtime/environment.ts";
+import type { Variables } from "./flags.ts";
+
+/** The listening socket, as the daemon finds it. */
+export const LISTENER_FD = 3;
+
+const LOG_FIFO = "log";
+const DELETED_SUFFIX = " (deleted)";
+/** Where Bun mounts the program inside a compiled executable. */
+const COMPILED_PREFIX = "/$bunfs/";
+
+/** What the daemon is told, all of it on its command line and in its environment. */
+export interface DaemonOptions {
+  readonly namespace: string;
+  readonly id: string;
+  readonly grpcAddress: string;
+  readonly ttrpcAddress: string;
+  readonly isDebug: boolean;
+  /** Its working directory, and where its log goes. */
+  readonly bundle: string;
+  readonly variables: Variables;
+  /** The listening socket; lent. */
+  readonly listener: number;
+}
+
+/**
+ * Starts the daemon and returns its pid. It inherits the socket and, as stderr, the bundle's `log`
+ * FIFO, so that even a crash of the engine is logged; nothing of this process's own streams, whose
+ * end containerd waits for. Throws SystemError.
+ */
+export function spawnDaemon(options: DaemonOptions): number {
+  using log = openLogFifo(options.bundle);
+  const variables = { ...options.variables, TTRPC_ADDRESS: options.ttrpcAddress || undefined };
+  return spawnProcess({
+    argv: [
+      ...selfCommand(),
+      "-namespace",
+      options.namespace,
+      // Tools find the shim of a container by its id in the process list.
+      "-id",
+      options.id,
+      "-address",
+      options.grpcAddress,
+      ...(options.isDebug ? ["-debug"] : []),
+    ],
+    env: daemonEnvironment(variables),
+    cwd: options.bundle,
+    stdio: [undefined, undefined, log?.fd, options.listener],
+    leads: "session",
+  });
+}
+
+/**
+ * The FIFO that containerd reads a shim's log from; undefined where there is none, as a log is optional.
+ * Open for both, it can neither hang, nor break when containerd restarts, nor block when full.
+ */
+function openLogFifo(bundle: string): OwnedFd | undefined {
+  const path = join(bundle, LOG_FIFO);
+  try {
+    if (!lstatSync(path).isFIFO()) return undefined;
+    return openFd(path, O_RDWR | O_NONBLOCK);
+  } catch (error) {
+    if (hasCode(error, "ENOENT", "EACCES", "EPERM")) return undefined;
+    throw error;
+  }
+}
+
+/** The command that runs this very program again, compiled or from source. */
+function selfCommand(): readonly string[] {
+  const path = readlinkSync("/proc/self/exe");
+  // Replaced while it runs: the kernel still finds what runs, only not by name.
+  const executable = path.endsWith(DELETED_SUFFIX) ? "/proc/self/exe" : path;
+  return Bun.main.startsWith(COMPILED_PREFIX) ? [executable] : [executable, Bun.main];
+}
+
+/** What only this process, or whoever started containerd, was meant to have; see also below. */
+const DROPPED: ReadonlySet<string> = new Set(["NODE_OPTIONS", "WATCHDOG_PID", "WATCHDOG_USEC"]);
+
+/**
+ * The environment for the daemon, `NAME=value` each: without what changes the engine, and without what
+ * the runtime must not have, so that nothing the daemon starts can have it either.
+ */
+export function daemonEnvironment(variables: Variables): readonly string[] {
+  const entries = Object.entries(variables).flatMap(([name, value]) =>
+    value === undefined || DROPPED.has(name) ? [] : [`${name}=${value}`],
+  );
+  return scrubEnvironment(entries);
+}

@@ -1,0 +1,178 @@
+/**
+ * The command line and the environment that containerd starts a shim with, as one typed value.
+ *
+ * The syntax is that of Go's `flag` package, which every containerd counts on: one dash or two,
+ * `-name value` or `-name=value`, booleans alone or as `-name=true`; the first word that is no flag
+ * ends the flags and is the action. Pure: `main.ts` reads argv and the environment.
+ */
+
+/** What the process is asked to do. `serve` is the daemon: no action word, the socket as descriptor 3. */
+export type Action = "start" | "delete" | "serve" | "info" | "version";
+
+/** Everything that the caller said, defaults filled in. Text that was not given is "". */
+export interface Invocation {
+  readonly action: Action;
+  readonly isDebug: boolean;
+  readonly namespace: string;
+  /** Id of the task that the shim is started for. */
+  readonly id: string;
+  /** A socket to listen on, where there is no descriptor 3. */
+  readonly socket: string;
+  readonly debugSocket: string;
+  /** Given with `delete` alone; otherwise the working directory is the bundle. */
+  readonly bundle: string;
+  /** containerd's gRPC socket. */
+  readonly address: string;
+  /** containerd's own executable. */
+  readonly publishBinary: string;
+  readonly environment: Environment;
+}
+
+/** The variables that mean something to a shim, and all of them for those it starts. */
+export interface Environment {
+  /** Where containerd takes events; "" when unset. */
+  readonly ttrpcAddress: string;
+  readonly grpcAddress: string;
+  /** Set by containerd 1.7 and later. */
+  readonly namespace: string | undefined;
+  /** The answer that containerd takes at most: 2 since 1.7, not set before. */
+  readonly maxShimVersion: number | undefined;
+  readonly isCoreScheduled: boolean;
+  readonly variables: Variables;
+}
+
+/** Environment variables by name, as the process was given them. */
+export type Variables = Readonly<Record<string, string | undefined>>;
+
+/** An invocation, or what to print instead and the status to exit with. */
+export type ParsedInvocation =
+  | { readonly kind: "invocation"; readonly invocation: Invocation }
+  | { readonly kind: "usage"; readonly text: string; readonly exitCode: number };
+
+interface FlagDefinition {
+  readonly isBoolean: boolean;
+  readonly usage: string;
+}
+
+const FLAGS: Readonly<Record<string, FlagDefinition>> = {
+  address: { isBoolean: false, usage: "socket of containerd's gRPC service" },
+  bundle: { isBoolean: false, usage: "path of the bundle, where it is not the working directory" },
+  debug: { isBoolean: true, usage: "log every step" },
+  "debug-socket": { isBoolean: false, usage: "path of a debugging socket to serve" },
+  id: { isBoolean: false, usage: "id of the task" },
+  info: {
+    isBoolean: true,
+    usage: "read runtime options on stdin, print what the runtime offers, and exit",
+  },
+  namespace: { isBoolean: false, usage: "containerd namespace that owns the task" },
+  "publish-binary": { isBoolean: false, usage: "path of containerd's executable" },
+  socket: { isBoolean: false, usage: "path of the socket to serve" },
+  v: { isBoolean: true, usage: "" },
+  version: { isBoolean: true, usage: "print the version and exit" },
+};
+
+const TRUE_WORDS: readonly string[] = ["1", "t", "T", "TRUE", "true", "True"];
+const FALSE_WORDS: readonly string[] = ["0", "f", "F", "FALSE", "false", "False"];
+const EXIT_USAGE = 2;
+
+/** `args` without the program itself; `program` is its name, for the usage text. */
+export function parseInvocation(
+  program: string,
+  args: readonly string[],
+  variables: Variables,
+): ParsedInvocation {
+  const texts = new Map<string, string>();
+  const switches = new Map<string, boolean>();
+  let index = 0;
+  for (; index < args.length; index++) {
+    const arg = args[index] ?? "";
+    if (arg.length < 2 || !arg.startsWith("-")) break;
+    if (arg === "--") {
+      index++;
+      break;
+    }
+    const name = arg.slice(arg.startsWith("--") ? 2 : 1);
+    if (name === "" || name.startsWith("-") || name.startsWith("=")) {
+      return refuse(program, `bad flag syntax: ${arg}`);
+    }
+    const equals = name.indexOf("=");
+    const key = equals < 0 ? name : name.slice(0, equals);
+    const given = equals < 0 ? undefined : name.slice(equals + 1);
+    const definition = Object.hasOwn(FLAGS, key) ? FLAGS[key] : undefined;
+    if (definition === undefined) {
+      if (key === "h" || key === "help")
+        return { kind: "usage", text: usage(program), exitCode: 0 };
+      return refuse(program, `flag provided but not defined: -${key}`);
+    }
+    if (definition.isBoolean) {
+      const isOn = parseBoolean(given ?? "true");
+      if (isOn === undefined) {
+        const value = JSON.stringify(given);
+        return refuse(program, `invalid boolean value ${value} for -${key}: parse error`);
+      }
+      switches.set(key, isOn);
+      continue;
+    }
+    const value = given ?? args[++index];
+    if (value === undefined) return refuse(program, `flag needs an argument: -${key}`);
+    texts.set(key, value);
+  }
+  const word = args[index];
+  const action = chooseAction(switches, word);
+  if (action === undefined) return refuse(program, `unknown action: ${word}`);
+  return {
+    kind: "invocation",
+    invocation: {
+      action,
+      isDebug: switches.get("debug") ?? false,
+      namespace: texts.get("namespace") ?? "",
+      id: texts.get("id") ?? "",
+      socket: texts.get("socket") ?? "",
+      debugSocket: texts.get("debug-socket") ?? "",
+      bundle: texts.get("bundle") ?? "",
+      address: texts.get("address") ?? "",
+      publishBinary: texts.get("publish-binary") ?? "",
+      environment: toEnvironment(variables),
+    },
+  };
+}
+
+function parseBoolean(text: string): boolean | undefined {
+  if (TRUE_WORDS.includes(text)) return true;
+  return FALSE_WORDS.includes(text) ? false : undefined;
+}
+
+/** Flags that ask for information win over the action word, whatever it is. */
+function chooseAction(
+  switches: ReadonlyMap<string, boolean>,
+  word: string | undefined,
+): Action | undefined {
+  if (switches.get("v") === true || switches.get("version") === true) return "version";
+  if (switches.get("info") === true) return "info";
+  if (word === undefined) return "serve";
+  return word === "start" || word === "delete" ? word : undefined;
+}
+
+function toEnvironment(variables: Variables): Environment {
+  const maximum = Number.parseInt(variables["MAX_SHIM_VERSION"] ?? "", 10);
+  return {
+    ttrpcAddress: variables["TTRPC_ADDRESS"] ?? "",
+    grpcAddress: variables["GRPC_ADDRESS"] ?? "",
+    namespace: variables["NAMESPACE"],
+    maxShimVersion: Number.isNaN(maximum) ? undefined : maximum,
+    isCoreScheduled: (variables["SCHED_CORE"] ?? "") !== "",
+    variables,
+  };
+}
+
+function refuse(program: string, reason: string): ParsedInvocation {
+  return { kind: "usage", text: `${reason}\n${usage(program)}`, exitCode: EXIT_USAGE };
+}
+
+function usage(program: string): string {
+  const lines = Object.entries(FLAGS).map(([name, { isBoolean, usage: text }]) => {
+    const head = isBoolean ? `  -${name}` : `  -${name} string`;
+    return text === "" ? head : `${head}\n    \t${text}`;
+  });
+  return `Usage of ${program}:\n${lines.join("\n")}\n`;
+}

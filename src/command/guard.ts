@@ -1,0 +1,42 @@
+/** What keeps a daemon alive that others depend on: signals and errors that nobody else takes. */
+
+import type { Logger } from "../base/log.ts";
+
+/** A daemon and what it can say of itself. */
+export interface GuardOptions {
+  readonly log: Logger;
+  /** The state of the shim, line by line, for SIGUSR1. */
+  readonly dump: () => readonly string[];
+}
+
+/**
+ * Takes SIGUSR1 (dumps to the log), and errors that no promise and no caller took.
+ *
+ * Those are bugs; they are logged with their stack, and the daemon goes on. It holds the exit status
+ * and the stdio of every container of a pod: what one lost callback breaks is less than what an end of
+ * the process breaks for all of them, and the engine gives no reason to distrust the rest of the state.
+ * SIGPIPE is ignored by `main.ts` already.
+ */
+export function guardProcess({ log, dump }: GuardOptions): Disposable {
+  const onDump = () => {
+    log.info("=== BEGIN shim dump ===");
+    for (const line of dump()) log.info(line);
+    log.info("=== END shim dump ===");
+  };
+  const onException = (error: unknown) => report("Uncaught exception", error);
+  const onRejection = (error: unknown) => report("Unhandled rejection", error);
+  const report = (what: string, error: unknown) => {
+    const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    log.error(what, { stack });
+  };
+  process.on("SIGUSR1", onDump);
+  process.on("uncaughtException", onException);
+  process.on("unhandledRejection", onRejection);
+  return {
+    [Symbol.dispose]: () => {
+      process.off("SIGUSR1", onDump);
+      process.off("uncaughtException", onException);
+      process.off("unhandledRejection", onRejection);
+    },
+  };
+}

@@ -1,0 +1,62 @@
+/** `-info`: what the runtime behind these options offers, for containerd to read. */
+
+import { messageOf, ShimError } from "../base/error.ts";
+import { toRuntimeOptions } from "../container/runtime-options.ts";
+import { RuntimeInfo } from "../gen/containerd/types/introspection.ts";
+import { Any } from "../gen/google/protobuf/any.ts";
+import { Children } from "../linux/children.ts";
+import { Poller } from "../linux/poller.ts";
+import { Runc } from "../runtime/runc.ts";
+import type { RuntimeOptions } from "../runtime/runtime.ts";
+import { decodeRuncOptions } from "../service/options.ts";
+import { revision, runtimeName, version } from "../version.ts";
+import type { Invocation } from "./flags.ts";
+import { readInput, writeOutput } from "./stream.ts";
+
+const FEATURES_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/features/Features";
+const FEATURES_LIMIT_MS = 5000;
+
+/** Reads options on stdin, writes RuntimeInfo to stdout, returns the exit code. */
+export async function info(invocation: Invocation): Promise<number> {
+  const any = decodeAny(readInput(0));
+  const runtime = toRuntimeOptions(decodeRuncOptions(any), {
+    namespace: invocation.namespace,
+    bundle: "/",
+    environment: Object.entries(invocation.environment.variables).map(
+      ([name, value]) => `${name}=${value ?? ""}`,
+    ),
+  });
+  const features = await readFeatures(runtime);
+  const answer = RuntimeInfo.encode({
+    name: runtimeName,
+    version: { version, revision },
+    options: any,
+    features: features === undefined ? undefined : { typeUrl: FEATURES_TYPE, value: features },
+    annotations: new Map(),
+  });
+  writeOutput(1, answer.finish());
+  return 0;
+}
+
+function decodeAny(input: Uint8Array): Any | undefined {
+  if (input.length === 0) return undefined;
+  try {
+    return Any.decode(input);
+  } catch (cause) {
+    const message = `Cannot decode the runtime options on stdin: ${messageOf(cause)}`;
+    throw new ShimError("invalidArgument", message, { cause });
+  }
+}
+
+/** Undefined when the runtime is too old to know its features, or is not there: then nobody does. */
+async function readFeatures(options: RuntimeOptions): Promise<Uint8Array | undefined> {
+  using poller = new Poller();
+  using children = new Children({ poller, reapStrays: false });
+  try {
+    const text = await new Runc(options, { children }).features({ timeoutMs: FEATURES_LIMIT_MS });
+    JSON.parse(text);
+    return Buffer.from(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * The daemon's log: pino, over a sink that never blocks.
+ *
+ * pino costs more to load than the daemon takes to start, and a shim that has nothing to say never
+ * needs it. So it is loaded after the first record, some time later; until then records wait in a
+ * bounded buffer. A record has the time at which it was made, not the one at which it is written.
+ */
+
+import type { Fields, Logger } from "../base/log.ts";
+import { LogSink } from "../linux/log-sink.ts";
+import type { Invocation } from "./flags.ts";
+
+type Level = "debug" | "info" | "warn" | "error";
+
+interface LogRecord {
+  readonly level: Level;
+  readonly atMs: number;
+  readonly message: string;
+  readonly fields: Fields | undefined;
+}
+
+type Write = (record: LogRecord) => void;
+
+const STDERR = 2;
+/** Records kept before pino is there. */
+const BUFFERED_RECORDS_MAX = 256;
+/** Long enough for what is being started to be started. */
+const LOAD_DELAY_MS = 50;
+
+export interface DaemonLogOptions {
+  readonly sink: LogSink;
+  /** Debug records too, and stacks of errors. */
+  readonly isDebug: boolean;
+  /** In every line: ids of the shim. */
+  readonly fields: Fields;
+  readonly loadDelayMs?: number;
+}
+
+/** The daemon's logger. Whoever ends the process calls {@link flush} first. */
+export interface DaemonLog extends Logger {
+  /** Loads pino now, at a moment that suits the caller. Never rejects. */
+  load(): Promise<void>;
+  /** Writes what still waits for pino, without it. */
+  flush(): void;
+}
+
+/** The line that tells how many were dropped while nobody read the log. */
+export function lostLine(count: number): string {
+  const time = new Date().toISOString();
+  return JSON.stringify({
+    level: "warn",
+    time,
+    msg: `${count} lines of the log were dropped here`,
+  });
+}
+
+/**
+ * The log of this process on its standard error, which `start` made the bundle's `log` FIFO. What still
+ * waits when the process exits is written then.
+ */
+export function openLog({ isDebug, id, namespace }: Invocation): DaemonLog {
+  const sink = LogSink.open(STDERR, lostLine);
+  const log = createLogger({ sink, isDebug, fields: { shim: id, namespace } });
+  process.on("exit", () => log.flush());
+  return log;
+}
+
+/** Makes the logger; nothing is loaded before its first record. */
+export function createLogger(options: DaemonLogOptions): DaemonLog {
+  const waiting: LogRecord[] = [];
+  let dropped = 0;
+  let write: Write | undefined;
+  let loading: Promise<void> | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const drain = (target: Write) => {
+    for (const record of waiting.splice(0)) target(record);
+    if (dropped > 0) options.sink.write(lostLine(dropped));
+    dropped = 0;
+  };
+  const load = () => {
+    clearTimeout(timer);
+    loading ??= openPino(options).then((target) => {
+      write = target;
+      drain(target);
+    });
+    return loading;
+  };
+  const log = (level: Level, message: string, fields: Fields | undefined) => {
+    const record: LogRecord = { level, atMs: Date.now(), message, fields };
+    if (write !== undefined) return write(record);
+    if (waiting.length < BUFFERED_RECORDS_MAX) waiting.push(record);
+    else dropped++;
+    timer ??= setTimeout(() => void load(), options.loadDelayMs ?? LOAD_DELAY_MS).unref();
+  };
+  return {
+    debug: (message, fields) => {
+      if (options.isDebug) log("debug", message, fields);
+    },
+    info: (message, fields) => log("info", message, fields),
+    warn: (message, fields) => log("warn", message, fields),
+    error: (message, fields) => log("error", message, fields),
+    load,
+    flush: () => drain(write ?? plainWriter(options)),
+  };
+}
+
+async function openPino(options: DaemonLogOptions): Promise<Write> {
+  try {
+    const { pino } = await import("pino");
+    let atMs = 0;
+    const logger = pino(
+      {
+        level: options.isDebug ? "debug" : "info",
+        base: { ...options.fields },
+        timestamp: () => `,"time":"${new Date(atMs).toISOString()}"`,
+        formatters: { level: (label) => ({ level: label }) },
+      },
+      { write: (line) => options.sink.write(line) },
+    );
+    return (record) => {
+      // Read by `timestamp` within the same call.
+      atMs = record.atMs;
+      logger[record.level](plainFields(record.fields, options.isDebug), record.message);
+    };
+  } catch {
+    return plainWriter(options); // The log must not depend on it.
+  }
+}
+
+/** The same lines in the same form, for when pino is not there (any more). */
+function plainWriter(options: DaemonLogOptions): Write {
+  return ({ level, atMs, message, fields }) => {
+    const time = new Date(atMs).toISOString();
+    const rest = plainFields(fields, options.isDebug);
+    let line: string;
+    try {
+      line = JSON.stringify({ level, time, ...options.fields, ...rest, msg: message });
+    } catch {
+      line = JSON.stringify({ level, time, msg: message }); // A field that JSON has no form for.
+    }
+    options.sink.write(line);
+  };
+}
+
+/** Errors become text, with their causes; their stacks are for debugging. */
+function plainFields(fields: Fields | undefined, isDebug: boolean): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(fields ?? {}).map(([key, value]) => {
+      if (value instanceof Error) return [key, errorText(value, isDebug)];
+      return [key, typeof value === "bigint" ? String(value) : value];
+    }),
+  );
+}
+
+function errorText(error: Error, isDebug: boolean): string {
+  const text = (isDebug && error.stack) || error.message;
+  if (!(error.cause instanceof Error)) return text;
+  const cause = errorText(error.cause, isDebug);
+  // Most messages quote their cause already.
+  return text.includes(cause) ? text : `${text}; caused by: ${cause}`;
+}

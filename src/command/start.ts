@@ -1,0 +1,87 @@
+/**
+ * `start`: gives containerd the address of a shim for one task, and makes that shim if there is none.
+ *
+ * The listening socket exists before the daemon does and is inherited by it, so containerd may connect
+ * at once: its call waits in the backlog. Nothing is printed but the answer, as containerd takes stdout
+ * and stderr for one stream. Whatever fails leaves nothing behind. All of it is synchronous: there is
+ * nothing else to do meanwhile.
+ */
+
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { writeFileAtomically } from "../container/atomic-file.ts";
+import { loadSpec } from "../container/spec.ts";
+import { joinCgroup } from "../linux/cgroup-join.ts";
+import { claimListener } from "../linux/listener.ts";
+import { followOomScore } from "../linux/oom-score.ts";
+import { signalPid } from "../linux/pidfd.ts";
+import { isolateCoreScheduling } from "../linux/self.ts";
+import { chooseDialect, decodeStartRequest, encodeAnswer, type StartRequest } from "./bootstrap.ts";
+import { isContainerd2 } from "./containerd-build.ts";
+import { spawnDaemon } from "./daemon.ts";
+import type { Invocation } from "./flags.ts";
+import { checkIdentity } from "./identity.ts";
+import { readInput, writeOutput } from "./stream.ts";
+
+/** Which tasks share a shim, strongest first: asked for by name, or of one pod. */
+const GROUP_ANNOTATIONS = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"] as const;
+const ADDRESS_FILE = "address";
+/** Readable for tools; the bundle itself is not open to others. */
+const ADDRESS_MODE = 0o644;
+const SIGKILL = 9;
+
+/** Runs in the bundle; returns the exit code. Throws ShimError, SystemError or what node:fs throws. */
+export function start(invocation: Invocation): number {
+  checkIdentity(invocation);
+  const bundle = process.cwd();
+  const request = decodeStartRequest(readInput(0), invocation);
+  const path = join(request.socketDirectory, socketName(request, groupOf(bundle, request.id)));
+  const address = `unix://${path}`;
+  using undo = new DisposableStack();
+  const listener = claimListener(path);
+  if (listener !== "taken") {
+    undo.use(listener);
+    undo.defer(() => rmSync(path, { force: true }));
+  }
+  // Before the daemon serves: whatever happens from here on, containerd finds the shim by this file.
+  const addressFile = join(bundle, ADDRESS_FILE);
+  undo.defer(() => rmSync(addressFile, { force: true }));
+  writeFileAtomically(addressFile, address, ADDRESS_MODE);
+  if (listener !== "taken") {
+    if (invocation.environment.isCoreScheduled) isolateCoreScheduling();
+    const pid = spawnDaemon({
+      ...request,
+      bundle,
+      variables: invocation.environment.variables,
+      listener: listener.fd,
+    });
+    undo.defer(() => signalPid(pid, SIGKILL));
+    if (request.options.shimCgroup !== "") joinCgroup(request.options.shimCgroup, pid);
+    followOomScore(pid, process.ppid);
+  }
+  const dialect = chooseDialect({
+    isBootstrap: request.isBootstrap,
+    namespace: request.namespace,
+    environment: invocation.environment,
+    isContainerd2: () => isContainerd2(`/proc/${process.ppid}/exe`),
+  });
+  writeOutput(1, encodeAnswer(dialect, address));
+  undo.move();
+  return 0;
+}
+
+function groupOf(bundle: string, id: string): string {
+  const { annotations } = loadSpec(bundle);
+  for (const name of GROUP_ANNOTATIONS) {
+    const group = annotations.get(name);
+    if (group) return group;
+  }
+  return id;
+}
+
+/** The name that every shim gives the socket of a group: a digest, of the same length for any id. */
+function socketName({ grpcAddress, namespace }: StartRequest, group: string): string {
+  const hash = new Bun.CryptoHasher("sha256");
+  hash.update(join(grpcAddress, namespace, group));
+  return hash.digest("hex");
+}

@@ -1,0 +1,72 @@
+/**
+ * One executable, several commands: argv and environment in, an exit code out.
+ *
+ * Each command is imported when it is called for, so that none pays for another.
+ */
+
+import { basename } from "node:path";
+import { messageOf } from "./base/error.ts";
+import { type Invocation, parseInvocation } from "./command/flags.ts";
+import { writeOutput } from "./command/stream.ts";
+import { executableName } from "./version.ts";
+
+const EXIT_FAILURE = 1;
+/** The name under which this executable is the debugging command. */
+const DEBUG_COMMAND = "shim";
+/** The first two words of argv are the engine and the program. */
+const ARGUMENTS_START = 2;
+
+async function main(): Promise<number> {
+  const args = process.argv.slice(ARGUMENTS_START);
+  if (basename(process.argv0) === DEBUG_COMMAND) {
+    const { shim } = await import("./debug/shim.ts");
+    return await shim(args);
+  }
+  // biome-ignore lint/style/noProcessEnv: the environment is read here and nowhere else.
+  const parsed = parseInvocation(process.argv0, args, process.env);
+  if (parsed.kind === "usage") {
+    writeOutput(2, parsed.text);
+    return parsed.exitCode;
+  }
+  return await run(parsed.invocation);
+}
+
+async function run(invocation: Invocation): Promise<number> {
+  switch (invocation.action) {
+    case "version": {
+      const { printVersion } = await import("./command/version.ts");
+      return printVersion();
+    }
+    case "info": {
+      const { info } = await import("./command/info.ts");
+      return await info(invocation);
+    }
+    case "start": {
+      const { start } = await import("./command/start.ts");
+      return start(invocation);
+    }
+    case "delete": {
+      const { deleteTask } = await import("./command/delete.ts");
+      return await deleteTask(invocation);
+    }
+    case "serve": {
+      const { serve } = await import("./command/serve.ts");
+      return await serve(invocation);
+    }
+  }
+}
+
+// A signal that asks a short command to end would leave half of its work behind; the daemon replaces
+// these. SIGUSR1 must never reach the engine, which may take it as a call for its debugger.
+for (const signal of ["SIGTERM", "SIGINT", "SIGPIPE", "SIGUSR1"] as const) {
+  process.on(signal, () => {});
+}
+
+main().then(
+  (exitCode) => process.exit(exitCode),
+  (error: unknown) => {
+    // containerd shows this line to the user as it is.
+    writeOutput(2, `${executableName}: ${messageOf(error)}`);
+    process.exit(EXIT_FAILURE);
+  },
+);

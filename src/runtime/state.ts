@@ -1,0 +1,77 @@
+/**
+ * What a runtime keeps on disk of a container, without asking the runtime.
+ *
+ * Only two questions are answered: is there anything, and which process is its init. The former holds
+ * for every runtime that keeps its state under its root by id (runc, crun, youki, runsc); the latter
+ * for those whose document is known.
+ */
+
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** A process by pid and start time, which together are never reused within a boot. */
+export interface InitIdentity {
+  readonly pid: number;
+  /** Clock ticks since boot (proc(5), `stat`, field 22). */
+  readonly startTicks: number;
+}
+
+/** Documents and the names that pid and start time have in them: runc and youki; crun. */
+const DOCUMENTS = [
+  { file: "state.json", pid: "init_process_pid", start: "init_process_start" },
+  { file: "status", pid: "pid", start: "process-start-time" },
+] as const;
+
+/** After the last parenthesis of /proc/PID/stat comes field 3. */
+const START_TIME_INDEX = 22 - 3;
+
+/** Whether the runtime keeps anything of `id` under `root` (the namespace included). */
+export function hasRuntimeState(root: string, id: string): boolean {
+  let names: readonly string[];
+  try {
+    names = readdirSync(root);
+  } catch {
+    return false; // No root, no state.
+  }
+  // A directory by the id, or files that begin with it.
+  return names.some(
+    (name) => name === id || name.startsWith(`${id}.`) || name.startsWith(`${id}_`),
+  );
+}
+
+/** The init that the runtime has noted; undefined when it is not said in a way that is known here. */
+export function readInitIdentity(root: string, id: string): InitIdentity | undefined {
+  for (const { file, pid, start } of DOCUMENTS) {
+    const fields = readFields(join(root, id, file));
+    const number = fields?.get(pid);
+    const startTicks = fields?.get(start);
+    if (typeof number === "number" && number > 0 && typeof startTicks === "number") {
+      return { pid: number, startTicks };
+    }
+  }
+  return undefined;
+}
+
+/** Whether that very process runs; a zombie does not. */
+export function isAlive({ pid, startTicks }: InitIdentity): boolean {
+  let stat: string;
+  try {
+    stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+  } catch {
+    return false;
+  }
+  // The name in parentheses may hold anything, spaces and parentheses too.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const state = fields[0] ?? "";
+  return state !== "Z" && state !== "X" && Number(fields[START_TIME_INDEX]) === startTicks;
+}
+
+function readFields(path: string): ReadonlyMap<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(readFileSync(path, "utf8"));
+    if (typeof value === "object" && value !== null) return new Map(Object.entries(value));
+  } catch {
+    // Missing, or half written: as good as unknown.
+  }
+  return undefined;
+}

@@ -1,0 +1,16 @@
+/** Name, version and revision of this build. `scripts/build.ts` writes them in with `--define`. */
+
+declare const WEDGE_VERSION: string | undefined;
+declare const WEDGE_REVISION: string | undefined;
+
+/** The executable, as containerd looks for it. */
+export const executableName = "containerd-shim-wedge-v2";
+
+/** The runtime type that containerd derives {@link executableName} from. */
+export const runtimeName = "io.containerd.wedge.v2";
+
+/** Of package.json; run from source, that of the next release. */
+export const version = typeof WEDGE_VERSION === "string" ? WEDGE_VERSION : "0.1.0-source";
+
+/** The commit that was built. */
+export const revision = typeof WEDGE_REVISION === "string" ? WEDGE_REVISION : "unknown";
