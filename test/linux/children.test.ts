@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { Children } from "../../src/linux/children.ts";
+import { readlinkSync } from "node:fs";
+import { Children, CLONE_NEWUSER } from "../../src/linux/children.ts";
 import { openPipe, readFd } from "../../src/linux/fd.ts";
 import { Poller } from "../../src/linux/poller.ts";
 import { becomeSubreaper } from "../../src/linux/self.ts";
@@ -114,5 +115,21 @@ describe("Children.adopt()", () => {
     for (let tries = 0; tries < 100 && (await Bun.file(`/proc/${pid}/stat`).exists()); tries++)
       await Bun.sleep(5);
     expect(await Bun.file(`/proc/${pid}/stat`).exists()).toBe(false);
+  });
+});
+
+describe("Children.copy()", () => {
+  test("a refused umount ends with 255, and the copy was no other process than ours", async () => {
+    const copy = children.copy({ call: "umount", path: "/proc/self/no-such-mount" });
+    expect(copy.pid).not.toBe(process.pid);
+    expect(await copy.exited).toMatchObject({ status: 255, signal: 0 });
+  });
+
+  test("a copy can live in a user namespace of its own until it is killed", async () => {
+    const copy = children.copy({ call: "sleep", seconds: 60 }, CLONE_NEWUSER);
+    const namespaceOf = (pid: number) => readlinkSync(`/proc/${pid}/ns/user`);
+    expect(namespaceOf(copy.pid)).not.toBe(namespaceOf(process.pid));
+    copy.signal(9);
+    expect(await copy.exited).toMatchObject({ status: 137, signal: 9 });
   });
 });
