@@ -59,6 +59,11 @@ export function hasReader(writeEnd: number): boolean {
   return (pollNow(writeEnd, 0) & POLLERR) === 0;
 }
 
+/** Whether anybody, ourselves included, has a writing end of the pipe that `readEnd` reads from. */
+export function hasWriter(readEnd: number): boolean {
+  return (pollNow(readEnd, 0) & POLLHUP) === 0;
+}
+
 /**
  * A reading end of the pipe that `fd` belongs to, non-blocking. Goes by the descriptor and not by a
  * path, so it is the same pipe though the FIFO was unlinked or replaced. Needs /proc.

@@ -1,0 +1,127 @@
+/** Keeps an output FIFO usable for as long as its writers and its late readers need it. */
+
+import { messageOf } from "../base/error.ts";
+import type { Logger } from "../base/log.ts";
+import type { OwnedFd } from "../linux/fd.ts";
+import { readableBytes } from "../linux/fd.ts";
+import { hasReader, reopenForReading, reopenForWriting } from "../linux/pipe.ts";
+import type { Poller, Watch } from "../linux/poller.ts";
+import { settle } from "./settle.ts";
+
+/**
+ * Holds one end of a FIFO that others write to.
+ *
+ * While writers exist it is a reading end that is never read: a writer gets no SIGPIPE when its reader
+ * restarts, and the reader gets its end of file from the kernel, when the last writer is gone. What
+ * happens after that is decided in `settle.ts`.
+ */
+export class FifoHolder implements Disposable {
+  readonly #poller: Poller;
+  readonly #log: Logger;
+  #state:
+    | { readonly kind: "written"; readonly end: OwnedFd; readonly watch: Watch | undefined }
+    | { readonly kind: "settling"; readonly end: OwnedFd; readonly isWriter: boolean }
+    | { readonly kind: "released" };
+  #hasExited = false;
+  #looks = 0;
+  #timer: { clear(): void } | undefined;
+
+  /** Takes over `reader`, a non-blocking reading end. */
+  constructor(reader: OwnedFd, poller: Poller, log: Logger) {
+    this.#poller = poller;
+    this.#log = log;
+    this.#state = { kind: "written", end: reader, watch: undefined };
+  }
+
+  /** The end that is held; undefined when the FIFO has been let go. */
+  get end(): OwnedFd | undefined {
+    return this.#state.kind === "released" ? undefined : this.#state.end;
+  }
+
+  /** Begins to watch for the last writer to go. Call once, when there is one. */
+  watchWriters(): void {
+    if (this.#state.kind !== "written" || this.#state.watch !== undefined) return;
+    const { end } = this.#state;
+    const watch = this.#poller.watch(end.fd, {}, () => {
+      watch[Symbol.dispose]();
+      this.#state = { kind: "settling", end, isWriter: false };
+      this.#look();
+    });
+    this.#state = { kind: "written", end, watch };
+  }
+
+  /** The process has exited: from now on a late reader is due an end of file. */
+  processExited(): void {
+    if (this.#hasExited) return;
+    this.#hasExited = true;
+    if (this.#state.kind === "settling") this.#look();
+  }
+
+  /** Lets go at once. */
+  [Symbol.dispose](): void {
+    this.#timer?.clear();
+    this.#timer = undefined;
+    if (this.#state.kind === "released") return;
+    if (this.#state.kind === "written") this.#state.watch?.[Symbol.dispose]();
+    this.#state.end[Symbol.dispose]();
+    this.#state = { kind: "released" };
+  }
+
+  #look(): void {
+    this.#timer?.clear();
+    this.#timer = undefined;
+    if (this.#state.kind !== "settling") return;
+    const holding = settle({
+      unread: readableBytes(this.#state.end.fd),
+      hasReader: () => this.#probe(),
+      hasExited: this.#hasExited,
+      looks: this.#looks++,
+    });
+    switch (holding.kind) {
+      case "nothing":
+        this[Symbol.dispose]();
+        return;
+      case "reader":
+        this.#become({ isWriter: false });
+        break;
+      case "writer":
+        this.#become({ isWriter: true });
+        break;
+    }
+    if (this.end !== undefined && holding.nextMs !== undefined)
+      this.#timer = later(holding.nextMs, () => this.#look());
+  }
+
+  /** Whether a reader other than ourselves exists: seen from a writing end, with our reading end closed. */
+  #probe(): boolean {
+    this.#become({ isWriter: true });
+    if (this.#state.kind !== "settling" || !this.#state.isWriter) return true;
+    return hasReader(this.#state.end.fd);
+  }
+
+  /** Exchanges the end that is held, the new one first, so that the FIFO keeps its bytes. */
+  #become({ isWriter }: { readonly isWriter: boolean }): void {
+    if (this.#state.kind !== "settling" || this.#state.isWriter === isWriter) return;
+    const { end } = this.#state;
+    try {
+      const other = isWriter ? reopenForWriting(end.fd) : reopenForReading(end.fd);
+      this.#state = { kind: "settling", end: other, isWriter };
+    } catch (error) {
+      this.#log.warn("Cannot reopen an output FIFO", { error: messageOf(error) });
+      // Without descriptors to spare: a reading end disturbs nobody and stays, a writing end would
+      // keep the reader that has come from its end of file and goes.
+      if (isWriter) return;
+      this.#state = { kind: "released" };
+    }
+    end[Symbol.dispose]();
+  }
+}
+
+function later(delayMs: number, run: () => void): { clear(): void } {
+  if (delayMs === 0) {
+    const immediate = setImmediate(run);
+    return { clear: () => clearImmediate(immediate) };
+  }
+  const timer = setTimeout(run, delayMs);
+  return { clear: () => clearTimeout(timer) };
+}

@@ -1,0 +1,101 @@
+/** Waiting for one descriptor to become readable or writable, on and off, without spinning on a hang-up. */
+
+import { hasCode } from "../linux/errno.ts";
+import type { Poller, Watch } from "../linux/poller.ts";
+
+export interface GateOptions {
+  readonly poller: Poller;
+  readonly fd: number;
+  readonly direction: "readable" | "writable";
+  /** The descriptor is ready, while the gate is open. */
+  readonly onReady: () => void;
+  /** It hung up or failed while the gate was shut. Told once; without it nobody is told. */
+  readonly onHangup?: () => void;
+}
+
+/**
+ * One watch that is open (its owner waits) or shut (its owner is busy elsewhere).
+ *
+ * The kernel tells of hang-ups whether asked or not, and again and again; a descriptor that hangs up
+ * while its gate is shut is dropped from the poller, and watched anew when the gate opens.
+ */
+export class Gate implements Disposable {
+  readonly #options: GateOptions;
+  #watch: Watch | undefined;
+  #isOpen = false;
+  #immediate: ReturnType<typeof setImmediate> | undefined;
+  #isDisposed = false;
+
+  constructor(options: GateOptions) {
+    this.#options = options;
+  }
+
+  /** Calls `onReady` when the descriptor is ready, until shut. A regular file is ready in the next turn. */
+  open(): void {
+    if (this.#isDisposed) return;
+    const wasOpen = this.#isOpen;
+    this.#isOpen = true;
+    if (this.#watch === undefined) this.#start();
+    else if (!wasOpen) this.#watch.modify(this.#interest());
+  }
+
+  /** Waits for nothing any more, but keeps the place in the poller. */
+  shut(): void {
+    this.#cancelImmediate();
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.#watch?.modify({});
+  }
+
+  /** Watches for hang-ups alone, for an owner that gave `onHangup`. */
+  watchHangup(): void {
+    if (this.#watch === undefined && !this.#isDisposed) this.#start();
+  }
+
+  [Symbol.dispose](): void {
+    this.#isDisposed = true;
+    this.#isOpen = false;
+    this.#cancelImmediate();
+    this.#drop();
+  }
+
+  #start(): void {
+    const { poller, fd } = this.#options;
+    try {
+      this.#watch = poller.watch(fd, this.#interest(), () => this.#told());
+    } catch (error) {
+      if (!hasCode(error, "EPERM")) throw error;
+      // epoll(7) refuses what is always ready.
+      if (this.#isOpen) this.#immediate ??= setImmediate(() => this.#toldImmediately());
+    }
+  }
+
+  #told(): void {
+    if (this.#isOpen) {
+      this.#options.onReady();
+      return;
+    }
+    this.#drop();
+    this.#options.onHangup?.();
+  }
+
+  #toldImmediately(): void {
+    this.#immediate = undefined;
+    if (this.#isOpen) this.#options.onReady();
+  }
+
+  #interest(): { readonly readable?: boolean; readonly writable?: boolean } {
+    if (!this.#isOpen) return {};
+    return this.#options.direction === "readable" ? { readable: true } : { writable: true };
+  }
+
+  #cancelImmediate(): void {
+    if (this.#immediate !== undefined) clearImmediate(this.#immediate);
+    this.#immediate = undefined;
+  }
+
+  #drop(): void {
+    this.#watch?.[Symbol.dispose]();
+    this.#watch = undefined;
+  }
+}

@@ -1,0 +1,70 @@
+/** Output by hand-over: the client's FIFO itself is the container's stdout or stderr, and nothing is copied. */
+
+import type { Logger } from "../base/log.ts";
+import type { OwnedFd } from "../linux/fd.ts";
+import type { Poller } from "../linux/poller.ts";
+import {
+  type EndOwner,
+  type Endpoint,
+  giveTo,
+  openContainerWriter,
+  openReader,
+} from "./endpoint.ts";
+import { FifoHolder } from "./fifo-holder.ts";
+import type { NamedFd, Part } from "./part.ts";
+
+/** Opens the holder, then the container's end, which therefore does not wait for a reader. */
+export function handOverOutput(
+  endpoint: Endpoint,
+  options: {
+    readonly name: string;
+    readonly owner: EndOwner;
+    readonly poller: Poller;
+    readonly log: Logger;
+  },
+): { readonly part: Part; readonly childEnd: OwnedFd } {
+  const holder = new FifoHolder(openReader(endpoint), options.poller, options.log);
+  try {
+    const childEnd = openContainerWriter(endpoint);
+    giveTo(options.owner, childEnd.fd);
+    return { part: new HandedOutput(options.name, holder), childEnd };
+  } catch (error) {
+    holder[Symbol.dispose]();
+    throw error;
+  }
+}
+
+class HandedOutput implements Part {
+  readonly #name: string;
+  readonly #holder: FifoHolder;
+  readonly #exited = Promise.withResolvers<void>();
+
+  constructor(name: string, holder: FifoHolder) {
+    this.#name = name;
+    this.#holder = holder;
+  }
+
+  /** The bytes are in the client's own FIFO, and what is held never keeps a reader from its end. */
+  get drained(): Promise<void> {
+    return this.#exited.promise;
+  }
+
+  attach(): void {
+    this.#holder.watchWriters();
+  }
+
+  processExited(): void {
+    this.#holder.processExited();
+    this.#exited.resolve();
+  }
+
+  async close(): Promise<void> {
+    this.#holder[Symbol.dispose]();
+    this.#exited.resolve();
+  }
+
+  descriptors(): readonly NamedFd[] {
+    const { end } = this.#holder;
+    return end === undefined ? [] : [{ name: `${this.#name}-holder`, fd: end.fd }];
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * Input: the client's stdin FIFO, moved into a pipe of the container's own.
+ *
+ * The FIFO is not handed over: a process that opens /dev/stdin anew (`cat /dev/stdin`) would wait in
+ * open(2) for ever once the client is gone, for a FIFO without writers makes its openers wait and a
+ * pipe does not (fifo(7)). Between two pipes bytes are moved without being copied.
+ */
+
+import type { Logger } from "../base/log.ts";
+import { O_NONBLOCK, O_WRONLY, type OwnedFd, openFd } from "../linux/fd.ts";
+import type { Poller } from "../linux/poller.ts";
+import {
+  type EndOwner,
+  type Endpoint,
+  findEndpoint,
+  openContainerPipe,
+  openReader,
+} from "./endpoint.ts";
+import { type NamedFd, openOnes, type Part } from "./part.ts";
+import { Relay } from "./relay.ts";
+
+/** The client's side of stdin: what to read from, and what keeps a client's reconnect from ending it. */
+export class InputSource implements Disposable {
+  readonly isFifo: boolean;
+  readonly #reader: OwnedFd;
+  readonly #holder: OwnedFd | undefined;
+
+  private constructor(reader: OwnedFd, holder: OwnedFd | undefined) {
+    this.#reader = reader;
+    this.#holder = holder;
+    this.isFifo = holder !== undefined;
+  }
+
+  /** Opens `path` without waiting for a client. Throws ShimError when nothing is there. */
+  static open(path: string): InputSource {
+    using endpoint: Endpoint = findEndpoint(path, "stdin");
+    const reader = openReader(endpoint);
+    if (!endpoint.isFifo) return new InputSource(reader, undefined);
+    try {
+      const holder = openFd(`/proc/self/fd/${endpoint.handle.fd}`, O_WRONLY | O_NONBLOCK);
+      return new InputSource(reader, holder);
+    } catch (error) {
+      reader[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  get fd(): number {
+    return this.#reader.fd;
+  }
+
+  /** From now on the input ends when the client closes, or has closed. */
+  letEnd(): void {
+    this.#holder?.[Symbol.dispose]();
+  }
+
+  [Symbol.dispose](): void {
+    this.#holder?.[Symbol.dispose]();
+    this.#reader[Symbol.dispose]();
+  }
+
+  descriptors(): readonly NamedFd[] {
+    return openOnes({ stdin: this.#reader, "stdin-holder": this.#holder });
+  }
+}
+
+/** Stdin of a process without a terminal. */
+export interface InputPart extends Part {
+  closeStdin(): void;
+}
+
+/** Opens `path` and the pipe to the container. Throws ShimError when nothing is at the path. */
+export function relayInput(
+  path: string,
+  options: { readonly owner: EndOwner; readonly poller: Poller; readonly log: Logger },
+): { readonly part: InputPart; readonly childEnd: OwnedFd } {
+  const source = InputSource.open(path);
+  try {
+    const { ours, theirs } = openContainerPipe("writer", options.owner);
+    return { part: new RelayedInput(source, ours, options), childEnd: theirs };
+  } catch (error) {
+    source[Symbol.dispose]();
+    throw error;
+  }
+}
+
+class RelayedInput implements InputPart {
+  readonly drained: Promise<void> = Promise.resolve();
+  readonly #source: InputSource;
+  readonly #sink: OwnedFd;
+  readonly #relay: Relay;
+
+  constructor(
+    source: InputSource,
+    sink: OwnedFd,
+    { poller, log }: { readonly poller: Poller; readonly log: Logger },
+  ) {
+    this.#source = source;
+    this.#sink = sink;
+    this.#relay = new Relay({
+      poller,
+      source: source.fd,
+      sink: sink.fd,
+      arePipes: source.isFifo,
+      // Either the client has ended it, or the process has closed its stdin: then the client's next
+      // write must fail, so the FIFO is let go.
+      onEnd: (end) => {
+        if (end.kind === "sourceFailed")
+          log.warn("Cannot read stdin", { error: String(end.error) });
+        this.#release();
+      },
+    });
+  }
+
+  attach(): void {
+    this.#relay.start();
+  }
+
+  closeStdin(): void {
+    this.#source.letEnd();
+  }
+
+  processExited(): void {
+    // Others may share its stdin; when nobody reads any more the kernel tells the relay.
+  }
+
+  async close(): Promise<void> {
+    this.#relay[Symbol.dispose]();
+    this.#release();
+  }
+
+  descriptors(): readonly NamedFd[] {
+    return [...this.#source.descriptors(), ...openOnes({ "stdin-pipe": this.#sink })];
+  }
+
+  #release(): void {
+    this.#sink[Symbol.dispose]();
+    this.#source[Symbol.dispose]();
+  }
+}

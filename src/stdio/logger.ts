@@ -1,0 +1,205 @@
+/** A logging program (binary://, binary-v2://): it reads the container's output from pipes of its own. */
+
+import { messageOf, ShimError } from "../base/error.ts";
+import type { Logger } from "../base/log.ts";
+import type { Child, Children } from "../linux/children.ts";
+import { type OwnedFd, openPipe, readFd, setNonBlocking, type Transfer } from "../linux/fd.ts";
+import { hasWriter } from "../linux/pipe.ts";
+import type { Poller } from "../linux/poller.ts";
+import { type EndOwner, giveTo } from "./endpoint.ts";
+import { within } from "./limit.ts";
+import { type NamedFd, openOnes, type Part } from "./part.ts";
+import { Relay } from "./relay.ts";
+
+const SIGKILL = 9;
+const SIGTERM = 15;
+
+/** How long a logger may take for each step, in milliseconds. */
+export interface LoggerLimits {
+  /** Until it says that it is ready. */
+  readonly readyMs: number;
+  /** From the end of its input until it is asked to end. */
+  readonly endMs: number;
+  /** From being asked until it is killed. */
+  readonly killMs: number;
+}
+
+/** The last is what the stock shim gives, so that loggers made for it have time to flush. */
+export const LOGGER_LIMITS: LoggerLimits = { readyMs: 10_000, endMs: 2000, killMs: 12_000 };
+
+export interface LoggerOptions {
+  readonly path: string;
+  readonly args: readonly string[];
+  readonly mustAnswer: boolean;
+  readonly containerId: string;
+  readonly namespace: string;
+  readonly owner: EndOwner;
+  readonly poller: Poller;
+  readonly children: Children;
+  readonly log: Logger;
+  readonly limits?: LoggerLimits;
+}
+
+/** The writing ends of the logger's pipes, blocking, the caller's from now on. */
+export interface StartedLogger {
+  readonly part: Part;
+  readonly stdout: OwnedFd;
+  readonly stderr: OwnedFd;
+}
+
+/**
+ * Starts a logger and waits until it is ready.
+ *
+ * It has the pipes as descriptors 3 and 4, and 5 to say that it is ready: by closing it, or, where
+ * `mustAnswer`, by writing a byte. Throws ShimError when it cannot be started, ends before it is
+ * ready, or takes too long; it is gone by then.
+ */
+export async function startLogger(options: LoggerOptions): Promise<StartedLogger> {
+  await using undo = new AsyncDisposableStack();
+  const out = openPipe();
+  const error = openPipe();
+  const ready = openPipe();
+  const ends = [out.reader, out.writer, error.reader, error.writer, ready.reader, ready.writer];
+  for (const end of ends) undo.use(end);
+  giveTo(options.owner, out.writer.fd);
+  giveTo(options.owner, error.writer.fd);
+  const child = spawnLogger(options, [out.reader.fd, error.reader.fd, ready.writer.fd]);
+  undo.defer(async () => {
+    child.signal(SIGKILL);
+    await child.exited;
+  });
+  ready.writer[Symbol.dispose]();
+  setNonBlocking(ready.reader.fd, true);
+  await waitUntilReady(ready.reader, child, options);
+  ready.reader[Symbol.dispose]();
+  undo.move();
+  const part = new LoggerPart(child, [out.reader, error.reader], options);
+  return { part, stdout: out.writer, stderr: error.writer };
+}
+
+function spawnLogger(options: LoggerOptions, descriptors: readonly number[]): Child {
+  try {
+    return options.children.spawn({
+      argv: [options.path, ...options.args],
+      env: [`CONTAINER_ID=${options.containerId}`, `CONTAINER_NAMESPACE=${options.namespace}`],
+      stdio: [undefined, undefined, undefined, ...descriptors],
+    });
+  } catch (cause) {
+    throw new ShimError("unknown", `failed to start binary process: ${messageOf(cause)}`, {
+      cause,
+    });
+  }
+}
+
+async function waitUntilReady(
+  reader: OwnedFd,
+  child: Child,
+  options: LoggerOptions,
+): Promise<void> {
+  const { readyMs } = options.limits ?? LOGGER_LIMITS;
+  const answered = Promise.withResolvers<Transfer>();
+  using _watch = options.poller.watch(reader.fd, { readable: true }, () => {
+    try {
+      const count = readFd(reader.fd, new Uint8Array(1));
+      if (count !== "again") answered.resolve(count);
+    } catch (error) {
+      answered.reject(error);
+    }
+  });
+  const count = await within(answered.promise, readyMs);
+  if (count === "late") {
+    throw new ShimError(
+      "deadlineExceeded",
+      `Logging binary ${options.path} was not ready within ${readyMs} ms: it must close descriptor 5, or write a byte to it`,
+    );
+  }
+  if (count === 0 && options.mustAnswer) {
+    throw new ShimError(
+      "failedPrecondition",
+      `logging binary did not call ready (it may have crashed or exited prematurely): ${options.path}`,
+    );
+  }
+  if (count === 0 && child.exit !== undefined && child.exit.status !== 0) {
+    throw new ShimError(
+      "failedPrecondition",
+      `Logging binary ${options.path} ended before it was ready: status ${child.exit.status}`,
+    );
+  }
+}
+
+/** A running logger. Reading ends of its pipes are kept, so that its death does not kill the container. */
+class LoggerPart implements Part {
+  readonly #child: Child;
+  readonly #readers: readonly OwnedFd[];
+  readonly #options: LoggerOptions;
+  readonly #limits: LoggerLimits;
+  readonly #exited = Promise.withResolvers<void>();
+  #discarding: readonly Relay[] = [];
+  #hasProcessExited = false;
+  #closing: Promise<void> | undefined;
+
+  constructor(child: Child, readers: readonly OwnedFd[], options: LoggerOptions) {
+    this.#child = child;
+    this.#readers = readers;
+    this.#options = options;
+    this.#limits = options.limits ?? LOGGER_LIMITS;
+    // Never rejects, and ends with the logger, which close() sees to.
+    void child.exited.then(() => this.#loggerEnded());
+  }
+
+  /** The logger reads for itself; it is waited for in close(). */
+  get drained(): Promise<void> {
+    return this.#exited.promise;
+  }
+
+  attach(): void {
+    // It runs already.
+  }
+
+  processExited(): void {
+    this.#hasProcessExited = true;
+    this.#exited.resolve();
+  }
+
+  /** Waits for the logger to end by itself at the end of its input, then asks, then kills. */
+  close(): Promise<void> {
+    this.#closing ??= this.#end();
+    return this.#closing;
+  }
+
+  descriptors(): readonly NamedFd[] {
+    const [stdout, stderr] = this.#readers;
+    return openOnes({ "logger-stdout": stdout, "logger-stderr": stderr });
+  }
+
+  async #end(): Promise<void> {
+    this.#exited.resolve();
+    for (const relay of this.#discarding) relay[Symbol.dispose]();
+    for (const reader of this.#readers) reader[Symbol.dispose]();
+    const { exited } = this.#child;
+    if ((await within(exited, this.#limits.endMs)) !== "late") return;
+    this.#child.signal(SIGTERM);
+    if ((await within(exited, this.#limits.killMs)) !== "late") return;
+    const { path, log } = this.#options;
+    log.warn("Logging binary did not end when asked and is killed", { path });
+    this.#child.signal(SIGKILL);
+    await exited;
+  }
+
+  #loggerEnded(): void {
+    if (this.#closing !== undefined || this.#hasProcessExited) return;
+    // It may end at the end of its input before the exit of the process is known.
+    if (!this.#readers.some((reader) => hasWriter(reader.fd))) return;
+    const { path, log, poller } = this.#options;
+    const status = this.#child.exit?.status;
+    log.error("Logging binary ended while it was needed: output is lost from now on", {
+      path,
+      status,
+    });
+    this.#discarding = this.#readers.map((reader) => {
+      setNonBlocking(reader.fd, true);
+      return new Relay({ poller, source: reader.fd, sink: undefined, onEnd: () => {} });
+    });
+    for (const relay of this.#discarding) relay.start();
+  }
+}

@@ -1,0 +1,30 @@
+/** The pieces that the stdio of a process is made of. */
+
+/** A descriptor with the name that its owner knows it by, for inspection and for a handoff. */
+export interface NamedFd {
+  readonly name: string;
+  readonly fd: number;
+}
+
+/** One stream of a process, or a helper beside it, from before the process starts until its deletion. */
+export interface Part {
+  /** The runtime has taken its copies of the child's ends, and ours are closed: begin. */
+  attach(): void;
+  /** The process has exited; others that it started may still write. */
+  processExited(): void;
+  /** Resolves when nothing remains to be copied for this part. Never rejects. */
+  readonly drained: Promise<void>;
+  /** Drops everything. Idempotent. Resolves when helpers are gone; never rejects. */
+  close(): Promise<void>;
+  /** What it holds open. */
+  descriptors(): readonly NamedFd[];
+}
+
+/** The descriptors of `named` that are open. */
+export function openOnes(
+  named: Readonly<Record<string, { readonly isOpen: boolean; readonly fd: number } | undefined>>,
+): NamedFd[] {
+  return Object.entries(named).flatMap(([name, owned]) =>
+    owned?.isOpen ? [{ name, fd: owned.fd }] : [],
+  );
+}

@@ -1,0 +1,269 @@
+/** One direction of copying between two descriptors, with back-pressure: a full sink stops the source. */
+
+import { messageOf } from "../base/error.ts";
+import { readFd, type Transfer, writeFd } from "../linux/fd.ts";
+import { growPipe, isReadable, isWritable, spliceFd } from "../linux/pipe.ts";
+import type { Poller } from "../linux/poller.ts";
+import { Gate } from "./gate.ts";
+
+const CHUNK_BYTES = 64 * 1024;
+/** A terminal gives at most a page per read, so a chunk is put together from several. */
+const LEAST_READ_BYTES = 4096;
+/** Chunks moved before other descriptors get their turn. */
+const CHUNKS_PER_TURN = 16;
+const SPLICE_BYTES = 1024 * 1024;
+/** A stream that has moved this much gets bigger pipes: fewer wake-ups for the same bytes. */
+const LONG_STREAM_BYTES = 2 * 1024 * 1024;
+const LONG_STREAM_PIPE_BYTES = 1024 * 1024;
+
+/** Why a relay has ended. */
+export type RelayEnd =
+  | { readonly kind: "sourceEnded" }
+  | { readonly kind: "sourceFailed"; readonly error: unknown }
+  | { readonly kind: "sinkFailed"; readonly error: unknown };
+
+export interface RelayOptions {
+  readonly poller: Poller;
+  /** Lent, non-blocking (a regular file may block). */
+  readonly source: number;
+  /** Lent, non-blocking; undefined discards what comes. */
+  readonly sink: number | undefined;
+  /** Whether both are pipes, so that bytes need not be copied. */
+  readonly arePipes?: boolean;
+  /** Told once, in no case after disposal. The relay holds nothing any more by then. */
+  readonly onEnd: (end: RelayEnd) => void;
+  /** What a failure of the source means. "pause" keeps the relay until {@link Relay.resume}. */
+  readonly onSourceError?: (error: unknown) => "end" | "pause";
+  /** What a failure of the sink means: the end (without this), or that these bytes are lost. */
+  readonly onSinkError?: (error: unknown, lostBytes: number) => "end" | "discard";
+  /** Bytes to send after the source's last, asked for at its end. */
+  readonly epilogue?: (lastByte: number | undefined) => Uint8Array;
+}
+
+/** Read into by all relays in turn: none leaves bytes here when it returns to the event loop. */
+let sharedChunk: Uint8Array | undefined;
+
+/** Copies until the source ends. Holds no memory while nothing is under way. */
+export class Relay implements Disposable {
+  readonly #options: RelayOptions;
+  readonly #sourceGate: Gate;
+  readonly #sinkGate: Gate | undefined;
+  /** Taken from the source, and still to be written. */
+  #pending: Uint8Array = new Uint8Array(0);
+  #state: "flowing" | "paused" | "ending" | "ended" = "flowing";
+  #endsWhenDry = false;
+  #movedBytes = 0;
+  #lastByte: number | undefined;
+
+  constructor(options: RelayOptions) {
+    this.#options = options;
+    const { poller, source, sink } = options;
+    this.#sourceGate = new Gate({
+      poller,
+      fd: source,
+      direction: "readable",
+      onReady: () => this.#pump(),
+    });
+    if (sink === undefined) return;
+    this.#sinkGate = new Gate({
+      poller,
+      fd: sink,
+      direction: "writable",
+      onReady: () => this.#pump(),
+      onHangup: () => this.#sinkHungUp(),
+    });
+  }
+
+  /** Begins. */
+  start(): void {
+    if (this.#options.onSinkError === undefined) this.#sinkGate?.watchHangup();
+    this.#pump();
+  }
+
+  /** From now on a source that has nothing to read has ended: all who wrote to it are gone. */
+  endWhenDry(): void {
+    this.#endsWhenDry = true;
+    this.resume();
+  }
+
+  /** Tries again after a pause. */
+  resume(): void {
+    if (this.#state === "paused") this.#state = "flowing";
+    this.#pump();
+  }
+
+  /** Bytes taken from the source and not yet written: they live nowhere else. */
+  get pending(): Uint8Array {
+    return this.#pending;
+  }
+
+  [Symbol.dispose](): void {
+    this.#state = "ended";
+    this.#sourceGate[Symbol.dispose]();
+    this.#sinkGate?.[Symbol.dispose]();
+    this.#pending = new Uint8Array(0);
+  }
+
+  #pump(): void {
+    for (let chunk = 0; chunk < CHUNKS_PER_TURN; chunk++) {
+      if (this.#state === "ended" || !this.#flush()) return;
+      if (this.#state === "ending") {
+        this.#end({ kind: "sourceEnded" });
+        return;
+      }
+      if (this.#state === "paused") {
+        this.#sinkGate?.shut();
+        return;
+      }
+      if (!(this.#options.arePipes ? this.#spliceSome() : this.#copySome())) return;
+    }
+    // More may be there: the poller calls again after the others had their turn.
+    this.#waitForSource();
+  }
+
+  /** Writes what is pending; false when it must wait, or has ended. */
+  #flush(): boolean {
+    const { sink } = this.#options;
+    while (this.#pending.length > 0) {
+      const written = sink === undefined ? this.#pending.length : this.#write(sink, this.#pending);
+      if (written === "ended") return false;
+      if (written === "again") {
+        this.#sourceGate.shut();
+        this.#sinkGate?.open();
+        return false;
+      }
+      this.#pending = this.#pending.subarray(written);
+    }
+    if (this.#pending.byteOffset > 0) this.#pending = new Uint8Array(0); // frees the chunk
+    return true;
+  }
+
+  #write(sink: number, bytes: Uint8Array): Transfer | "ended" {
+    try {
+      return writeFd(sink, bytes);
+    } catch (error) {
+      if (this.#options.onSinkError?.(error, bytes.length) === "discard") return bytes.length;
+      this.#end({ kind: "sinkFailed", error });
+      return "ended";
+    }
+  }
+
+  /** Fills a chunk and writes it; true when it is worth going on at once. */
+  #copySome(): boolean {
+    sharedChunk ??= new Uint8Array(CHUNK_BYTES);
+    let length = 0;
+    let isDry = false;
+    while (CHUNK_BYTES - length >= LEAST_READ_BYTES) {
+      const count = this.#read(sharedChunk.subarray(length));
+      if (count === "again") {
+        isDry = true;
+        break;
+      }
+      if (count === "stop") break;
+      length += count;
+    }
+    if (length > 0) this.#lastByte = sharedChunk[length - 1];
+    this.#pending = sharedChunk.subarray(0, length);
+    if (this.#state === "ending") this.#appendEpilogue();
+    const isFlushed = this.#flush();
+    // What could not be written moves out of the shared chunk before anybody else uses it.
+    if (!isFlushed) {
+      this.#pending = this.#pending.slice();
+      return false;
+    }
+    if (!isDry) return true;
+    this.#waitForSource();
+    return false;
+  }
+
+  /** Reads once. "stop": the source is at its end, paused or failed, and the state says which. */
+  #read(buffer: Uint8Array): Transfer | "stop" {
+    try {
+      const count = readFd(this.#options.source, buffer);
+      if (count === "again") return this.#endsWhenDry ? this.#stop("ending") : "again";
+      return count === 0 ? this.#stop("ending") : count;
+    } catch (error) {
+      return this.#sourceFailed(error);
+    }
+  }
+
+  #sourceFailed(error: unknown): "stop" {
+    if (this.#endsWhenDry) return this.#stop("ending");
+    if (this.#options.onSourceError?.(error) === "pause") {
+      this.#sourceGate.shut();
+      return this.#stop("paused");
+    }
+    return this.#stop("ending");
+  }
+
+  #stop(state: "ending" | "paused"): "stop" {
+    this.#state = state;
+    return "stop";
+  }
+
+  #appendEpilogue(): void {
+    const epilogue = this.#options.epilogue?.(this.#lastByte);
+    if (epilogue === undefined || epilogue.length === 0) return;
+    this.#pending = Buffer.concat([this.#pending, epilogue]);
+  }
+
+  /** Moves what is there from pipe to pipe; true when it is worth going on at once. */
+  #spliceSome(): boolean {
+    const { source, sink } = this.#options;
+    if (sink === undefined) return this.#copySome();
+    let moved: Transfer;
+    try {
+      moved = spliceFd(source, sink, SPLICE_BYTES);
+    } catch (error) {
+      this.#end({ kind: "sinkFailed", error });
+      return false;
+    }
+    if (moved === 0) {
+      this.#state = "ending";
+      return true;
+    }
+    if (moved === "again") {
+      if (!isReadable(source)) this.#waitForSource();
+      else if (!isWritable(sink)) this.#waitForSink();
+      else return true;
+      return false;
+    }
+    this.#grow(source, sink, moved);
+    return true;
+  }
+
+  #grow(source: number, sink: number, moved: number): void {
+    const before = this.#movedBytes;
+    this.#movedBytes += moved;
+    if (before < LONG_STREAM_BYTES && this.#movedBytes >= LONG_STREAM_BYTES) {
+      growPipe(source, LONG_STREAM_PIPE_BYTES);
+      growPipe(sink, LONG_STREAM_PIPE_BYTES);
+    }
+  }
+
+  #waitForSource(): void {
+    this.#sinkGate?.shut();
+    this.#sourceGate.open();
+  }
+
+  #waitForSink(): void {
+    this.#sourceGate.shut();
+    this.#sinkGate?.open();
+  }
+
+  /** Nobody reads from the sink any more, and nothing is to be written just now. */
+  #sinkHungUp(): void {
+    if (this.#state === "ended" || this.#options.onSinkError !== undefined) return;
+    this.#end({ kind: "sinkFailed", error: new Error("Nobody reads from it any more") });
+  }
+
+  #end(end: RelayEnd): void {
+    this[Symbol.dispose]();
+    this.#options.onEnd(end);
+  }
+}
+
+/** What to log of an end that is not the ordinary one. */
+export function describeEnd(end: RelayEnd): string | undefined {
+  return end.kind === "sourceEnded" ? undefined : messageOf(end.error);
+}

@@ -1,0 +1,101 @@
+/** Where a relay's output ends up: the client's FIFO, a file or device, a logger's pipe, or nowhere. */
+
+import { messageOf } from "../base/error.ts";
+import type { Logger } from "../base/log.ts";
+import { type OwnedFd, setNonBlocking } from "../linux/fd.ts";
+import type { Poller } from "../linux/poller.ts";
+import { type Endpoint, openReader, openWriter } from "./endpoint.ts";
+import { FifoHolder } from "./fifo-holder.ts";
+import { type NamedFd, openOnes } from "./part.ts";
+
+export interface SinkContext {
+  readonly poller: Poller;
+  readonly log: Logger;
+}
+
+/** The receiving side of an output relay. */
+export class Sink {
+  readonly #name: string;
+  readonly #log: Logger;
+  readonly #writer: OwnedFd | undefined;
+  readonly #holder: FifoHolder | undefined;
+  #lostBytes = 0;
+
+  private constructor(options: {
+    readonly name: string;
+    readonly log: Logger;
+    readonly writer?: OwnedFd;
+    readonly holder?: FifoHolder;
+  }) {
+    this.#name = options.name;
+    this.#log = options.log;
+    this.#writer = options.writer;
+    this.#holder = options.holder;
+  }
+
+  /** Opens a FIFO with a holder, so that a reader may come, go and come again; anything else to append to. */
+  static open(endpoint: Endpoint, name: string, context: SinkContext): Sink {
+    const { log, poller } = context;
+    if (!endpoint.isFifo) return new Sink({ name, log, writer: openWriter(endpoint) });
+    const holder = new FifoHolder(openReader(endpoint), poller, log);
+    try {
+      return new Sink({ name, log, holder, writer: openWriter(endpoint) });
+    } catch (error) {
+      holder[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Takes over an open descriptor, which becomes non-blocking. */
+  static over(writer: OwnedFd, name: string, log: Logger): Sink {
+    setNonBlocking(writer.fd, true);
+    return new Sink({ name, log, writer });
+  }
+
+  /** Takes everything and keeps nothing. */
+  static nowhere(name: string, log: Logger): Sink {
+    return new Sink({ name, log });
+  }
+
+  /** To write to; undefined is nowhere. */
+  get fd(): number | undefined {
+    return this.#writer?.fd;
+  }
+
+  get isFifo(): boolean {
+    return this.#holder !== undefined;
+  }
+
+  /** A write was refused (a full disk). The container must go on, so the bytes are lost, and counted. */
+  refused(error: unknown, bytes: number): "discard" {
+    if (this.#lostBytes === 0) {
+      this.#log.error("Output is refused and lost", {
+        stream: this.#name,
+        error: messageOf(error),
+      });
+    }
+    this.#lostBytes += bytes;
+    return "discard";
+  }
+
+  /** The last byte is written: lets the reader have its end of file, a late reader too. */
+  finish(): void {
+    if (this.#lostBytes > 0) {
+      this.#log.error("Output was lost", { stream: this.#name, bytes: this.#lostBytes });
+    }
+    this.#lostBytes = 0;
+    this.#holder?.watchWriters();
+    this.#holder?.processExited();
+    this.#writer?.[Symbol.dispose]();
+  }
+
+  /** Lets go of everything. */
+  close(): void {
+    this.#writer?.[Symbol.dispose]();
+    this.#holder?.[Symbol.dispose]();
+  }
+
+  descriptors(): readonly NamedFd[] {
+    return openOnes({ [this.#name]: this.#writer, [`${this.#name}-holder`]: this.#holder?.end });
+  }
+}

@@ -1,0 +1,321 @@
+/** The stdio of one process: opened as the manager asked, lent to the runtime, let go when it has ended. */
+
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import type { Logger } from "../base/log.ts";
+import type { Children } from "../linux/children.ts";
+import { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY, type OwnedFd, openFd } from "../linux/fd.ts";
+import type { Poller } from "../linux/poller.ts";
+import { ConsoleSocket } from "./console-socket.ts";
+import { canHandOver, type EndOwner, findEndpoint } from "./endpoint.ts";
+import { handOverOutput } from "./handed-output.ts";
+import { type InputPart, InputSource, relayInput } from "./input.ts";
+import { type LoggerLimits, startLogger } from "./logger.ts";
+import type { NamedFd, Part } from "./part.ts";
+import { relayOutput } from "./relayed-output.ts";
+import { Sink } from "./sink.ts";
+import { Terminal } from "./terminal.ts";
+import { parseTarget, type Target } from "./uri.ts";
+
+/** The runtime has ended by then, so the terminal is there or never comes. */
+const CONSOLE_LIMIT_MS = 10_000;
+
+/** What a manager asks for: paths as in the Task API, "" for none. */
+export interface StdioRequest extends EndOwner {
+  readonly terminal: boolean;
+  readonly stdin: string;
+  /** A path, or a URI whose scheme decides for `stderr` too. */
+  readonly stdout: string;
+  readonly stderr: string;
+  /** What a logging binary is told as CONTAINER_ID. */
+  readonly containerId: string;
+  readonly namespace: string;
+}
+
+export interface StdioContext {
+  readonly poller: Poller;
+  readonly children: Children;
+  readonly log: Logger;
+  /** $XDG_RUNTIME_DIR, for the console socket; /tmp otherwise. */
+  readonly runtimeDir?: string | undefined;
+  /** Other limits than the usual ones, for tests. */
+  readonly loggerLimits?: LoggerLimits;
+  readonly consoleLimitMs?: number;
+}
+
+/** Stdin, stdout and stderr of a process; undefined is /dev/null. */
+export type ChildFds = readonly [number | undefined, number | undefined, number | undefined];
+
+/** The stdio of one process. Whoever opened it closes it. */
+export interface ProcessStdio {
+  /** Lent to the runtime process as its 0, 1, 2, until {@link attach}. */
+  readonly childFds: ChildFds;
+  /** The path for --console-socket, when the process has a terminal. */
+  readonly consoleSocket: string | undefined;
+  /**
+   * The runtime has made the process: closes our copies of the child's ends and starts relaying.
+   * Throws ShimError when the terminal does not come (deadlineExceeded) or is none.
+   */
+  attach(): Promise<void>;
+  /** CloseIO: the process's input ends when the client has closed its end too. */
+  closeStdin(): void;
+  /** Sets the terminal's size, now or when it comes; nothing without a terminal. */
+  resize(columns: number, rows: number): void;
+  /** The process has exited: lets go, so that the client has its end of file when the last writer is gone. */
+  processExited(): void;
+  /** Resolves when nothing remains to be copied and nothing of ours keeps the client from its end. Never rejects. */
+  readonly drained: Promise<void>;
+  /** Drops everything at once, and waits for a logger to end (14 s at most). Idempotent; never rejects. */
+  close(): Promise<void>;
+  /** Every descriptor held, by name. */
+  descriptors(): readonly NamedFd[];
+}
+
+/**
+ * Opens stdio. Never waits for a client; waits for a logger to be ready.
+ * Throws ShimError for a request that cannot be met, with nothing left behind.
+ */
+export async function openStdio(
+  request: StdioRequest,
+  context: StdioContext,
+): Promise<ProcessStdio> {
+  const target = parseTarget(request.stdout);
+  const builder = new StdioBuilder(request, context);
+  try {
+    if (request.terminal) await builder.openTerminal(target);
+    else await builder.openStreams(target);
+    return builder.stdio;
+  } catch (error) {
+    await builder.stdio.close();
+    throw error;
+  }
+}
+
+/** Opens part after part into one stdio, which closes what is there when a later part fails. */
+class StdioBuilder {
+  readonly stdio = new OpenedStdio();
+  readonly #request: StdioRequest;
+  readonly #context: StdioContext;
+
+  constructor(request: StdioRequest, context: StdioContext) {
+    this.#request = request;
+    this.#context = context;
+  }
+
+  async openStreams(target: Target): Promise<void> {
+    const { stdin } = this.#request;
+    if (stdin !== "") {
+      const { part, childEnd } = relayInput(stdin, this.#options("stdin"));
+      this.stdio.addInput(part);
+      this.stdio.setEnd(0, childEnd);
+    }
+    switch (target.kind) {
+      case "path":
+        this.#openPaths();
+        return;
+      case "file":
+        this.#openFile(target.path);
+        return;
+      case "binary": {
+        const logger = await this.#startLogger(target);
+        this.stdio.setEnd(1, logger.stdout);
+        this.stdio.setEnd(2, logger.stderr);
+      }
+    }
+  }
+
+  async openTerminal(target: Target): Promise<void> {
+    const { poller, log, runtimeDir, consoleLimitMs } = this.#context;
+    const { stdin } = this.#request;
+    using undo = new DisposableStack();
+    const input = stdin === "" ? undefined : undo.use(InputSource.open(stdin));
+    const sink = await this.#terminalSink(target);
+    undo.defer(() => sink.close());
+    const socket = new ConsoleSocket(poller, runtimeDir);
+    undo.move();
+    const terminal = new Terminal({ input, sink, poller, log });
+    this.stdio.addTerminal(terminal, socket, consoleLimitMs ?? CONSOLE_LIMIT_MS);
+  }
+
+  #openPaths(): void {
+    const { stdout, stderr } = this.#request;
+    if (stdout !== "") this.#openOutput(stdout, "stdout", stdout === stderr ? [1, 2] : [1]);
+    if (stderr !== "" && stderr !== stdout) this.#openOutput(stderr, "stderr", [2]);
+  }
+
+  #openOutput(path: string, name: string, places: readonly (1 | 2)[]): void {
+    using endpoint = findEndpoint(path, name);
+    const { part, childEnd } = canHandOver(endpoint)
+      ? handOverOutput(endpoint, this.#options(name))
+      : relayOutput(Sink.open(endpoint, name, this.#context), this.#options(name));
+    this.stdio.add(part);
+    for (const place of places) this.stdio.setEnd(place, childEnd);
+  }
+
+  /**
+   * Relayed and not handed over: `echo x > /dev/stdout` in the container would cut the file to
+   * nothing, and the runtime would give the file to the container's user.
+   */
+  #openFile(path: string): void {
+    const sink = Sink.over(openLogFile(path), "stdout", this.#context.log);
+    const { part, childEnd } = relayOutput(sink, this.#options("stdout"));
+    this.stdio.add(part);
+    this.stdio.setEnd(1, childEnd);
+    if (this.#request.stderr !== "") this.stdio.setEnd(2, childEnd);
+  }
+
+  async #terminalSink(target: Target): Promise<Sink> {
+    const { stdout } = this.#request;
+    const { log } = this.#context;
+    switch (target.kind) {
+      case "path": {
+        if (stdout === "") return Sink.nowhere("stdout", log);
+        using endpoint = findEndpoint(stdout, "stdout");
+        return Sink.open(endpoint, "stdout", this.#context);
+      }
+      case "file":
+        return Sink.over(openLogFile(target.path), "stdout", log);
+      case "binary": {
+        const logger = await this.#startLogger(target);
+        logger.stderr[Symbol.dispose](); // A terminal has one output: the logger sees the end of this one.
+        return Sink.over(logger.stdout, "stdout", log);
+      }
+    }
+  }
+
+  async #startLogger(
+    target: Extract<Target, { kind: "binary" }>,
+  ): Promise<{ readonly stdout: OwnedFd; readonly stderr: OwnedFd }> {
+    const { containerId, namespace } = this.#request;
+    const { poller, children, log, loggerLimits } = this.#context;
+    const { path, args, mustAnswer } = target;
+    const owner = this.#request;
+    const limits = loggerLimits === undefined ? {} : { limits: loggerLimits };
+    const logger = await startLogger({
+      ...{ path, args, mustAnswer, containerId, namespace, owner, poller, children, log },
+      ...limits,
+    });
+    this.stdio.add(logger.part);
+    return logger;
+  }
+
+  #options(name: string) {
+    const { poller, log } = this.#context;
+    return { name, owner: this.#request, poller, log };
+  }
+}
+
+/** Opens the file of a file:// URI to append to, with the directories above it. */
+function openLogFile(path: string): OwnedFd {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+  // Not waiting: a FIFO may stand there, and a file does not care.
+  return openFd(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o644);
+}
+
+interface TerminalParts {
+  readonly terminal: Terminal;
+  readonly socket: ConsoleSocket;
+  readonly limitMs: number;
+}
+
+class OpenedStdio implements ProcessStdio {
+  readonly #parts: Part[] = [];
+  readonly #ends: [OwnedFd | undefined, OwnedFd | undefined, OwnedFd | undefined] = [
+    undefined,
+    undefined,
+    undefined,
+  ];
+  #input: { closeStdin(): void } | undefined;
+  #terminal: TerminalParts | undefined;
+  #isAttached = false;
+  #hasExited = false;
+  #isClosed = false;
+
+  add(part: Part): void {
+    this.#parts.push(part);
+  }
+
+  addInput(part: InputPart): void {
+    this.#input = part;
+    this.add(part);
+  }
+
+  addTerminal(terminal: Terminal, socket: ConsoleSocket, limitMs: number): void {
+    this.#terminal = { terminal, socket, limitMs };
+    this.#input = terminal;
+    this.add(terminal);
+  }
+
+  /** Takes over `end`. One end may have two places. */
+  setEnd(place: 0 | 1 | 2, end: OwnedFd): void {
+    this.#ends[place] = end;
+  }
+
+  get childFds(): ChildFds {
+    const [stdin, stdout, stderr] = this.#ends;
+    return [lent(stdin), lent(stdout), lent(stderr)];
+  }
+
+  get consoleSocket(): string | undefined {
+    return this.#terminal?.socket.path;
+  }
+
+  get drained(): Promise<void> {
+    return Promise.all(this.#parts.map((part) => part.drained)).then(() => {});
+  }
+
+  async attach(): Promise<void> {
+    this.#closeEnds();
+    if (this.#terminal !== undefined) {
+      const { terminal, socket, limitMs } = this.#terminal;
+      const master = await socket.receiveMaster(limitMs);
+      if (this.#isClosed) {
+        master[Symbol.dispose]();
+        return;
+      }
+      terminal.adopt(master);
+    }
+    this.#isAttached = true;
+    for (const part of this.#parts) part.attach();
+    // It may have died while the terminal was on its way.
+    if (this.#hasExited) for (const part of this.#parts) part.processExited();
+  }
+
+  closeStdin(): void {
+    this.#input?.closeStdin();
+  }
+
+  resize(columns: number, rows: number): void {
+    this.#terminal?.terminal.resize({ columns, rows });
+  }
+
+  processExited(): void {
+    this.#hasExited = true;
+    if (!this.#isAttached) return; // attach() catches up
+    for (const part of this.#parts) part.processExited();
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#closeEnds();
+    this.#terminal?.socket[Symbol.dispose]();
+    await Promise.all(this.#parts.map((part) => part.close()));
+  }
+
+  descriptors(): readonly NamedFd[] {
+    const names = ["child-stdin", "child-stdout", "child-stderr"];
+    const ends = this.#ends.flatMap((end, place) =>
+      end?.isOpen ? [{ name: names[place] ?? "", fd: end.fd }] : [],
+    );
+    const socket = this.#terminal?.socket.descriptors() ?? [];
+    return [...ends, ...socket, ...this.#parts.flatMap((part) => part.descriptors())];
+  }
+
+  #closeEnds(): void {
+    for (const end of this.#ends) end?.[Symbol.dispose]();
+  }
+}
+
+function lent(end: OwnedFd | undefined): number | undefined {
+  return end?.isOpen ? end.fd : undefined;
+}

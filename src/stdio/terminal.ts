@@ -1,0 +1,190 @@
+/** The stdio of a process with a terminal: its pty master, relayed to the client's FIFOs or to a logger. */
+
+import { messageOf } from "../base/error.ts";
+import type { Logger } from "../base/log.ts";
+import { hasCode } from "../linux/errno.ts";
+import { duplicateFd, type OwnedFd, setNonBlocking } from "../linux/fd.ts";
+import type { Poller } from "../linux/poller.ts";
+import {
+  endOfInputCharacter,
+  openSlave,
+  setWindowSize,
+  terminalModes,
+  type WindowSize,
+} from "../linux/pty.ts";
+import type { InputSource } from "./input.ts";
+import { type NamedFd, openOnes, type Part } from "./part.ts";
+import { describeEnd, Relay, type RelayEnd } from "./relay.ts";
+import type { Sink } from "./sink.ts";
+
+/** Waits between looks for a new slave after a hang-up, doubling up to the longest. */
+const FIRST_RETRY_MS = 1;
+const LONGEST_RETRY_MS = 200;
+const LINE_FEED = 10;
+const CARRIAGE_RETURN = 13;
+
+/**
+ * Relays a terminal.
+ *
+ * A slave of our own stays open while the process lives: else the master would fail with EIO as soon
+ * as a process closes its terminal, though it may open it again. Where it is taken from us (vhangup(2),
+ * as a getty does) it is opened anew. It is closed at the exit.
+ */
+export class Terminal implements Part {
+  readonly #poller: Poller;
+  readonly #log: Logger;
+  readonly #input: InputSource | undefined;
+  readonly #sink: Sink;
+  readonly #ended = Promise.withResolvers<void>();
+  #master: OwnedFd | undefined;
+  #masterForInput: OwnedFd | undefined;
+  #slave: OwnedFd | undefined;
+  #outputRelay: Relay | undefined;
+  #inputRelay: Relay | undefined;
+  #size: WindowSize | undefined;
+  #retryMs = FIRST_RETRY_MS;
+  #retryTimer: ReturnType<typeof setTimeout> | undefined;
+
+  /** Takes over `input` and `sink`. */
+  constructor(options: {
+    readonly input: InputSource | undefined;
+    readonly sink: Sink;
+    readonly poller: Poller;
+    readonly log: Logger;
+  }) {
+    this.#input = options.input;
+    this.#sink = options.sink;
+    this.#poller = options.poller;
+    this.#log = options.log;
+  }
+
+  /** When the last byte of the process has been written to the sink. */
+  get drained(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  /** Takes over the master that the runtime sent; before {@link attach}. */
+  adopt(master: OwnedFd): void {
+    this.#master = master;
+    setNonBlocking(master.fd, true);
+    this.#slave = this.#tryOpenSlave();
+    if (this.#size !== undefined) setWindowSize(master.fd, this.#size);
+  }
+
+  /** Starts relaying. */
+  attach(): void {
+    if (this.#master === undefined) return;
+    const { fd } = this.#master;
+    this.#outputRelay = new Relay({
+      poller: this.#poller,
+      source: fd,
+      sink: this.#sink.fd,
+      onEnd: (end) => this.#outputEnded(end),
+      onSourceError: (error) => this.#masterFailed(error),
+      onSinkError: (error, bytes) => this.#sink.refused(error, bytes),
+    });
+    this.#outputRelay.start();
+    if (this.#input === undefined) return;
+    // A descriptor has one place in the poller: the other direction gets a duplicate.
+    this.#masterForInput = duplicateFd(fd);
+    this.#inputRelay = new Relay({
+      poller: this.#poller,
+      source: this.#input.fd,
+      sink: this.#masterForInput.fd,
+      onEnd: () => this.#releaseInput(),
+      // Without a slave there is nobody to type to, and the next one starts with an empty line.
+      onSinkError: () => "discard",
+      epilogue: (lastByte) => this.#endOfInput(lastByte),
+    });
+    this.#inputRelay.start();
+  }
+
+  /** Sets the window's size; remembered when the terminal is not there yet. */
+  resize(size: WindowSize): void {
+    this.#size = size;
+    if (this.#master?.isOpen) setWindowSize(this.#master.fd, size);
+  }
+
+  closeStdin(): void {
+    this.#input?.letEnd();
+  }
+
+  /** What the process wrote is in the terminal by now: reads until nothing is left, and no further. */
+  processExited(): void {
+    this.#slave?.[Symbol.dispose]();
+    this.#inputRelay?.[Symbol.dispose]();
+    this.#releaseInput();
+    if (this.#outputRelay === undefined) this.#ended.resolve();
+    else this.#outputRelay.endWhenDry();
+  }
+
+  async close(): Promise<void> {
+    clearTimeout(this.#retryTimer);
+    this.#outputRelay?.[Symbol.dispose]();
+    this.#inputRelay?.[Symbol.dispose]();
+    this.#releaseInput();
+    this.#slave?.[Symbol.dispose]();
+    this.#master?.[Symbol.dispose]();
+    this.#sink.close();
+    this.#ended.resolve();
+  }
+
+  descriptors(): readonly NamedFd[] {
+    return [
+      ...openOnes({
+        "pty-master": this.#master,
+        "pty-master-input": this.#masterForInput,
+        "pty-slave": this.#slave,
+      }),
+      ...(this.#input?.descriptors() ?? []),
+      ...this.#sink.descriptors(),
+    ];
+  }
+
+  #tryOpenSlave(): OwnedFd | undefined {
+    if (this.#master === undefined) return undefined;
+    try {
+      return openSlave(this.#master.fd);
+    } catch (error) {
+      this.#log.debug("Cannot hold the terminal's slave", { error: messageOf(error) });
+      return undefined;
+    }
+  }
+
+  /** No slave is open, which passes when somebody opens one: at the latest when we do. */
+  #masterFailed(error: unknown): "end" | "pause" {
+    if (!hasCode(error, "EIO")) return "end";
+    this.#slave?.[Symbol.dispose]();
+    this.#slave = this.#tryOpenSlave();
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = setTimeout(() => this.#outputRelay?.resume(), this.#retryMs);
+    this.#retryMs = Math.min(this.#retryMs * 2, LONGEST_RETRY_MS);
+    return "pause";
+  }
+
+  #outputEnded(end: RelayEnd): void {
+    const failure = describeEnd(end);
+    if (failure !== undefined) this.#log.error("Terminal relay failed", { error: failure });
+    clearTimeout(this.#retryTimer);
+    this.#sink.finish();
+    this.#ended.resolve();
+  }
+
+  /**
+   * The client's input has ended for good (CloseIO). A terminal has no end of file but the character
+   * that means one; after an unfinished line the first of two only hands over that line (termios(3)).
+   */
+  #endOfInput(lastByte: number | undefined): Uint8Array {
+    if (!this.#master?.isOpen) return new Uint8Array(0);
+    const character = endOfInputCharacter(terminalModes(this.#master.fd));
+    if (character === 0) return new Uint8Array(0);
+    const isLineDone =
+      lastByte === undefined || lastByte === LINE_FEED || lastByte === CARRIAGE_RETURN;
+    return new Uint8Array(isLineDone ? 1 : 2).fill(character);
+  }
+
+  #releaseInput(): void {
+    this.#masterForInput?.[Symbol.dispose]();
+    this.#input?.[Symbol.dispose]();
+  }
+}
