@@ -8,22 +8,21 @@ import { basename } from "node:path";
 import { messageOf } from "./base/error.ts";
 import { type Invocation, parseInvocation } from "./command/flags.ts";
 import { writeOutput } from "./command/stream.ts";
-import { executableName } from "./version.ts";
+import { debugCommandName, executableName } from "./version.ts";
 
 const EXIT_FAILURE = 1;
-/** The name under which this executable is the debugging command. */
-const DEBUG_COMMAND = "shim";
 /** The first two words of argv are the engine and the program. */
 const ARGUMENTS_START = 2;
 
 async function main(): Promise<number> {
   const args = process.argv.slice(ARGUMENTS_START);
-  if (basename(process.argv0) === DEBUG_COMMAND) {
-    const { shim } = await import("./debug/shim.ts");
-    return await shim(args);
-  }
   // biome-ignore lint/style/noProcessEnv: the environment is read here and nowhere else.
-  const parsed = parseInvocation(process.argv0, args, process.env);
+  const variables = process.env;
+  if (basename(process.argv0) === debugCommandName) {
+    const { shim } = await import("./debug/shim.ts");
+    return await shim(args, variables);
+  }
+  const parsed = parseInvocation(process.argv0, args, variables);
   if (parsed.kind === "usage") {
     writeOutput(2, parsed.text);
     return parsed.exitCode;

@@ -6,6 +6,9 @@ declare const WEDGE_REVISION: string | undefined;
 /** The executable, as containerd looks for it. */
 export const executableName = "containerd-shim-wedge-v2";
 
+/** The name under which the executable is the debugging command. */
+export const debugCommandName = "shim";
+
 /** The runtime type that containerd derives {@link executableName} from. */
 export const runtimeName = "io.containerd.wedge.v2";
 

@@ -1,10 +1,11 @@
 /** The serving self: the same executable without an action word, in a session of its own. */
 
-import { lstatSync, readlinkSync } from "node:fs";
+import { lstatSync } from "node:fs";
 import { join } from "node:path";
 import { spawnProcess } from "../linux/children.ts";
 import { hasCode } from "../linux/errno.ts";
 import { O_NONBLOCK, O_RDWR, type OwnedFd, openFd } from "../linux/fd.ts";
+import { selfCommand } from "../linux/self-command.ts";
 import { scrubEnvironment } from "../runtime/environment.ts";
 import type { Variables } from "./flags.ts";
 
@@ -12,9 +13,6 @@ import type { Variables } from "./flags.ts";
 export const LISTENER_FD = 3;
 
 const LOG_FIFO = "log";
-const DELETED_SUFFIX = " (deleted)";
-/** Where Bun mounts the program inside a compiled executable. */
-const COMPILED_PREFIX = "/$bunfs/";
 
 /** What the daemon is told, all of it on its command line and in its environment. */
 export interface DaemonOptions {
@@ -38,9 +36,11 @@ export interface DaemonOptions {
 export function spawnDaemon(options: DaemonOptions): number {
   using log = openLogFifo(options.bundle);
   const variables = { ...options.variables, TTRPC_ADDRESS: options.ttrpcAddress || undefined };
+  const self = selfCommand();
   return spawnProcess({
+    path: self.path,
     argv: [
-      ...selfCommand(),
+      ...self.argv,
       "-namespace",
       options.namespace,
       // Tools find the shim of a container by its id in the process list.
@@ -70,14 +70,6 @@ function openLogFifo(bundle: string): OwnedFd | undefined {
     if (hasCode(error, "ENOENT", "EACCES", "EPERM")) return undefined;
     throw error;
   }
-}
-
-/** The command that runs this very program again, compiled or from source. */
-function selfCommand(): readonly string[] {
-  const path = readlinkSync("/proc/self/exe");
-  // Replaced while it runs: the kernel still finds what runs, only not by name.
-  const executable = path.endsWith(DELETED_SUFFIX) ? "/proc/self/exe" : path;
-  return Bun.main.startsWith(COMPILED_PREFIX) ? [executable] : [executable, Bun.main];
 }
 
 /** What only this process, or whoever started containerd, was meant to have; see also below. */

@@ -64,8 +64,10 @@ export interface Child {
 }
 
 export interface SpawnOptions {
-  /** `argv[0]` is the path of the executable, absolute: no search in PATH. */
+  /** `argv[0]` is the path of the executable, absolute: no search in PATH; unless `path` names it. */
   readonly argv: readonly string[];
+  /** The executable, where the process is to be called by another name than its path. */
+  readonly path?: string;
   /** The whole environment, `NAME=value`. */
   readonly env: readonly string[];
   readonly cwd?: string;
@@ -105,7 +107,7 @@ export interface ChildrenOptions {
  * Throws SystemError named after the executable: ENOENT, EACCES, ENOEXEC, EAGAIN.
  */
 export function spawnProcess(options: SpawnOptions): number {
-  const [program] = options.argv;
+  const program = options.path ?? options.argv[0];
   assert(program !== undefined, "argv names a program");
   const libc = processTable();
   const actions = new Uint8Array(SPAWN_STRUCT_BYTES);

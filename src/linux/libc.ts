@@ -31,6 +31,7 @@ export const fileTable = group({
   write: { args: ["i32", "ptr", "u64"], returns: "i64" },
   memfd_create: { args: ["ptr", "u32"], returns: "i32" },
   pipe2: { args: ["ptr", "i32"], returns: "i32" },
+  mkfifo: { args: ["ptr", "u32"], returns: "i32" },
   dup2: { args: ["i32", "i32"], returns: "i32" },
   fcntl: { args: ["i32", "i32", "i64"], returns: "i32" },
   ioctl: { args: ["i32", "u64", "ptr"], returns: "i32" },

@@ -1,0 +1,27 @@
+/** How this very program is run again: by `start` as the daemon, by the debugging command as a shim. */
+
+import { readlinkSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { debugCommandName, executableName } from "../version.ts";
+
+const SELF = "/proc/self/exe";
+const DELETED_SUFFIX = " (deleted)";
+/** Where Bun mounts the program inside a compiled executable. */
+const COMPILED_PREFIX = "/$bunfs/";
+
+/** For `spawnProcess`; the arguments follow `argv`. */
+export interface SelfCommand {
+  readonly path: string;
+  readonly argv: readonly string[];
+}
+
+/** The command that runs this program again, compiled or from source, never as the debugging command. */
+export function selfCommand(): SelfCommand {
+  const link = readlinkSync(SELF);
+  // Replaced while it runs: the kernel still finds what runs, only not by name.
+  const path = link.endsWith(DELETED_SUFFIX) ? SELF : link;
+  if (!Bun.main.startsWith(COMPILED_PREFIX)) return { path, argv: [path, Bun.main] };
+  // Its name makes it the debugging command, and a copy may have no other name.
+  const isDebug = basename(path) === debugCommandName;
+  return { path, argv: [isDebug ? join(dirname(path), executableName) : path] };
+}
