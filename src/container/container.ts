@@ -4,11 +4,11 @@
  * It decides nothing about events or their order (`service/exits.ts` does) and knows no wire message.
  */
 
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
-import { type CgroupLocation, listPids, locateCgroup } from "../cgroup/cgroup.ts";
+import { type CgroupLocation, locateCgroup } from "../cgroup/cgroup.ts";
 import { type OomWatch, watchOom } from "../cgroup/oom.ts";
+import { cgroupPids } from "../cgroup/pids.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { Bundle } from "./bundle.ts";
 import type { ProcessContext } from "./context.ts";
@@ -125,11 +125,8 @@ export class Container {
     const { options } = request;
     const { hasOwnPidNamespace } = loadSpec(request.bundle);
     await using undo = new AsyncDisposableStack();
-    if (request.rootfs.length > 0) mkdirSync(bundle.rootfs, { mode: 0o711, recursive: true });
     saveOptions(request.bundle, options);
-    if (request.rootfs.length > 0) {
-      undo.use(await mountRootfs(request.rootfs, bundle.rootfs, context));
-    }
+    undo.use(await mountRootfs(request.rootfs, bundle.rootfs, context));
     const stdioOwner = { containerId: request.id, ioUid: options.ioUid, ioGid: options.ioGid };
     const init = new InitProcess(
       {
@@ -193,9 +190,9 @@ export class Container {
     }
   }
 
-  /** Reports an OOM kill that has not been told yet, and stops watching. */
-  lookForLastOom(): void {
-    this.#oomWatch?.finalCheck();
+  /** Reports an OOM kill that has not been told yet, and stops watching. Never rejects. */
+  async lookForLastOom(): Promise<void> {
+    await this.#oomWatch?.finalCheck();
     this.#oomWatch?.[Symbol.dispose]();
     this.#oomWatch = undefined;
   }
@@ -260,15 +257,26 @@ export class Container {
   }
 
   /**
-   * Pids of the container, as the kernel has them now. Where the cgroup is unknown the runtime is
-   * asked. An ended container that is not deleted yet still has its init: a manager that restarts
+   * Pids of the container, as the kernel has them now. Where the cgroup is unknown the runtime is asked.
+   *
+   * Never empty: an ended container that is not deleted yet still has its init. A manager that restarts
    * would take an empty answer for a task that may be thrown away, exit status and all.
    */
   async pids(): Promise<readonly number[]> {
-    if (this.init.termination !== undefined) return [this.init.pid];
-    const pids =
-      this.#cgroup === undefined ? await this.#runtime.pids(this.id) : listPids(this.#cgroup);
-    return pids.length > 0 ? pids : [this.init.pid];
+    const { pid, isDead } = this.init;
+    if (isDead || pid === 0) return [pid];
+    const pids = await this.#livePids();
+    return pids.length > 0 ? pids : [pid];
+  }
+
+  async #livePids(): Promise<readonly number[]> {
+    if (this.#cgroup === undefined) return await this.#runtime.pids(this.id);
+    try {
+      return cgroupPids(this.#cgroup);
+    } catch (error) {
+      if (error instanceof ShimError && error.reason === "notFound") return [];
+      throw error;
+    }
   }
 
   /** Lets go of what a deleted container still holds: watches, and the streams of forgotten execs. */

@@ -69,7 +69,7 @@ export class Exits {
     await init.startSettled();
     if (container.killsRestOnExit) await this.#killRest(container);
     await container.execsEnded();
-    container.lookForLastOom();
+    await container.lookForLastOom();
     this.#record(container, exit);
     const thawed = init.recordTermination(exit);
     this.#tell(container.id, init.id, exit);

@@ -79,6 +79,7 @@ export interface TaskServiceOptions {
 }
 
 const NOTHING: Empty = {};
+const SIGKILL = 9;
 
 /** Implements containerd.task.v2.Task and containerd.task.v3.Task. */
 export class TaskService {
@@ -94,6 +95,16 @@ export class TaskService {
   /** How many containers this shim holds. */
   get size(): number {
     return this.#registry.size;
+  }
+
+  /** The containers and their processes, a line each, for people. */
+  describe(): readonly string[] {
+    return [...this.#registry.values()].flatMap(({ id, init, execs }) =>
+      [init, ...execs].map((process) => {
+        const { pid, status, termination } = process;
+        return `task ${id} process ${process.id} pid=${pid} ${status} exit=${termination?.status ?? "-"}`;
+      }),
+    );
   }
 
   async create(request: CreateTaskRequest, { signal }: CallContext): Promise<CreateTaskResponse> {
@@ -155,6 +166,8 @@ export class TaskService {
     this.#publish(taskExecStarted({ containerId: container.id, execId, pid }));
     this.#exits.followExec(container, exec, active);
     undo.move();
+    // Init ended while the runtime was at it, and the kill of what init leaves came too early for this.
+    if (container.init.isDead && container.killsRestOnExit) exec.child?.signal(SIGKILL);
     return pid;
   }
 

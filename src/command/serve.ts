@@ -1,0 +1,142 @@
+/**
+ * `serve`: the shim itself, and the composition root. Every long-lived object is made here and handed to
+ * those that need it; nothing else in the program is wired anywhere else.
+ *
+ * It ends when containerd asks (Shutdown with no container left), on SIGTERM or SIGINT (containers go
+ * on), or when nobody has ever given it a container. Containers are never killed from here.
+ */
+
+import { readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import type { Logger } from "../base/log.ts";
+import { toRuntimeOptions } from "../container/runtime-options.ts";
+import { Publisher } from "../event/publisher.ts";
+import { connectEventSink } from "../event/ttrpc-sink.ts";
+import { TaskDefinition as TaskDefinitionV2 } from "../gen/containerd/task/v2/task.ts";
+import { TaskDefinition as TaskDefinitionV3 } from "../gen/containerd/task/v3/task.ts";
+import { Children } from "../linux/children.ts";
+import { removeStaleSocket, socketPath } from "../linux/listener.ts";
+import { LogSink } from "../linux/log-sink.ts";
+import { peerCredentials } from "../linux/peer-credentials.ts";
+import { Poller } from "../linux/poller.ts";
+import { becomeSubreaper } from "../linux/self.ts";
+import { mountService, type Peer } from "../rpc/service.ts";
+import { type BunAddress, listenBun } from "../rpc/ttrpc/bun.ts";
+import { TtrpcServer } from "../rpc/ttrpc/server.ts";
+import { CallHistory } from "../runtime/call-history.ts";
+import { Runc } from "../runtime/runc.ts";
+import { TaskService } from "../service/task.ts";
+import { LISTENER_FD } from "./daemon.ts";
+import type { Invocation, Variables } from "./flags.ts";
+import { guardProcess } from "./guard.ts";
+import { checkIdentity } from "./identity.ts";
+import { createLogger, type DaemonLog, lostLine } from "./log.ts";
+
+/** How long answers and events may take to be taken at the end. */
+const DRAIN_TIMEOUT_MS = 3000;
+const PUBLISH_TIMEOUT_MS = 5000;
+/** A manager that died between `start` and Create leaves a shim that nobody knows. */
+const UNUSED_TIMEOUT_MS = 120_000;
+
+/** Serves until it is asked to end; returns the exit code. The working directory is the bundle. */
+export async function serve(invocation: Invocation): Promise<number> {
+  checkIdentity(invocation);
+  const bundle = process.cwd();
+  becomeSubreaper();
+  await using end = new AsyncDisposableStack();
+  const log = openLog(invocation);
+  end.defer(() => log.flush());
+  const environment = toEntries(invocation.environment.variables);
+  const poller = end.use(new Poller());
+  const children = end.use(new Children({ poller, reapStrays: true }));
+  const { namespace } = invocation;
+  const publisher = openPublisher(invocation, log);
+  const stop = Promise.withResolvers<string>();
+  const history = new CallHistory();
+  const service = new TaskService({
+    context: { poller, children, log, namespace },
+    openRuntime: (taskBundle, options) => {
+      const runtime = toRuntimeOptions(options, { namespace, bundle: taskBundle, environment });
+      return { runtime: new Runc(runtime, { children, history }), root: runtime.root };
+    },
+    publish: (event) => publisher.publish(event),
+    shutdown: () => stop.resolve("asked by its manager"),
+    log,
+  });
+  const server = new TtrpcServer({
+    services: [mountService(TaskDefinitionV2, service), mountService(TaskDefinitionV3, service)],
+    log,
+  });
+  listenBun(server, listenAddress(invocation), (fd) => admit(fd, log));
+  const socket = invocation.socket || socketPath(LISTENER_FD);
+  end.use(guardProcess({ log, dump: () => describe(service, publisher, history) }));
+  for (const signal of ["SIGTERM", "SIGINT"] as const)
+    process.on(signal, () => stop.resolve(signal));
+  const unused = setTimeout(() => {
+    if (service.size === 0) stop.resolve("it was never used");
+  }, UNUSED_TIMEOUT_MS);
+  log.debug("Serving", { pid: process.pid, namespace, id: invocation.id });
+  const reason = await stop.promise;
+  clearTimeout(unused);
+  log.debug("Ending", { reason, containers: service.size });
+  // While containers are left, waits for their ends are open and would not be answered in any time.
+  await server.shutdown(service.size > 0 ? 0 : DRAIN_TIMEOUT_MS);
+  if (socket !== undefined) removeTraces(bundle, socket);
+  await publisher.stop(PUBLISH_TIMEOUT_MS);
+  return 0;
+}
+
+function openLog({ namespace, id, isDebug }: Invocation): DaemonLog {
+  return createLogger({
+    sink: LogSink.open(2, lostLine),
+    isDebug,
+    fields: { namespace, id },
+  });
+}
+
+function toEntries(variables: Variables): readonly string[] {
+  return Object.entries(variables).flatMap(([name, value]) =>
+    value === undefined ? [] : [`${name}=${value}`],
+  );
+}
+
+function openPublisher({ namespace, environment }: Invocation, log: Logger): Publisher {
+  const path = environment.ttrpcAddress.replace(/^unix:\/\//, "");
+  return new Publisher({
+    namespace,
+    connect: path === "" ? undefined : () => connectEventSink(path),
+    log,
+  });
+}
+
+function listenAddress({ socket }: Invocation): BunAddress {
+  return socket === "" ? { fd: LISTENER_FD } : { unix: socket };
+}
+
+/** Only the user that this shim runs as may call it, whatever the mode of the socket (unix(7)). */
+function admit(fd: number, log: Logger): Peer | undefined {
+  const peer = peerCredentials(fd);
+  if (peer.uid === process.geteuid?.()) return peer;
+  log.warn("Connection refused: it is another user's", { ...peer });
+  return undefined;
+}
+
+/** What goes on, for SIGUSR1: containers with their processes, events that wait, calls of the runtime. */
+function describe(service: TaskService, publisher: Publisher, history: CallHistory): string[] {
+  return [
+    ...service.describe(),
+    `events pending=${publisher.pending} dropped=${publisher.dropped}`,
+    ...history.list().map((call) => `runtime ${JSON.stringify(call)}`),
+  ];
+}
+
+/** Removes what `start` made for this shim, so that nothing tells of it when it is gone. */
+function removeTraces(bundle: string, path: string): void {
+  removeStaleSocket(path);
+  const file = join(bundle, "address");
+  try {
+    if (readFileSync(file, "utf8") === `unix://${path}`) rmSync(file);
+  } catch {
+    // The bundle is gone already, or the file was never there.
+  }
+}

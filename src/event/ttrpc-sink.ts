@@ -1,0 +1,21 @@
+/** containerd's events service as a place to hand events to (containerd.services.events.ttrpc.v1.Events). */
+
+import { EventsDefinition } from "../gen/containerd/services/events/ttrpc/v1/events.ts";
+import { connectBun } from "../rpc/ttrpc/bun.ts";
+import { createStub } from "../rpc/ttrpc/stub.ts";
+import type { EventSink } from "./publisher.ts";
+
+/** containerd answers within a millisecond; one that takes longer than this is hung. */
+const FORWARD_TIMEOUT_MS = 5000;
+
+/** Connects to the unix socket at `path`. Rejects when nobody listens there. */
+export async function connectEventSink(path: string): Promise<EventSink> {
+  const client = await connectBun({ unix: path });
+  const events = createStub(client, EventsDefinition);
+  return {
+    forward: async (envelope) => {
+      await events.forward({ envelope }, { timeoutMs: FORWARD_TIMEOUT_MS });
+    },
+    close: () => client.close(),
+  };
+}
