@@ -1,0 +1,241 @@
+import { afterAll, describe, expect, test } from "bun:test";
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { CgroupLocation } from "../../src/cgroup/cgroup.ts";
+import { type OomWatch, watchOom } from "../../src/cgroup/oom.ts";
+import { Poller } from "../../src/linux/poller.ts";
+import { makeCgroup, makeTree, removeCgroup } from "./tree.ts";
+
+const MEMORY_ROOT = "/sys/fs/cgroup/memory";
+const LIMIT = String(8 << 20);
+const poller = new Poller();
+
+afterAll(() => poller[Symbol.dispose]());
+
+/** A watch that counts what it is told, and lets a test wait for it. */
+function watch(location: CgroupLocation, options = {}) {
+  let told = 0;
+  let wake = Promise.withResolvers<void>();
+  const inner: OomWatch = watchOom(
+    location,
+    poller,
+    () => {
+      told++;
+      wake.resolve();
+      wake = Promise.withResolvers<void>();
+    },
+    options,
+  );
+  return {
+    inner,
+    get told() {
+      return told;
+    },
+    async reaches(count: number) {
+      while (told < count) await wake.promise;
+    },
+    [Symbol.dispose]: () => inner[Symbol.dispose](),
+  };
+}
+
+const v1 = (path: string): CgroupLocation => ({ version: 1, paths: { memory: path } });
+
+function limit(path: string): void {
+  writeFileSync(join(path, "memory.limit_in_bytes"), LIMIT);
+}
+
+/** Runs `script` inside the cgroup and blocks this process, its event loop included, until it has ended. */
+function runBlocking(path: string, script: string): number | null {
+  const argv = ["sh", "-c", `echo $$ > ${path}/cgroup.procs; ${script}`];
+  const { exitCode, signalCode } = Bun.spawnSync(argv);
+  return signalCode === "SIGKILL" ? 137 : exitCode;
+}
+
+const GREEDY = "exec tail /dev/zero";
+
+describe.skipIf(!existsSync(`${MEMORY_ROOT}/cgroup.event_control`))("watchOom() on v1", () => {
+  test("each kill is told while the container lives on", async () => {
+    using cgroup = makeCgroup(MEMORY_ROOT);
+    limit(cgroup.path);
+    using oom = watch(v1(cgroup.path));
+    for (const count of [1, 2, 3]) {
+      await Bun.spawn(["sh", "-c", `echo $$ > ${cgroup.path}/cgroup.procs; ${GREEDY}`]).exited;
+      await oom.reaches(count);
+    }
+    await oom.inner.finalCheck();
+    expect(oom.told).toBe(3);
+    expect(oom.inner.counts).toEqual({ "": 3 });
+  });
+
+  test("a kill found by the final check alone is told once, with the event loop blocked until then", async () => {
+    for (let round = 0; round < 30; round++) {
+      using cgroup = makeCgroup(MEMORY_ROOT);
+      limit(cgroup.path);
+      using oom = watch(v1(cgroup.path));
+      expect(runBlocking(cgroup.path, GREEDY)).toBe(137);
+      const check = oom.inner.finalCheck();
+      expect(oom.told).toBe(1);
+      await check;
+      await Bun.sleep(0);
+      expect(oom.told).toBe(1);
+    }
+  }, 60_000);
+
+  test.each([
+    ["at once", 0, 30],
+    ["after the kernel has told of its end, too", 60, 10],
+  ])(
+    "a kill in a cgroup that is gone before anybody looked is told, %s",
+    async (_, delay, rounds) => {
+      for (let round = 0; round < rounds; round++) {
+        using cgroup = makeCgroup(MEMORY_ROOT);
+        limit(cgroup.path);
+        using oom = watch(v1(cgroup.path));
+        expect(runBlocking(cgroup.path, GREEDY)).toBe(137);
+        removeCgroup(cgroup.path);
+        Bun.sleepSync(delay);
+        await oom.inner.finalCheck();
+        expect(oom.told).toBe(1);
+      }
+    },
+    60_000,
+  );
+
+  test.each([
+    ["at once", 0],
+    ["after the kernel has told of its end, too", 60],
+  ])(
+    "the end of a cgroup without a kill is not told as one, %s",
+    async (_, delay) => {
+      for (let round = 0; round < 5; round++) {
+        using cgroup = makeCgroup(MEMORY_ROOT);
+        limit(cgroup.path);
+        using oom = watch(v1(cgroup.path));
+        expect(runBlocking(cgroup.path, "kill -9 $$")).toBe(137);
+        removeCgroup(cgroup.path);
+        Bun.sleepSync(delay);
+        await oom.inner.finalCheck();
+        expect(oom.told).toBe(0);
+      }
+    },
+    60_000,
+  );
+
+  test("with the event loop running, a kill and the cgroup's end in the same instant are told as one kill", async () => {
+    for (let round = 0; round < 30; round++) {
+      using cgroup = makeCgroup(MEMORY_ROOT);
+      limit(cgroup.path);
+      using oom = watch(v1(cgroup.path));
+      // A second process removes the cgroup as soon as the first is dead, before we are told of either.
+      const script = `(echo $BASHPID > ${cgroup.path}/cgroup.procs; ${GREEDY}); while ! rmdir ${cgroup.path} 2>/dev/null; do :; done`;
+      await Bun.spawn(["bash", "-c", script], { stderr: "ignore" }).exited;
+      expect(existsSync(cgroup.path)).toBe(false);
+      await oom.inner.finalCheck();
+      await oom.reaches(1);
+      expect(oom.told).toBe(1);
+    }
+  }, 60_000);
+
+  test("a kill in a cgroup below is told, one in a cgroup beside is not", async () => {
+    using pod = makeCgroup(MEMORY_ROOT);
+    limit(pod.path);
+    const [victim, bystander] = [join(pod.path, "victim"), join(pod.path, "bystander")];
+    mkdirSync(victim);
+    mkdirSync(bystander);
+    using podOom = watch(v1(pod.path));
+    using victimOom = watch(v1(victim));
+    using bystanderOom = watch(v1(bystander));
+    await Bun.spawn(["sh", "-c", `echo $$ > ${victim}/cgroup.procs; ${GREEDY}`]).exited;
+    await Promise.all([podOom.reaches(1), victimOom.reaches(1)]);
+    for (const oom of [podOom, victimOom, bystanderOom]) await oom.inner.finalCheck();
+    removeCgroup(bystander);
+    await bystanderOom.inner.finalCheck();
+    expect([podOom.told, victimOom.told, bystanderOom.told]).toEqual([1, 1, 0]);
+    expect(podOom.inner.counts).toEqual({ "": 0, "/victim": 1, "/bystander": 0 });
+  });
+
+  test("a watch that goes on where another ended tells what came between, and nothing twice", async () => {
+    using cgroup = makeCgroup(MEMORY_ROOT);
+    limit(cgroup.path);
+    const first = watch(v1(cgroup.path));
+    runBlocking(cgroup.path, GREEDY);
+    await first.inner.finalCheck();
+    const { counts } = first.inner;
+    first[Symbol.dispose]();
+    using same = watch(v1(cgroup.path), { counts });
+    await same.inner.finalCheck();
+    expect(same.told).toBe(0);
+    runBlocking(cgroup.path, GREEDY);
+    using next = watch(v1(cgroup.path), { counts });
+    using fresh = watch(v1(cgroup.path));
+    await Promise.all([next.inner.finalCheck(), fresh.inner.finalCheck()]);
+    expect([next.told, fresh.told]).toEqual([1, 0]);
+  });
+
+  test("after disposal nothing is told, and no descriptor is left", async () => {
+    const before = countDescriptors();
+    using cgroup = makeCgroup(MEMORY_ROOT);
+    limit(cgroup.path);
+    const oom = watch(v1(cgroup.path));
+    runBlocking(cgroup.path, GREEDY);
+    oom[Symbol.dispose]();
+    oom[Symbol.dispose]();
+    await oom.inner.finalCheck();
+    expect(oom.told).toBe(0);
+    expect(countDescriptors()).toBe(before);
+  });
+});
+
+describe("watchOom() on fixtures", () => {
+  const events = (kills: number) => `low 0\nhigh 3\nmax 9\noom 7\noom_kill ${kills}\n`;
+
+  test("on v2 an increase of oom_kill is told, other events are not", async () => {
+    using tree = makeTree({ "memory.events": events(4) });
+    using oom = watch({ version: 2, path: tree.path });
+    tree.write({ "memory.events": events(4).replace("oom 7", "oom 8") });
+    tree.write({ "memory.events": events(6) });
+    await oom.reaches(1);
+    tree.write({ "memory.events": events(7) });
+    await oom.reaches(2);
+    await oom.inner.finalCheck();
+    expect(oom.told).toBe(2);
+    expect(oom.inner.counts).toEqual({ "": 7 });
+  });
+
+  test("on v2 the final check reads what no event has told yet; a cgroup that is gone is no kill", async () => {
+    using tree = makeTree({ "memory.events": events(0) });
+    using oom = watch({ version: 2, path: tree.path });
+    tree.write({ "memory.events": events(1) });
+    await oom.inner.finalCheck();
+    expect(oom.told).toBe(1);
+    rmSync(tree.path, { recursive: true });
+    await oom.inner.finalCheck();
+    expect(oom.told).toBe(1);
+  });
+
+  test("on v1 without notifications the final check still counts", async () => {
+    using tree = makeTree({ "memory.oom_control": "under_oom 0\noom_kill 1\n" });
+    using oom = watch(v1(tree.path));
+    tree.write({ "memory.oom_control": "under_oom 0\noom_kill 2\n" });
+    await oom.inner.finalCheck();
+    expect(oom.told).toBe(1);
+  });
+
+  test.each([
+    [{ version: 2, path: "/no/such" }],
+    [{ version: 1, paths: { memory: "/no/such" } }],
+    [{ version: 1, paths: { cpu: "/tmp" } }],
+  ] as const)("%j has nothing to watch", async (location) => {
+    const before = countDescriptors();
+    using oom = watch(location);
+    await oom.inner.finalCheck();
+    expect(oom.told).toBe(0);
+    expect(countDescriptors()).toBe(before);
+  });
+});
+
+/** Eventfds and inotify instances alone: the poller's and the runtime's own come and go. */
+function countDescriptors(): number {
+  const links = Bun.spawnSync(["ls", "-l", `/proc/${process.pid}/fd`]).stdout.toString();
+  return links.split("\n").filter((line) => /inotify|eventfd/.test(line)).length;
+}
