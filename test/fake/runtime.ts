@@ -115,6 +115,7 @@ export class FakeRuntime implements Runtime, Disposable {
     });
     await child.exited;
     const pid = Number(readFileSync(file, "utf8"));
+    if (!(pid > 0)) throw new Error(`The fake runtime left no process: ${script}`);
     this.#pids.push(pid);
     await this.#dawdle();
     if (this.#isDead && this.#options.ownPidNamespace) this.#signal(pid, 9);

@@ -144,7 +144,9 @@ async function live(seed: number, ownPidNamespace: boolean): Promise<void> {
   cleanup.defer(() => rmSync(bundle, { recursive: true, force: true }));
   const namespaces = ownPidNamespace ? [{ type: "pid" }] : [];
   writeFileSync(join(bundle, "config.json"), JSON.stringify({ linux: { namespaces } }));
-  const runtime = cleanup.use(new FakeRuntime({ children, random, ownPidNamespace, refusals: 0.1 }));
+  const runtime = cleanup.use(
+    new FakeRuntime({ children, random, ownPidNamespace, refusals: 0.1 }),
+  );
   const model = new Model();
   const service = new TaskService({
     context: { poller, children, log: silentLogger, namespace: "test" },
