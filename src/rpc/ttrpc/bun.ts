@@ -29,18 +29,17 @@ interface Early {
 
 /** A transport over a connected Bun socket, which it owns. */
 class BunTransport implements Transport {
-  readonly #socket: Socket<Slot>;
+  readonly #socket: Socket<BunTransport>;
   #events: TransportEvents | undefined;
   #error: Error | undefined;
   #early: Early | undefined = { chunks: [], hasClosed: false, error: undefined };
 
-  constructor(socket: Socket<Slot>) {
+  constructor(socket: Socket<BunTransport>) {
     this.#socket = socket;
   }
 
-  get fd(): number | undefined {
-    const { fd } = this.#socket;
-    return fd >= 0 ? fd : undefined;
+  get fd(): number {
+    return this.#socket.fd;
   }
 
   start(events: TransportEvents): void {
@@ -52,9 +51,12 @@ class BunTransport implements Transport {
   }
 
   write(bytes: Uint8Array): number {
-    // -1 when the socket has closed: the bytes are as good as sent, and the close is on its way.
     const taken = this.#socket.write(bytes);
-    return taken < 0 ? bytes.length : taken;
+    if (taken >= 0) return taken;
+    // The peer has gone. Bun 1.4 tells of it only here when the socket is paused, and would keep
+    // it for ever. Not within this call, which may come from anywhere.
+    queueMicrotask(() => this.#socket.terminate());
+    return 0;
   }
 
   pause(): void {
@@ -97,23 +99,19 @@ class BunTransport implements Transport {
   }
 }
 
-/** What a socket carries: its transport, from open on, unless it was refused. */
-interface Slot {
-  readonly transport: BunTransport | undefined;
-}
-
-/** The events of a socket, handed to its transport. `onOpen` says what the socket carries. */
-function handlerOf(onOpen: (socket: Socket<Slot>) => Slot): SocketHandler<Slot> {
+/** The events of a socket, handed to its transport, which `onOpen` is given first of all. */
+function handlerOf(onOpen: (transport: BunTransport) => void): SocketHandler<BunTransport> {
   return {
     binaryType: "uint8array",
     open: (socket) => {
-      socket.data = onOpen(socket);
+      socket.data = new BunTransport(socket);
+      onOpen(socket.data);
     },
-    data: (socket, chunk) => socket.data.transport?.receive(chunk),
-    drain: (socket) => socket.data.transport?.drain(),
-    close: (socket, error) => socket.data.transport?.closed(error),
+    data: (socket, chunk) => socket.data.receive(chunk),
+    drain: (socket) => socket.data.drain(),
+    close: (socket, error) => socket.data.closed(error),
     // Also where Bun reports what a handler of ours has thrown: a bug, which ends this connection.
-    error: (socket, error) => socket.data.transport?.failed(error),
+    error: (socket, error) => socket.data.failed(error),
   };
 }
 
@@ -130,20 +128,15 @@ export function listenBun(
   address: BunAddress,
   accept: (fd: number) => Peer | undefined = () => ({}),
 ): Listener {
-  const socket = handlerOf((accepted) => {
-    const peer = accept(accepted.fd);
-    if (peer === undefined) {
-      accepted.terminate();
-      return { transport: undefined };
-    }
-    const transport = new BunTransport(accepted);
-    server.serve(transport, peer);
-    return { transport };
+  const socket = handlerOf((transport) => {
+    const peer = accept(transport.fd);
+    if (peer === undefined) transport.destroy();
+    else server.serve(transport, peer);
   });
   const listening =
     "fd" in address
-      ? Bun.listen<Slot>({ fd: address.fd, socket })
-      : Bun.listen<Slot>({ unix: address.unix, socket });
+      ? Bun.listen<BunTransport>({ fd: address.fd, socket })
+      : Bun.listen<BunTransport>({ unix: address.unix, socket });
   const listener = { close: () => listening.stop() };
   server.addListener(listener);
   return listener;
@@ -164,15 +157,11 @@ export async function adoptBun(server: TtrpcServer, fd: number, peer: Peer = {})
 
 async function openTransport(address: BunAddress): Promise<Transport> {
   const opened = Promise.withResolvers<BunTransport>();
-  const socket = handlerOf((connected) => {
-    const transport = new BunTransport(connected);
-    opened.resolve(transport);
-    return { transport };
-  });
+  const socket = handlerOf((transport) => opened.resolve(transport));
   const connecting =
     "fd" in address
-      ? Bun.connect<Slot>({ fd: address.fd, socket })
-      : Bun.connect<Slot>({ unix: address.unix, socket });
+      ? Bun.connect<BunTransport>({ fd: address.fd, socket })
+      : Bun.connect<BunTransport>({ unix: address.unix, socket });
   await connecting;
   return await opened.promise;
 }
