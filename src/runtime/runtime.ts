@@ -113,7 +113,8 @@ export interface CheckpointRequest extends CallOptions, ImagePaths {
 export interface Runtime {
   /**
    * Makes the container, not yet running. Resolves to the pid of its init, to be adopted. When the
-   * runtime was killed half-way, or left no pid, the container may exist: `delete` it with force.
+   * runtime was killed half-way, or left no pid, the container may exist: `delete` it with force. Its
+   * empty cgroups may remain even then, for runtimes record them last.
    */
   create(id: string, request: CreateRequest): Promise<number>;
   /** Makes the container from a checkpoint, running. Resolves to its init's pid, to be adopted. */

@@ -49,6 +49,7 @@ const SENTENCES = [
   ],
   ["kill", "container process not found, the pid was reused", "processFinished"],
   ["kill", "the container `c` is not running", "processFinished"],
+  ["kill", "open pidfd: No such process", "processFinished"],
   ["kill", "send signal to pidfd: Invalid argument", "other"],
   ["kill", "kill container: No such process", "processFinished"],
   ["delete", "cannot open directory '/run/crun/c': No such file or directory", "containerNotFound"],

@@ -1,22 +1,21 @@
 /** The whole life of containers with real runtimes, as root. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Child, Children, type Exit } from "../../src/linux/children.ts";
 import { openFd } from "../../src/linux/fd.ts";
 import { Poller } from "../../src/linux/poller.ts";
 import { becomeSubreaper } from "../../src/linux/self.ts";
-import { RuntimeError } from "../../src/runtime/error.ts";
 import { Runc } from "../../src/runtime/runc.ts";
 import { type Bundle, type BundleOptions, makeBundle } from "../fake/bundle.ts";
+import { failureOf, NO_STDIO } from "../fake/runc-script.ts";
 
 const SIGKILL = 9;
 const SIGTERM = 15;
 const O_RDWR_CREAT = 0o102;
 const TIMEOUT_MS = 60_000;
-const NO_STDIO = [undefined, undefined, undefined] as const;
 
 const poller = new Poller();
 const children = new Children({ poller, reapStrays: true });
@@ -86,14 +85,23 @@ function open(command: string, options: BundleOptions): Fixture {
   };
 }
 
-async function failureOf(call: Promise<unknown>): Promise<RuntimeError> {
-  try {
-    await call;
-  } catch (error) {
-    if (error instanceof RuntimeError) return error;
-    throw error;
+/** Both runtimes record their cgroups late: killed before, they do not know what to remove. */
+function removeCgroups(name: string): void {
+  const mounts = readdirSync("/sys/fs/cgroup", { withFileTypes: true });
+  for (const { name: mount } of mounts.filter((entry) => entry.isDirectory())) {
+    const path = join("/sys/fs/cgroup", mount, name);
+    if (existsSync(path)) rmdirSync(path);
   }
-  throw new Error("The call succeeded");
+  const unified = join("/sys/fs/cgroup", name);
+  if (existsSync(unified)) rmdirSync(unified);
+}
+
+function commandLineOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+  } catch {
+    return ""; // Gone meanwhile.
+  }
 }
 
 const statusOf = async (exited: Promise<Exit>) => (await exited).status;
@@ -186,8 +194,8 @@ describe.each([
       await using box = open(command, { args: ["sleep", "1000"] });
       const init = await box.create();
       await box.runtime.start(box.id);
-      const process = { json: JSON.stringify({ args: ["/no/such"], cwd: "/", user: {}, env: [] }) };
-      const request = { process, pidFile: join(box.bundle.path, "e.pid"), stdio: NO_STDIO };
+      const source = { json: JSON.stringify({ args: ["/no/such"], cwd: "/", user: {}, env: [] }) };
+      const request = { process: source, pidFile: join(box.bundle.path, "e.pid"), stdio: NO_STDIO };
       const error = await failureOf(box.runtime.exec(box.id, request));
       expect(error.message).toStartWith("OCI runtime exec failed: ");
       expect(error.message).toContain("/no/such");
@@ -196,6 +204,28 @@ describe.each([
       const late = await failureOf(box.runtime.exec(box.id, request));
       expect(late.kind).toBe("notRunning");
       expect(box.leftovers()).toEqual([]);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "a create that hangs in a hook is killed at its deadline; delete by force leaves but empty cgroups",
+    async () => {
+      const createRuntime = [{ path: "/bin/sleep", args: ["sleep", "1000"] }];
+      await using box = open(command, { config: { hooks: { createRuntime } } });
+      const request = { noPivot: false, noNewKeyring: false, stdio: NO_STDIO, timeoutMs: 2_000 };
+      const pidFile = join(box.bundle.path, "init.pid");
+      const error = await failureOf(box.runtime.create(box.id, { ...request, pidFile }));
+      expect(error).toMatchObject({ kind: "timeout", reason: "deadlineExceeded" });
+      await box.runtime.delete(box.id, { force: true });
+      expect(readdirSync(join(root, "ns"))).not.toContain(box.id);
+      expect(box.leftovers()).toEqual([]);
+      const isOurs = (pid: string) => commandLineOf(pid).includes(box.id);
+      const running = () =>
+        readdirSync("/proc").filter((entry) => /^\d+$/.test(entry) && isOurs(entry));
+      for (let tries = 0; tries < 400 && running().length > 0; tries++) await Bun.sleep(5);
+      expect(running()).toEqual([]);
+      removeCgroups(box.id); // Throws if one is not empty.
     },
     TIMEOUT_MS,
   );
