@@ -287,7 +287,7 @@ export class InitProcess extends TaskProcess {
       if (!(cause instanceof RuntimeError && cause.kind === "containerNotFound")) throw cause;
     }
     await this.stdio?.close();
-    await unmountRootfs(this.#options.bundle.rootfs);
+    await unmountRootfs(this.#options.bundle.rootfs, { children: this.#context.children });
     const termination = terminationOf(this.#state);
     this.#state = advanceInit(this.#state, { kind: "deleted", termination });
     return termination;

@@ -34,6 +34,12 @@ async function read(fd: number): Promise<string> {
   return await promise;
 }
 
+/** Whether the process has died and nobody has reaped it. */
+async function isZombie(pid: number): Promise<boolean> {
+  const stat = await Bun.file(`/proc/${pid}/stat`).text();
+  return /^\d+ \(.*\) Z /.test(stat);
+}
+
 describe("Children.spawn()", () => {
   test.each([
     ["exit 0", 0, 0],
@@ -91,11 +97,16 @@ describe("Children.adopt()", () => {
     let orphan: Promise<{ status: number }>;
     {
       using _hold = children.hold();
-      const parent = shell("(exit 42) & echo $!", [undefined, pipe.writer.fd, undefined]);
+      // The orphan ends when its parent has: a shell may reap what ends before.
+      const parent = shell("(while kill -0 $$ 2>/dev/null; do :; done; exit 42) & echo $!", [
+        undefined,
+        pipe.writer.fd,
+        undefined,
+      ]);
       pipe.writer[Symbol.dispose]();
       const pid = Number(await read(pipe.reader.fd));
       await parent.exited;
-      await Bun.sleep(20); // long enough for a wrong reaper to have taken it
+      while (!(await isZombie(pid))) await Bun.sleep(1);
       orphan = children.adopt(pid).exited;
     }
     expect((await orphan).status).toBe(42);
