@@ -56,6 +56,8 @@ async function compile(definitions: readonly string[], stamp: string): Promise<v
     const outfile = join(workspace, executableName);
     const options = [
       ...["--compile", "--bytecode", "--minify", "--format=esm", "--target=bun"],
+      // In one piece, every command would load at once what any of them imports from the engine.
+      "--splitting",
       // Its working directory is a bundle: nothing in there may change what it does.
       ...["--no-compile-autoload-dotenv", "--no-compile-autoload-bunfig"],
       ...definitions.flatMap((definition) => ["--define", definition]),

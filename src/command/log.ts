@@ -7,8 +7,7 @@
  */
 
 import type { Fields, Logger } from "../base/log.ts";
-import { LogSink } from "../linux/log-sink.ts";
-import type { Invocation } from "./flags.ts";
+import type { LogSink } from "../linux/log-sink.ts";
 
 type Level = "debug" | "info" | "warn" | "error";
 
@@ -21,7 +20,6 @@ interface LogRecord {
 
 type Write = (record: LogRecord) => void;
 
-const STDERR = 2;
 /** Records kept before pino is there. */
 const BUFFERED_RECORDS_MAX = 256;
 /** Long enough for what is being started to be started. */
@@ -52,17 +50,6 @@ export function lostLine(count: number): string {
     time,
     msg: `${count} lines of the log were dropped here`,
   });
-}
-
-/**
- * The log of this process on its standard error, which `start` made the bundle's `log` FIFO. What still
- * waits when the process exits is written then.
- */
-export function openLog({ isDebug, id, namespace }: Invocation): DaemonLog {
-  const sink = LogSink.open(STDERR, lostLine);
-  const log = createLogger({ sink, isDebug, fields: { shim: id, namespace } });
-  process.on("exit", () => log.flush());
-  return log;
 }
 
 /** Makes the logger; nothing is loaded before its first record. */

@@ -6,7 +6,6 @@
  */
 
 import { type Pointer, read } from "bun:ffi";
-import { getSystemErrorMessage, getSystemErrorName } from "node:util";
 import { assert } from "../base/assert.ts";
 import { errnoTable } from "./libc.ts";
 
@@ -31,6 +30,8 @@ export class SystemError extends Error {
 
   /** `subject` is what the call was about (a path, an id), for the message alone. */
   constructor(call: string, number: number, subject?: string) {
+    // Loaded here: it takes a millisecond, and most processes meet no error.
+    const { getSystemErrorMessage, getSystemErrorName } = process.getBuiltinModule("node:util");
     const text = getSystemErrorMessage(-number) ?? `errno ${number}`;
     super(subject === undefined ? `${call}: ${text}` : `${call} ${subject}: ${text}`);
     this.call = call;

@@ -123,6 +123,11 @@ export function setNonBlocking(fd: number, on: boolean): void {
   check("fcntl(F_SETFL)", fileTable().fcntl(fd, F_SETFL, next));
 }
 
+/** Whether the open file description has all of these flags (O_RDWR, O_NONBLOCK, O_APPEND). */
+export function hasFlags(fd: number, flags: number): boolean {
+  return (check("fcntl(F_GETFL)", fileTable().fcntl(fd, F_GETFL, 0)) & flags) === flags;
+}
+
 /** Bytes that wait to be read in a pipe, FIFO, pty or socket (ioctl FIONREAD). */
 export function readableBytes(fd: number): number {
   const count = new Int32Array(1);

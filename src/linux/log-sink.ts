@@ -28,12 +28,14 @@ export class LogSink implements Disposable {
   }
 
   /**
-   * Writes to `fd`, which stays the caller's. A FIFO is opened once more, not blocking and for both
-   * ends: the flags of `fd` itself may be shared with others, and without a reader of our own, writing
-   * would fail while containerd restarts.
+   * Writes to `fd`, which stays the caller's. A FIFO that is not open for both ends and non-blocking,
+   * as `start` opens it for the daemon, is opened once more: its flags may be shared with others, and
+   * without a reader of our own, writing would fail while containerd restarts.
    */
   static open(fd: number, lostLine: LostLine): LogSink {
-    if (!isFifo(fd)) return new LogSink(fd, undefined, lostLine);
+    if (!isFifo(fd) || hasFlags(fd, O_RDWR | O_NONBLOCK)) {
+      return new LogSink(fd, undefined, lostLine);
+    }
     try {
       const owned = openFd(`/proc/self/fd/${fd}`, O_RDWR | O_NONBLOCK);
       return new LogSink(owned.fd, owned, lostLine);
