@@ -7,7 +7,7 @@
  */
 
 import { fstatSync } from "node:fs";
-import { O_NONBLOCK, O_RDWR, type OwnedFd, openFd, writeFd } from "./fd.ts";
+import { hasFlags, O_NONBLOCK, O_RDWR, type OwnedFd, openFd, writeFd } from "./fd.ts";
 
 const LINE_BYTES_MAX = 4096;
 const CUT_MARK = "...";
