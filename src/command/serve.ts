@@ -3,7 +3,7 @@
  * those that need it; nothing else in the program is wired anywhere else.
  *
  * It ends when containerd asks (Shutdown with no container left), on SIGTERM or SIGINT (containers go
- * on), or when nobody has ever given it a container. Containers are never killed from here.
+ * on), or when it has no container and nobody is connected. Containers are never killed from here.
  */
 
 import { readFileSync, rmSync } from "node:fs";
@@ -35,7 +35,7 @@ import { createLogger, type DaemonLog, lostLine } from "./log.ts";
 /** How long answers and events may take to be taken at the end. */
 const DRAIN_TIMEOUT_MS = 3000;
 const PUBLISH_TIMEOUT_MS = 5000;
-/** A manager that died between `start` and Create leaves a shim that nobody knows. */
+/** How long a shim without a container and without a connection waits for one. */
 const UNUSED_TIMEOUT_MS = 120_000;
 
 /** Serves until it is asked to end; returns the exit code. The working directory is the bundle. */
@@ -61,6 +61,7 @@ export async function serve(invocation: Invocation): Promise<number> {
     },
     publish: (event) => publisher.publish(event),
     shutdown: () => stop.resolve("asked by its manager"),
+    onEmpty: () => unused.arm(),
     log,
   });
   const server = new TtrpcServer({
@@ -72,12 +73,10 @@ export async function serve(invocation: Invocation): Promise<number> {
   end.use(guardProcess({ log, dump: () => describe(service, publisher, history) }));
   for (const signal of ["SIGTERM", "SIGINT"] as const)
     process.on(signal, () => stop.resolve(signal));
-  const unused = setTimeout(() => {
-    if (service.size === 0) stop.resolve("it was never used");
-  }, UNUSED_TIMEOUT_MS);
+  const isUnused = () => service.size === 0 && server.connections.size === 0;
+  const unused = end.use(watchUnused(isUnused, () => stop.resolve("nobody uses it")));
   log.debug("Serving", { pid: process.pid, namespace, id: invocation.id });
   const reason = await stop.promise;
-  clearTimeout(unused);
   log.debug("Ending", { reason, containers: service.size });
   // While containers are left, waits for their ends are open and would not be answered in any time.
   await server.shutdown(service.size > 0 ? 0 : DRAIN_TIMEOUT_MS);
@@ -128,6 +127,20 @@ function describe(service: TaskService, publisher: Publisher, history: CallHisto
     `events pending=${publisher.pending} dropped=${publisher.dropped}`,
     ...history.list().map((call) => `runtime ${JSON.stringify(call)}`),
   ];
+}
+
+/**
+ * Ends a shim that nobody knows any more: its manager died between `start` and Create, or between the
+ * last Delete and Shutdown. Armed from the start; no timer runs while a container is there.
+ */
+function watchUnused(isUnused: () => boolean, stop: () => void): Disposable & { arm(): void } {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const arm = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => (isUnused() ? stop() : undefined), UNUSED_TIMEOUT_MS);
+  };
+  arm();
+  return { arm, [Symbol.dispose]: () => clearTimeout(timer) };
 }
 
 /** Removes what `start` made for this shim, so that nothing tells of it when it is gone. */

@@ -7,6 +7,7 @@
 import { join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
 import { type CgroupLocation, locateCgroup } from "../cgroup/cgroup.ts";
+import { type CgroupMetrics, readMetrics } from "../cgroup/metrics.ts";
 import { type OomWatch, watchOom } from "../cgroup/oom.ts";
 import { cgroupPids } from "../cgroup/pids.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -161,8 +162,10 @@ export class Container {
     return container;
   }
 
-  get cgroup(): CgroupLocation | undefined {
-    return this.#cgroup;
+  /** What the kernel accounts to the container now. Throws ShimError `notFound` without a cgroup. */
+  metrics(): CgroupMetrics {
+    if (this.#cgroup === undefined) throw new ShimError("notFound", "cgroup does not exist");
+    return readMetrics(this.#cgroup);
   }
 
   get wasOomKilled(): boolean {

@@ -81,7 +81,7 @@ export class ExecProcess extends TaskProcess {
       this.setStdio(stdio);
       this.#state = advanceExec(this.#state, { kind: "running" });
     } catch (error) {
-      this.recordTermination({ status: NEVER_STARTED_STATUS, signal: 0, atMs: Date.now() });
+      this.recordTermination(neverStarted());
       throw error;
     }
   }
@@ -112,6 +112,11 @@ export class ExecProcess extends TaskProcess {
     rmSync(this.#options.bundle.execPidFile(this.id), { force: true });
     const { termination } = this;
     this.#state = advanceExec(this.#state, { kind: "deleted", termination });
+    if (termination === undefined) this.announceTermination(neverStarted());
     return termination;
   }
+}
+
+function neverStarted(): Termination {
+  return { status: NEVER_STARTED_STATUS, signal: 0, atMs: Date.now() };
 }

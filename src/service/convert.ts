@@ -1,7 +1,7 @@
 /** Wire messages to domain values and back: the file of the service that knows both. */
 
 import { ShimError } from "../base/error.ts";
-import type { CgroupMetrics } from "../cgroup/metrics.ts";
+import type { Container } from "../container/container.ts";
 import type { Termination } from "../container/lifecycle.ts";
 import type { StdioPaths, TaskProcess } from "../container/process.ts";
 import type { RootfsMount } from "../container/rootfs.ts";
@@ -62,7 +62,7 @@ export function toProcessDetails(execId: string): Any {
 }
 
 /** The answer to Stats. */
-export function toStats(metrics: CgroupMetrics): Any {
+export function toStats(metrics: ReturnType<Container["metrics"]>): Any {
   switch (metrics.version) {
     case 1:
       return {

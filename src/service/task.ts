@@ -5,9 +5,7 @@
  * answered from memory and the kernel; they never wait for a runtime process.
  */
 
-import { ShimError } from "../base/error.ts";
 import type { Logger } from "../base/log.ts";
-import { readMetrics } from "../cgroup/metrics.ts";
 import { Container, type OpenedRuntime } from "../container/container.ts";
 import type { ProcessContext } from "../container/context.ts";
 import type { RuncOptions } from "../container/options.ts";
@@ -75,6 +73,8 @@ export interface TaskServiceOptions {
   readonly publish: (event: TaskEvent) => void;
   /** Called when Shutdown may be obeyed; returns at once, the answer goes out first. */
   readonly shutdown: () => void;
+  /** Called when the last container has been deleted: a manager that lives will ask for the end. */
+  readonly onEmpty: () => void;
   readonly log: Logger;
 }
 
@@ -182,6 +182,7 @@ export class TaskService {
       await container.dispose();
       this.#registry.remove(id);
       this.#publish(taskDelete({ containerId: id, pid, exitStatus, exitedAt, id: "" }));
+      if (this.#registry.size === 0) this.#options.onEmpty();
     } else {
       container.removeExec(execId);
     }
@@ -270,9 +271,7 @@ export class TaskService {
   }
 
   stats({ id }: StatsRequest): StatsResponse {
-    const { cgroup } = this.#registry.get(id);
-    if (cgroup === undefined) throw new ShimError("notFound", "cgroup does not exist");
-    return { stats: toStats(readMetrics(cgroup)) };
+    return { stats: toStats(this.#registry.get(id).metrics()) };
   }
 
   connect({ id }: ConnectRequest): ConnectResponse {

@@ -153,6 +153,7 @@ async function live(seed: number, ownPidNamespace: boolean): Promise<void> {
     openRuntime: () => ({ runtime, root: bundle }),
     publish: (event) => model.take(event),
     shutdown: () => {},
+    onEmpty: () => {},
     log: silentLogger,
   });
   const io = { terminal: false, stdin: "", stdout: "", stderr: "" };
