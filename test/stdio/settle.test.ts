@@ -1,0 +1,33 @@
+import { describe, expect, test } from "bun:test";
+import { settle } from "../../src/stdio/settle.ts";
+
+const early = 0;
+const late = 50;
+const veryLate = 500;
+
+describe("settle()", () => {
+  test.each([
+    ["unread bytes, just now: a reader is taken for granted", 5, false, true, early, "reader", 0],
+    ["unread bytes and a slow reader", 5, true, true, late, "reader", 100],
+    ["unread bytes and no reader: one may come", 5, false, true, late, "writer", 100],
+    ["unread bytes and no reader, process alive", 5, false, false, late, "writer", 100],
+    ["nobody came for long: no hurry", 5, false, true, veryLate, "writer", 1000],
+    ["all read, process alive", 0, true, false, early, "reader", undefined],
+    ["all read, no reader, process alive", 0, false, false, late, "reader", undefined],
+    ["all read and a reader, who has its end", 0, true, true, early, "nothing", undefined],
+    ["all read, no reader: a late one is due an end", 0, false, true, early, "writer", 0],
+  ])("%s", (_title, unread, hasReader, hasExited, looks, kind, nextMs) => {
+    const holding = settle({ unread, hasReader: () => hasReader, hasExited, looks });
+    expect(holding.kind).toBe(kind as typeof holding.kind);
+    expect("nextMs" in holding ? holding.nextMs : undefined).toBe(nextMs);
+  });
+
+  test("a quick reader is not disturbed by being asked for", () => {
+    for (let looks = 0; looks < 7; looks++) {
+      const hasReader = () => {
+        throw new Error("asked");
+      };
+      expect(settle({ unread: 1, hasReader, hasExited: true, looks }).kind).toBe("reader");
+    }
+  });
+});
