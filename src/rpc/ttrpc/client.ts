@@ -10,6 +10,7 @@ import { type KeyValue, Request, Response } from "../../gen/ttrpc/request.ts";
 import { decodeMessage, type Metadata, type MethodKind } from "../service.ts";
 import { CODE_OK, errorOf } from "../status.ts";
 import { ClientStream } from "./client-stream.ts";
+import { Completion } from "./completion.ts";
 import { FrameConnection } from "./connection.ts";
 import {
   BODY_LENGTH_MAX,
@@ -59,7 +60,7 @@ interface PendingCall {
 export class TtrpcClient implements Disposable {
   readonly #frames: FrameConnection;
   readonly #pending = new Map<number, PendingCall>();
-  readonly #closed = Promise.withResolvers<void>();
+  readonly #closed = new Completion();
   #nextStreamId = 1;
 
   constructor(transport: Transport) {

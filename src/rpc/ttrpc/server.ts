@@ -7,6 +7,7 @@
 import { ShimError } from "../../base/error.ts";
 import { type Logger, silentLogger } from "../../base/log.ts";
 import { type MountedService, type Peer, type ServiceTable, serviceTable } from "../service.ts";
+import { Completion } from "./completion.ts";
 import { ServerConnection } from "./server-connection.ts";
 import type { Transport } from "./transport.ts";
 
@@ -30,7 +31,7 @@ export class TtrpcServer implements Disposable {
   readonly #connections = new Set<ServerConnection>();
   readonly #listeners = new Set<Listener>();
   /** Set from the first shutdown or close on; resolves when the last connection has closed. */
-  #ended: PromiseWithResolvers<void> | undefined;
+  #ended: Completion | undefined;
 
   constructor(options: TtrpcServerOptions) {
     this.#table = serviceTable(options.services);
@@ -99,7 +100,7 @@ export class TtrpcServer implements Disposable {
 
   #stopAccepting(): Promise<void> {
     if (this.#ended === undefined) {
-      this.#ended = Promise.withResolvers<void>();
+      this.#ended = new Completion();
       for (const listener of this.#listeners) listener.close();
       this.#listeners.clear();
       this.#resolveWhenEmpty();
