@@ -1,0 +1,42 @@
+/**
+ * What a shim writes into its bundle. A manager makes the bundle and removes it whole; here it is the
+ * user's own, so exactly these files are taken away again, and none that was there before.
+ */
+
+import { existsSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { readSocket } from "./run-plan.ts";
+
+const FILES: ReadonlySet<string> = new Set([
+  "address",
+  "criu-dump.log",
+  "exit.json",
+  "init.pid",
+  "options.json",
+  "runtime",
+]);
+/** The log of one call of the runtime, and a file on its way to being one of the above. */
+const TEMPORARY = /^(runtime-[a-z]+-\d+-[a-z0-9]+-\d+\.json|\.[a-z.]+\.\d+)$/;
+
+/** Which of the files in a bundle are a shim's. Taken before the shim starts. */
+export class BundleTrace {
+  readonly #bundle: string;
+  readonly #kept: ReadonlySet<string>;
+
+  constructor(bundle: string) {
+    this.#bundle = bundle;
+    // An address there, of a shim that is dead, marks the other files as that shim's.
+    const isStale = readSocket(bundle) !== undefined;
+    this.#kept = new Set(
+      isStale ? [] : [...FILES].filter((name) => existsSync(join(bundle, name))),
+    );
+  }
+
+  /** Removes them, once the shim has gone. */
+  remove(): void {
+    for (const name of readdirSync(this.#bundle)) {
+      const isOurs = FILES.has(name) ? !this.#kept.has(name) : TEMPORARY.test(name);
+      if (isOurs) rmSync(join(this.#bundle, name), { force: true });
+    }
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * The container's stdin, stdout and stderr, and ours: FIFOs in a private directory, as any manager
+ * makes them, and the bytes that go through them.
+ */
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { O_NONBLOCK, O_RDONLY, O_WRONLY, type OwnedFd, openFd } from "../linux/fd.ts";
+import { makeFifo } from "../linux/fifo.ts";
+import { growPipe } from "../linux/pipe.ts";
+import type { Poller } from "../linux/poller.ts";
+import { ByteRelay, openStandardStream, ownedEndpoint, type RelayEnd } from "./byte-relay.ts";
+
+const FIFO_MODE = 0o600;
+/** Room for what is written while nothing is passed on yet (pipe(7)). */
+const FIFO_BYTES = 1_048_576;
+const QUIET_CHECK_MS = 200;
+
+export interface StreamPaths {
+  readonly stdin: string;
+  readonly stdout: string;
+  /** "" with a terminal, which has one output. */
+  readonly stderr: string;
+}
+
+interface OutputSource {
+  readonly fifo: OwnedFd;
+  /** Which of our streams it goes to. */
+  readonly fd: 1 | 2;
+}
+
+/** Disposing closes everything and removes the directory. */
+export class ContainerStreams implements Disposable {
+  readonly paths: StreamPaths;
+  readonly #poller: Poller;
+  readonly #owned: DisposableStack;
+  readonly #sources: readonly OutputSource[];
+  #outputs: readonly ByteRelay[] = [];
+  readonly #stdin: { readonly reader: OwnedFd; readonly writer: OwnedFd };
+
+  private constructor(
+    paths: StreamPaths,
+    poller: Poller,
+    sources: readonly OutputSource[],
+    stdin: { readonly reader: OwnedFd; readonly writer: OwnedFd },
+    owned: DisposableStack,
+  ) {
+    this.paths = paths;
+    this.#poller = poller;
+    this.#sources = sources;
+    this.#stdin = stdin;
+    this.#owned = owned;
+  }
+
+  /** Makes the FIFOs. Nothing is passed on yet. */
+  static open(isTerminal: boolean, poller: Poller): ContainerStreams {
+    using undo = new DisposableStack();
+    const folder = mkdtempSync(join(tmpdir(), "wedge-shim-"));
+    undo.defer(() => rmSync(folder, { recursive: true, force: true }));
+    const make = (name: string) => {
+      const path = join(folder, name);
+      makeFifo(path, FIFO_MODE);
+      return path;
+    };
+    const paths = {
+      stdin: make("stdin"),
+      stdout: make("stdout"),
+      stderr: isTerminal ? "" : make("stderr"),
+    };
+    const outputs = [
+      [paths.stdout, 1],
+      [paths.stderr, 2],
+    ] as const;
+    const sources = outputs
+      .filter(([path]) => path !== "")
+      .map(([path, fd]) => {
+        const fifo = undo.use(openFd(path, O_RDONLY | O_NONBLOCK));
+        growPipe(fifo.fd, FIFO_BYTES);
+        return { fifo, fd };
+      });
+    // A writer can only be opened while there is a reader: ours, until the container has its own.
+    const reader = undo.use(openFd(paths.stdin, O_RDONLY | O_NONBLOCK));
+    const writer = undo.use(openFd(paths.stdin, O_WRONLY | O_NONBLOCK));
+    return new ContainerStreams(paths, poller, sources, { reader, writer }, undo.move());
+  }
+
+  /**
+   * Passes output on from here on. Called when the container is created: what its runtime has said
+   * before, when it failed, is in the answer to Create already.
+   */
+  passOutput(): void {
+    this.#outputs = this.#sources.map(({ fifo, fd }) =>
+      this.#owned.use(
+        new ByteRelay(this.#poller, ownedEndpoint(fifo), openStandardStream(fd, "write")),
+      ),
+    );
+  }
+
+  /**
+   * Passes our stdin on, once the container has its end. Resolves at its end with "eof", the FIFO
+   * closed on this side; or when the container reads no more. Never rejects.
+   */
+  async passStdin(): Promise<RelayEnd["kind"]> {
+    const { reader, writer } = this.#stdin;
+    reader[Symbol.dispose]();
+    const source = openStandardStream(0, "read");
+    const relay = this.#owned.use(new ByteRelay(this.#poller, source, ownedEndpoint(writer)));
+    return (await relay.ended).kind;
+  }
+
+  /** Resolves when an output of ours takes no more. */
+  async broken(): Promise<Extract<RelayEnd, { kind: "broken" }>> {
+    const { promise, resolve } = Promise.withResolvers<Extract<RelayEnd, { kind: "broken" }>>();
+    for (const { ended } of this.#outputs) {
+      void ended.then((end) => {
+        if (end.kind === "broken") resolve(end);
+      });
+    }
+    return await promise;
+  }
+
+  /**
+   * Waits until all output of an ended container has been passed on. Gives up, and returns false,
+   * when somebody holds an output open and writes nothing for `quietMsMax`. Waits for our own reader
+   * as long as that takes.
+   */
+  async drain(quietMsMax: number): Promise<boolean> {
+    const all = Promise.all(this.#outputs.map(({ ended }) => ended));
+    const quiet = Promise.withResolvers<false>();
+    const startedAtMs = performance.now();
+    const timer = setInterval(() => {
+      const sinceStartMs = performance.now() - startedAtMs;
+      const quietMs = Math.min(sinceStartMs, ...this.#outputs.map((relay) => relay.quietMs));
+      if (quietMs > quietMsMax) quiet.resolve(false);
+    }, QUIET_CHECK_MS);
+    try {
+      return await Promise.race([all.then(() => true), quiet.promise]);
+    } finally {
+      clearInterval(timer);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#owned[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * A look at everything that a run needs, before anything is begun: whatever is wrong is said in one
+ * line with what to do, and nothing is left behind. The runtime has the last word on config.json;
+ * only what people get wrong most is checked here.
+ */
+
+import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { messageOf } from "../base/error.ts";
+import { hasCode } from "../linux/errno.ts";
+import { isListening } from "../linux/listener.ts";
+import { usageError } from "./refusal.ts";
+import type { RunOptions } from "./run-options.ts";
+
+const DEFAULT_ROOT = "/run/containerd/runc";
+const ADDRESS_SCHEME = "unix://";
+const NAME_LENGTH_MAX = 76;
+const NAME_PATTERN = /^[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$/;
+/** A bundle with one of these shares its shim with others. */
+const GROUP_ANNOTATIONS = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"];
+
+export type Variables = Readonly<Record<string, string | undefined>>;
+
+/** A run that may begin. Paths are absolute. */
+export interface RunPlan {
+  readonly id: string;
+  readonly namespace: string;
+  readonly bundle: string;
+  /** The executable of the runtime. */
+  readonly runtime: string;
+  /** Its state directory without the namespace, as the shim's options have it. */
+  readonly root: string;
+  readonly isTerminal: boolean;
+  /** Whether the shim may have other containers. */
+  readonly isGrouped: boolean;
+  readonly isDebug: boolean;
+  /** The environment for the shim. */
+  readonly variables: Variables;
+}
+
+/** Throws a Refusal for what cannot work. */
+export function planRun(options: RunOptions, variables: Variables): RunPlan {
+  requireName("id", options.id);
+  requireName("namespace", options.namespace);
+  const bundle = findBundle(options.bundle);
+  const config = readConfig(bundle);
+  const root = resolve(options.root ?? DEFAULT_ROOT);
+  const runtime = findRuntime(options.runtime, variables);
+  refuseUsedId(options.id, join(root, options.namespace, options.id));
+  refuseUsedBundle(bundle);
+  const { id, namespace, isDebug } = options;
+  return { id, namespace, bundle, runtime, root, isDebug, variables, ...config };
+}
+
+function requireName(what: string, name: string): void {
+  if (name.length <= NAME_LENGTH_MAX && NAME_PATTERN.test(name)) return;
+  throw usageError(
+    `Bad ${what}: ${JSON.stringify(name)}; use letters and digits, with single "." "_" "-" between them, ` +
+      `at most ${NAME_LENGTH_MAX} characters`,
+  );
+}
+
+function findBundle(given: string): string {
+  let path: string;
+  try {
+    path = realpathSync(given);
+  } catch (cause) {
+    const why = hasCode(cause, "ENOENT") ? `${given} does not exist` : messageOf(cause);
+    throw usageError(
+      `No such bundle: ${why}; --bundle takes a directory with config.json and a root filesystem`,
+      { cause },
+    );
+  }
+  if (!isDirectory(path)) {
+    throw usageError(
+      `No such bundle: ${path} is no directory; --bundle takes the one that has config.json`,
+    );
+  }
+  return path;
+}
+
+interface ConfigFacts {
+  readonly isTerminal: boolean;
+  readonly isGrouped: boolean;
+}
+
+function readConfig(bundle: string): ConfigFacts {
+  const path = join(bundle, "config.json");
+  let config: unknown;
+  try {
+    config = JSON.parse(readFileSync(path, "utf8"));
+  } catch (cause) {
+    if (hasCode(cause, "ENOENT")) {
+      throw usageError(`No config.json in ${bundle}; make one with: runc spec --bundle ${bundle}`, {
+        cause,
+      });
+    }
+    throw usageError(`Cannot read ${path}: ${messageOf(cause)}; correct it and try again`, {
+      cause,
+    });
+  }
+  const command = property(config, "process");
+  const args = property(command, "args");
+  if (!Array.isArray(args) || args.length === 0) {
+    throw usageError(`No command in ${path}: process.args is missing or empty; add one`);
+  }
+  requireRootfs(bundle, path, property(property(config, "root"), "path"));
+  const annotations = property(config, "annotations");
+  return {
+    isTerminal: property(command, "terminal") === true,
+    isGrouped: GROUP_ANNOTATIONS.some((name) => property(annotations, name) !== undefined),
+  };
+}
+
+function requireRootfs(bundle: string, configPath: string, rootPath: unknown): void {
+  if (typeof rootPath !== "string" || rootPath === "") {
+    throw usageError(
+      `No root filesystem in ${configPath}: root.path is missing; set it, for instance to "rootfs"`,
+    );
+  }
+  const rootfs = resolve(bundle, rootPath);
+  if (isDirectory(rootfs)) return;
+  throw usageError(
+    `No root filesystem at ${rootfs}; put one there, or correct root.path in ${configPath}`,
+  );
+}
+
+function findRuntime(given: string, variables: Variables): string {
+  const command = given.includes("/") ? resolve(given) : given;
+  const path = Bun.which(command, { PATH: variables["PATH"] ?? "" });
+  if (path !== null) return resolve(path);
+  const where = given.includes("/") ? `${command} is no executable` : `${given} is not in PATH`;
+  throw usageError(`No such runtime: ${where}; install it, or name another with --runtime`);
+}
+
+function refuseUsedId(id: string, stateDirectory: string): void {
+  if (!existsSync(stateDirectory)) return;
+  throw usageError(
+    `The id ${id} is in use: the runtime has a container at ${stateDirectory}; take another --id, or delete that one`,
+  );
+}
+
+/** The files of two shims in one bundle would be taken for each other's. */
+function refuseUsedBundle(bundle: string): void {
+  const socket = readSocket(bundle);
+  if (socket === undefined || !isListening(socket)) return;
+  throw usageError(
+    `The bundle ${bundle} is in use: a shim serves it at ${socket}; copy the bundle, or delete its container`,
+  );
+}
+
+/** The socket that a shim has written into the bundle, dead or alive. */
+export function readSocket(bundle: string): string | undefined {
+  try {
+    const address = readFileSync(join(bundle, "address"), "utf8").trim();
+    return address.startsWith(ADDRESS_SCHEME) ? address.slice(ADDRESS_SCHEME.length) : undefined;
+  } catch {
+    return undefined; // No shim was here.
+  }
+}
+
+function isDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+}
+
+function property(value: unknown, name: string): unknown {
+  if (typeof value !== "object" || value === null) return undefined;
+  return Object.getOwnPropertyDescriptor(value, name)?.value;
+}

@@ -1,0 +1,86 @@
+/** `shim run`: a bundle under a shim of its own, with this process in the place of a manager. */
+
+import { writeSync } from "node:fs";
+import { Children } from "../linux/children.ts";
+import { Poller } from "../linux/poller.ts";
+import { version } from "../version.ts";
+import { BundleTrace } from "./bundle-trace.ts";
+import {
+  createContainer,
+  destroyContainer,
+  isLost,
+  type Run,
+  startContainer,
+} from "./container-life.ts";
+import { runForeground } from "./foreground.ts";
+import { parseRun, RUN_HELP, type RunOptions } from "./run-options.ts";
+import { planRun, type Variables } from "./run-plan.ts";
+import { ShimLog } from "./shim-log.ts";
+import { ShimProcess } from "./shim-process.ts";
+import { SignalRelay } from "./signal-relay.ts";
+
+const NO_STREAMS = { stdin: "", stdout: "", stderr: "" };
+
+/** Returns the exit code. Throws a Refusal. */
+export async function run(args: readonly string[], variables: Variables): Promise<number> {
+  const parsed = parseRun(args);
+  switch (parsed.kind) {
+    case "help":
+      writeSync(1, RUN_HELP);
+      return 0;
+    case "version":
+      writeSync(1, `shim of wedge ${version}\n`);
+      return 0;
+    case "run":
+      return await runBundle(parsed.options, variables);
+  }
+}
+
+async function runBundle(options: RunOptions, variables: Variables): Promise<number> {
+  const plan = planRun(options, variables);
+  using signals = new SignalRelay();
+  using poller = new Poller();
+  using children = new Children({ poller, reapStrays: false });
+  const kernel = { poller, children };
+  const trace = new BundleTrace(plan.bundle);
+  using log = ShimLog.open(plan.bundle, poller, plan.isDebug);
+  let isLeft = false;
+  try {
+    const shim = await ShimProcess.start(plan, kernel);
+    const current = { plan, shim, kernel };
+    try {
+      if (!options.isDetached) return await runForeground(current, signals, warn);
+      await runDetached(current);
+      isLeft = true;
+      return 0;
+    } finally {
+      if (isLeft) shim.leave();
+      else if (!(await shim.end()) && !plan.isGrouped) {
+        warn(`The shim (process ${shim.pid}) does not end: look at what it does, then kill it`);
+      }
+    }
+  } catch (error) {
+    // Only a shim that died has more to say than the error does.
+    const isLoud = error instanceof Error && isLost(error.cause) && !plan.isDebug;
+    if (isLoud) writeSync(2, log?.tail ?? "");
+    throw error;
+  } finally {
+    if (!isLeft) trace.remove();
+  }
+}
+
+/** Starts the container with its output discarded, and says where it is. */
+async function runDetached(current: Run): Promise<void> {
+  try {
+    const pid = await createContainer(current, NO_STREAMS);
+    await startContainer(current);
+    writeSync(1, `${current.plan.id} ${pid}\n`);
+  } catch (error) {
+    await destroyContainer(current);
+    throw error;
+  }
+}
+
+function warn(message: string): void {
+  writeSync(2, `shim: ${message}\n`);
+}
