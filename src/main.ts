@@ -27,7 +27,15 @@ async function main(): Promise<number> {
     writeOutput(2, parsed.text);
     return parsed.exitCode;
   }
-  return await run(parsed.invocation);
+  try {
+    return await run(parsed.invocation);
+  } catch (error) {
+    // containerd shows what a short command says to the user as it is, in a sentence of its own; what
+    // the daemon says is a line of the log.
+    const end = parsed.invocation.action === "serve" ? "\n" : "";
+    writeOutput(2, `${executableName}: ${messageOf(error)}${end}`);
+    return EXIT_FAILURE;
+  }
 }
 
 async function run(invocation: Invocation): Promise<number> {
@@ -64,8 +72,7 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGPIPE", "SIGUSR1"] as const) {
 main().then(
   (exitCode) => process.exit(exitCode),
   (error: unknown) => {
-    // containerd shows this line to the user as it is.
-    writeOutput(2, `${executableName}: ${messageOf(error)}`);
+    writeOutput(2, `${executableName}: ${messageOf(error)}\n`);
     process.exit(EXIT_FAILURE);
   },
 );

@@ -65,10 +65,11 @@ export class ExecProcess extends TaskProcess {
     using _permit = await this.lock.acquire();
     this.permit("start");
     try {
-      const { child, stdio } = await startStdio({
+      const child = await startStdio({
         paths: this.paths,
         owner: this.#options.stdioOwner,
         context: this.#context,
+        onOpen: (stdio) => this.setStdio(stdio),
         run: (open) =>
           this.#runtime.exec(this.#options.stdioOwner.containerId, {
             process: { json: this.#options.processJson },
@@ -78,7 +79,6 @@ export class ExecProcess extends TaskProcess {
           }),
       });
       this.setChild(child);
-      this.setStdio(stdio);
       this.#state = advanceExec(this.#state, { kind: "running" });
     } catch (error) {
       this.recordTermination(neverStarted());

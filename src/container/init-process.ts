@@ -154,14 +154,14 @@ export class InitProcess extends TaskProcess {
 
   /** Opens stdio, runs the runtime, adopts the process that it leaves behind. */
   async #bringToLife(run: Parameters<typeof startStdio>[0]["run"]): Promise<void> {
-    const { child, stdio } = await startStdio({
+    const child = await startStdio({
       paths: this.paths,
       owner: this.#options.stdioOwner,
       context: this.#context,
+      onOpen: (stdio) => this.setStdio(stdio),
       run,
     });
     this.setChild(child);
-    this.setStdio(stdio);
   }
 
   /** Freezes all processes of the container. State says `pausing` meanwhile. */

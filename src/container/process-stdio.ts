@@ -20,12 +20,6 @@ export interface StdioOwner {
   readonly ioGid: number;
 }
 
-/** A process that exists, with its streams running. */
-export interface StartedProcess {
-  readonly child: Child;
-  readonly stdio: ProcessStdio;
-}
-
 /**
  * Brings a process to life. `run` calls the runtime and returns the pid that it left behind.
  *
@@ -36,19 +30,22 @@ export async function startStdio(options: {
   readonly paths: StdioPaths;
   readonly owner: StdioOwner;
   readonly context: ProcessContext;
+  /** Told of the streams before the runtime runs. */
+  readonly onOpen: (stdio: ProcessStdio) => void;
   readonly run: (stdio: ProcessStdio) => Promise<number>;
-}): Promise<StartedProcess> {
+}): Promise<Child> {
   const { context, paths, owner } = options;
   await using undo = new AsyncDisposableStack();
   const stdio = await open(paths, owner, context);
   undo.defer(() => stdio.close());
+  options.onOpen(stdio);
   const child = await adoptAfter(context, () => options.run(stdio));
   undo.defer(() => {
     child.signal(9);
   });
   await stdio.attach();
   undo.move();
-  return { child, stdio };
+  return child;
 }
 
 async function open(

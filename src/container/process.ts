@@ -28,6 +28,9 @@ export abstract class TaskProcess {
   readonly #waiters = new Set<PromiseWithResolvers<Termination>>();
   #child: Child | undefined;
   #stdio: ProcessStdio | undefined;
+  /** Asked for before there were streams; done as soon as there are. */
+  #wantsStdinClosed = false;
+  #wantedSize: { readonly columns: number; readonly rows: number } | undefined;
   /** Set while a Start is in flight. */
   #starting: PromiseWithResolvers<void> | undefined;
 
@@ -89,8 +92,16 @@ export abstract class TaskProcess {
     this.#child = child;
   }
 
+  /**
+   * Takes the streams as soon as they are open, before the runtime runs: a client that has sent all its
+   * input, or whose window has a size, says so while the process is still being started.
+   */
   protected setStdio(stdio: ProcessStdio): void {
     this.#stdio = stdio;
+    if (this.#wantedSize !== undefined) {
+      stdio.resize(this.#wantedSize.columns, this.#wantedSize.rows);
+    }
+    if (this.#wantsStdinClosed) stdio.closeStdin();
   }
 
   /** Marks a Start in flight until the permit is disposed. */
@@ -112,6 +123,13 @@ export abstract class TaskProcess {
 
   /** CloseIO: the client will write no more. Nothing happens where there is no stdin. */
   closeStdin(): void {
+    this.#wantsStdinClosed = true;
     this.#stdio?.closeStdin();
+  }
+
+  /** ResizePty. Nothing happens where there is no terminal. */
+  resize(columns: number, rows: number): void {
+    this.#wantedSize = { columns, rows };
+    this.#stdio?.resize(columns, rows);
   }
 }

@@ -202,7 +202,7 @@ export class TaskService {
   resizePty({ id, execId, width, height }: ResizePtyRequest): Empty {
     const container = this.#registry.get(id);
     if (execId !== "") container.exec(execId).permit("resize");
-    container.process(execId).stdio?.resize(width, height);
+    container.process(execId).resize(width, height);
     return NOTHING;
   }
 

@@ -129,8 +129,7 @@ export class Client {
 /** A client whose stdin, stdout and stderr are a terminal. */
 export class Terminal {
   readonly exited: Promise<number>;
-  /** All that came out, as text. */
-  output = "";
+  #output = "";
   readonly #terminal: Bun.Terminal;
   readonly #process: Bun.Subprocess;
   readonly #limit: Limit;
@@ -148,12 +147,17 @@ export class Terminal {
       cols: columns,
       rows,
       data: (_terminal, chunk) => {
-        this.output += decoder.decode(chunk, { stream: true });
+        this.#output += decoder.decode(chunk, { stream: true });
       },
     });
     this.#process = Bun.spawn([...argv], { terminal: this.#terminal, env });
     this.exited = this.#process.exited;
     this.#limit = new Limit(limitMs, () => this.kill("SIGKILL"));
+  }
+
+  /** All that came out, with plain line ends: `ctr` leaves the output processing of its terminal on. */
+  get output(): string {
+    return this.#output.replaceAll(/\r+\n/g, "\n");
   }
 
   /** Types. */
@@ -164,6 +168,8 @@ export class Terminal {
   /** Changes the window's size, which sends SIGWINCH to the client. */
   resize(columns: number, rows: number): void {
     this.#terminal.resize(columns, rows);
+    // The kernel tells the terminal's foreground group alone, and `nsenter` may stand in front of the client.
+    this.kill("SIGWINCH");
   }
 
   kill(signal: NodeJS.Signals): void {

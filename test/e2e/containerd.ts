@@ -167,6 +167,19 @@ export class Containerd implements AsyncDisposable {
     throw new Error(`ctr ${args.join(" ")}: exit code ${code}\n${stderr}${stdout}${this.tail()}`);
   }
 
+  /** Removes a stopped task; returns its exit code, which `ctr` only says in a warning. */
+  async removeTask(id: string): Promise<number> {
+    const { code, stderr } = await this.call(["task", "rm", id]);
+    if (code !== 0)
+      throw new Error(`ctr task rm ${id}: exit code ${code}\n${stderr}${this.tail()}`);
+    return Number(/non-zero exit code (\d+)/.exec(stderr)?.[1] ?? 0);
+  }
+
+  /** Removes the FIFOs that `ctr` itself leaves when its call fails, or when it is killed. */
+  async removeClientFifos(): Promise<void> {
+    await Bun.$`rm -rf ${this.sandbox.path("/run/containerd/fifo")}`;
+  }
+
   /** The status that `ctr task ls` shows: RUNNING, PAUSED, STOPPED, ...; undefined without a task. */
   async status(id: string): Promise<string | undefined> {
     const lines = (await this.ctr("task", "ls")).split("\n").map((line) => line.split(/\s+/));

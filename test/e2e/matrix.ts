@@ -5,13 +5,13 @@
  * `WEDGE_E2E_RUNTIMES=runc` (or `wedge`) narrow a run down.
  */
 
-import { afterAll, beforeAll, describe } from "bun:test";
+import { afterAll, beforeAll, describe, setDefaultTimeout } from "bun:test";
 import { availableVersions } from "../../scripts/containerd-versions.ts";
 import { Containerd, type DaemonOptions, IMAGE } from "./containerd.ts";
 import { expectNothingLeft, type Snapshot, snapshot } from "./leaks.ts";
 
-/** For tests with a daemon: generous, since the machine may be busy. Milliseconds. */
-export const TEST_LIMIT_MS = 90_000;
+/** For a test or a hook with a daemon: generous, since the machine may be busy. Milliseconds. */
+const TEST_LIMIT_MS = 90_000;
 /** For the long ones. */
 export const LONG_LIMIT_MS = 300_000;
 
@@ -86,6 +86,7 @@ export class Scene {
 
 /** Defines the tests of `body` for each pair, and that they leave nothing behind. */
 export function matrix(topic: string, options: MatrixOptions, body: (scene: Scene) => void): void {
+  setDefaultTimeout(TEST_LIMIT_MS);
   const versions = availableVersions().filter((version) => wanted("VERSIONS", version.series));
   const chosen = options.versions === "all" ? versions : versions.slice(0, 1);
   const all = options.versions === "all" && process.env["WEDGE_E2E_VERSIONS"] === undefined;
