@@ -6,7 +6,16 @@
  * by runtime name. It can be killed and started again over the same state, as often as a test likes.
  */
 
-import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join, resolve } from "node:path";
 import type { ContainerdVersion } from "../../scripts/containerd-versions.ts";
 import { Client, type ClientOptions, Terminal, type TerminalOptions } from "./client.ts";
@@ -114,7 +123,8 @@ export class Containerd implements AsyncDisposable {
 
   /** Starts the daemon over the state that is there, and waits until it serves. */
   async resume(): Promise<void> {
-    const log = Bun.file(this.outside("containerd.log"));
+    // Appended to: what an earlier daemon wrote stays.
+    const log = openSync(this.outside("containerd.log"), "a");
     const before = this.#log().length;
     this.#process = Bun.spawn(
       this.sandbox.enter([
@@ -124,6 +134,7 @@ export class Containerd implements AsyncDisposable {
       ]),
       { stdin: "ignore", stdout: log, stderr: log, env: this.#environment() },
     );
+    closeSync(log);
     const { pid } = this.#process;
     await poll("containerd is started", () => childOf(pid) !== undefined);
     this.#pid = childOf(pid) ?? 0;

@@ -82,6 +82,8 @@ matrix("exec", { versions: "all" }, (scene) => {
     expect(stopped.stderr).toMatch(/cannot exec in a stopped|process not found|not running|is not/);
     await scene.remove(id);
     expect((await scene.daemon.call(exec(id, "e1", "true"))).stderr).toMatch(/not found/);
+    // A client that is refused leaves its own FIFOs.
+    await scene.daemon.removeClientFifos();
   });
 
   test("task ps lists init and execs by pid", async () => {
