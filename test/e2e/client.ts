@@ -150,7 +150,9 @@ export class Terminal {
         this.#output += decoder.decode(chunk, { stream: true });
       },
     });
-    this.#process = Bun.spawn([...argv], { terminal: this.#terminal, env });
+    // A window change signals only the foreground group of a controlling terminal, which Bun does not set.
+    const leader = ["setsid", "--ctty", ...argv];
+    this.#process = Bun.spawn(leader, { terminal: this.#terminal, env });
     this.exited = this.#process.exited;
     this.#limit = new Limit(limitMs, () => this.kill("SIGKILL"));
   }
