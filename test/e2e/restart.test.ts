@@ -22,7 +22,11 @@ matrix("restart", { versions: "all" }, (scene) => {
 
 matrix("restart", { versions: "all", runtimes: ["wedge"] }, (scene) => {
   test("a container that ends meanwhile keeps its exit status (the stock shim forgets it)", async () => {
-    const id = await scene.start(["sh", "-c", "until [ -e /end ]; do sleep 0.1; done; sleep 1; exit 7"]);
+    const id = await scene.start([
+      "sh",
+      "-c",
+      "until [ -e /end ]; do sleep 0.1; done; sleep 1; exit 7",
+    ]);
     const pid = await scene.daemon.taskPid(id);
     await scene.daemon.ctr("task", "exec", "--exec-id", "e", id, "touch", "/end");
     await scene.daemon.kill();
