@@ -1,8 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { openSync } from "node:fs";
+import { mkdtempSync, openSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { readInput, writeOutput } from "../../src/command/stream.ts";
 import { OwnedFd, openPipe, readFd, setNonBlocking } from "../../src/linux/fd.ts";
-import { openPtyForTest } from "./pty-pair.ts";
+import { openPty, openSlave } from "../../src/linux/pty.ts";
 
 describe("readInput()", () => {
   test("a pipe is read to its end, a byte at a time or at once", () => {
@@ -24,8 +26,9 @@ describe("readInput()", () => {
   });
 
   test("a terminal is not waited for", () => {
-    using pty = openPtyForTest();
-    expect(readInput(pty.replica)).toHaveLength(0);
+    using master = openPty();
+    using terminal = openSlave(master.fd);
+    expect(readInput(terminal.fd)).toHaveLength(0);
   });
 
   test("a closed descriptor is empty", () => {
@@ -41,14 +44,12 @@ describe("readInput()", () => {
   });
 
   test("more than 10 MiB are refused", async () => {
-    const child = Bun.spawn(["head", "-c", String(10 * 1024 * 1024 + 1), "/dev/zero"], {
-      stdout: Bun.file("/dev/null"),
-    });
-    await child.exited;
-    const path = `/tmp/wedge-input-${process.pid}`;
+    await using file = new AsyncDisposableStack();
+    const directory = mkdtempSync(join(tmpdir(), "wedge-"));
+    file.defer(() => rmSync(directory, { recursive: true }));
+    const path = join(directory, "input");
     await Bun.write(path, new Uint8Array(10 * 1024 * 1024 + 1));
     using fd = new OwnedFd(openSync(path, "r"));
-    await Bun.file(path).delete();
     expect(() => readInput(fd.fd)).toThrow("more than 10485760 bytes");
   });
 });
