@@ -51,14 +51,15 @@ export class LogSink implements Disposable {
 
   /** Writes one line; the newline at its end may be missing. Never throws, never blocks on a FIFO. */
   write(line: string): void {
+    let bytes = encodeLine(line);
     if (this.#lost > 0) {
-      if (!this.#attempt(this.#lostLine(this.#lost))) {
-        this.#lost++;
-        return;
-      }
-      this.#lost = 0;
+      // In one piece with the line where that fits, or the short notice would fill the last bytes of a
+      // FIFO again and again.
+      const notice = encodeLine(this.#lostLine(this.#lost));
+      if (notice.length + bytes.length <= LINE_BYTES_MAX) bytes = Buffer.concat([notice, bytes]);
+      else if (this.#attempt(notice)) this.#lost = 0;
     }
-    if (!this.#attempt(line)) this.#lost++;
+    this.#lost = this.#attempt(bytes) ? 0 : this.#lost + 1;
   }
 
   /** Closes what was opened here. */
@@ -66,8 +67,7 @@ export class LogSink implements Disposable {
     this.#owned?.[Symbol.dispose]();
   }
 
-  #attempt(line: string): boolean {
-    const bytes = encodeLine(line);
+  #attempt(bytes: Uint8Array): boolean {
     try {
       return writeFd(this.#fd, bytes) === bytes.length;
     } catch {

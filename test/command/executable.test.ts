@@ -1,0 +1,162 @@
+/** What only the compiled executable can show: what it opens, what it is called, what signals do to it. */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import {
+  copyFileSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { daemonsOf, Place, readOr, runShim, until } from "./shim-process.ts";
+
+const TIMEOUT_MS = 60_000;
+const project = join(import.meta.dir, "../..");
+const executable = join(project, "dist/containerd-shim-wedge-v2");
+const directory = mkdtempSync(join(tmpdir(), "wedge-"));
+const traceFile = join(directory, "trace");
+const wasTraced = Bun.which("strace") !== null;
+
+beforeAll(async () => {
+  // Does nothing when nothing has changed.
+  const build = Bun.spawn([process.execPath, "scripts/build.ts"], {
+    cwd: project,
+    stdout: "ignore",
+  });
+  expect(await build.exited).toBe(0);
+}, TIMEOUT_MS);
+
+afterAll(() => rmSync(directory, { recursive: true }));
+
+/** Listening TCP sockets that `pid` has: a debugger's, if any. */
+function tcpListenersOf(pid: number): readonly string[] {
+  const inodes = new Set(
+    ["tcp", "tcp6"].flatMap((table) =>
+      readFileSync(`/proc/${pid}/net/${table}`, "utf8")
+        .split("\n")
+        .map((line) => line.trim().split(/\s+/))
+        .filter((fields) => fields[3] === "0A")
+        .map((fields) => `socket:[${fields[9]}]`),
+    ),
+  );
+  const { stdout } = Bun.spawnSync(["ls", `/proc/${pid}/fd`]);
+  return stdout
+    .toString()
+    .trim()
+    .split("\n")
+    .map((fd) => {
+      try {
+        return readlinkSync(`/proc/${pid}/fd/${fd}`);
+      } catch {
+        return ""; // Closed meanwhile.
+      }
+    })
+    .filter((target) => inodes.has(target));
+}
+
+const SIGUSR1_BIT = 1n << 9n;
+
+/** A set of signals in /proc/PID/status. */
+function signalSet(pid: number, name: string): bigint {
+  const [, set = "0"] =
+    new RegExp(`^${name}:\\s*([0-9a-f]+)$`, "m").exec(readOr(`/proc/${pid}/status`, "")) ?? [];
+  return BigInt(`0x${set}`);
+}
+
+describe("the compiled executable", () => {
+  test(
+    "starts under any name and from any place, and its daemon is it",
+    async () => {
+      await using place = new Place();
+      place.bundle("a");
+      const copy = join(place.path, "containerd-shim-runc-v2");
+      copyFileSync(executable, copy);
+      const run = await place.start("a", { program: [copy] });
+      expect(run).toMatchObject({ exitCode: 0, stderr: "" });
+      const [pid = 0] = daemonsOf(place.namespace);
+      expect(readlinkSync(`/proc/${pid}/exe`)).toBe(copy);
+      expect(readOr(`/proc/${pid}/cmdline`, "").split("\0").slice(0, 5)).toEqual([
+        ...[copy, "-namespace", place.namespace, "-id", "a"],
+      ]);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "under the name shim it is the debugging command",
+    async () => {
+      const link = join(directory, "shim");
+      symlinkSync(executable, link);
+      const { stderr, stdout } = await runShim(["-namespace"], { cwd: "/", program: [link] });
+      expect(stderr + stdout.toString()).not.toContain("flag needs an argument");
+    },
+    TIMEOUT_MS,
+  );
+
+  test.if(wasTraced)(
+    "neither command nor daemon opens anything in the bundle that could change what they do",
+    async () => {
+      await using place = new Place();
+      const bundle = place.bundle("a");
+      const poison = "console.log('poisoned')";
+      writeFileSync(join(bundle, ".env"), "BUN_OPTIONS=--nonsense\n");
+      writeFileSync(join(bundle, "bunfig.toml"), 'preload = ["./poison.ts"]\n');
+      writeFileSync(join(bundle, "poison.ts"), poison);
+      writeFileSync(join(bundle, "package.json"), "{ broken");
+      writeFileSync(join(bundle, "tsconfig.json"), "{ broken");
+      const strace = ["strace", "-f", "-e", "trace=open,openat,openat2", "-o", traceFile];
+      // strace ends when the daemon does, so the daemon is not to outlive the test's patience.
+      const flags = ["-namespace", place.namespace, "-address", place.grpcAddress, "-id", "a"];
+      for (const args of [[...flags, "delete"], ["-v"], ["-info"]]) {
+        const run = await runShim(args, { cwd: bundle, program: [...strace, executable] });
+        expect(run.exitCode).toBe(0);
+        expect(run.stderr).toBe("");
+        expectNoneOpened(bundle);
+      }
+      const tracer = Bun.spawn([...strace, executable, ...flags, "start"], {
+        cwd: bundle,
+        stdio: ["ignore", "pipe", "ignore"],
+      });
+      const reader = tracer.stdout.getReader();
+      await reader.read();
+      reader.releaseLock();
+      for (const pid of daemonsOf(place.namespace)) process.kill(pid, "SIGTERM");
+      await tracer.exited;
+      expectNoneOpened(bundle);
+      rmSync(join(bundle, "address"), { force: true });
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "a daemon that gets SIGUSR1 or SIGPIPE lives on and opens no debugger",
+    async () => {
+      await using place = new Place();
+      place.bundle("a");
+      await place.start("a", { program: [executable] });
+      const [pid = 0] = daemonsOf(place.namespace);
+      await until(() => (signalSet(pid, "SigCgt") & SIGUSR1_BIT) !== 0n);
+      for (const signal of ["SIGUSR1", "SIGPIPE", "SIGUSR1"] as const) process.kill(pid, signal);
+      await until(() => signalSet(pid, "ShdPnd") === 0n);
+      expect(daemonsOf(place.namespace)).toEqual([pid]);
+      expect(tcpListenersOf(pid)).toEqual([]);
+    },
+    TIMEOUT_MS,
+  );
+});
+
+/** Of what the executable was seen to open, nothing is a configuration of the engine. */
+function expectNoneOpened(bundle: string): void {
+  const opened = [
+    ...readFileSync(traceFile, "utf8").matchAll(/open(?:at2?)?\([^"]*"([^"]*)"/g),
+  ].map((match) => match[1] ?? "");
+  expect(opened.length).toBeGreaterThan(3);
+  const configuration =
+    /(^|\/)(\.env[^/]*|bunfig\.toml|\.bunfig\.toml|\.npmrc|package\.json|tsconfig\.json|poison\.ts)$/;
+  expect(opened.filter((path) => configuration.test(path))).toEqual([]);
+  expect(opened).not.toContain(`${bundle}/.env`);
+}

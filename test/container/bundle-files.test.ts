@@ -1,0 +1,164 @@
+import { afterAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { writeFileAtomically } from "../../src/container/atomic-file.ts";
+import {
+  type ExitRecord,
+  loadExitRecord,
+  saveExitRecord,
+} from "../../src/container/exit-record.ts";
+import {
+  defaultOptions,
+  loadOptions,
+  type RuncOptions,
+  saveOptions,
+} from "../../src/container/options.ts";
+import { toRuntimeOptions } from "../../src/container/runtime-options.ts";
+
+const root = mkdtempSync(join(tmpdir(), "wedge-"));
+afterAll(() => rmSync(root, { recursive: true }));
+const makeDirectory = () => mkdtempSync(join(root, "b"));
+
+const options: RuncOptions = {
+  noPivotRoot: true,
+  noNewKeyring: false,
+  shimCgroup: "",
+  ioUid: 1000,
+  ioGid: 0,
+  binaryName: "crun",
+  root: "/run/mine",
+  systemdCgroup: true,
+  criuImagePath: "",
+  criuWorkPath: "/work",
+};
+
+describe("saveOptions()", () => {
+  test("writes what containerd's own shim would, for the owner alone", () => {
+    const bundle = makeDirectory();
+    saveOptions(bundle, options);
+    expect(JSON.parse(readFileSync(join(bundle, "options.json"), "utf8"))).toEqual({
+      no_pivot_root: true,
+      io_uid: 1000,
+      binary_name: "crun",
+      root: "/run/mine",
+      systemd_cgroup: true,
+      criu_work_path: "/work",
+    });
+    expect(readFileSync(join(bundle, "runtime"), "utf8")).toBe("crun");
+    for (const file of ["options.json", "runtime"]) {
+      expect(statSync(join(bundle, file)).mode & 0o777).toBe(0o600);
+    }
+    expect(readdirSync(bundle)).toHaveLength(2);
+  });
+
+  test.each([[options], [defaultOptions]])("is undone by loadOptions() (%#)", (saved) => {
+    const bundle = makeDirectory();
+    saveOptions(bundle, saved);
+    expect(loadOptions(bundle)).toEqual(saved);
+  });
+});
+
+describe("loadOptions()", () => {
+  test("a bundle without files has the defaults", () => {
+    expect(loadOptions(makeDirectory())).toEqual(defaultOptions);
+  });
+
+  test("the runtime file alone names the runtime", () => {
+    const bundle = makeDirectory();
+    writeFileSync(join(bundle, "runtime"), "crun\n");
+    expect(loadOptions(bundle)).toEqual({ ...defaultOptions, binaryName: "crun" });
+  });
+
+  test("fields of an older shim are passed over", () => {
+    const bundle = makeDirectory();
+    writeFileSync(join(bundle, "options.json"), '{"criu_path":"/criu","root":"/r","io_uid":"x"}');
+    expect(loadOptions(bundle)).toEqual({ ...defaultOptions, root: "/r" });
+  });
+
+  test.each(["{", "null", "5"])("options.json with %s is refused by path", (text) => {
+    const bundle = makeDirectory();
+    writeFileSync(join(bundle, "options.json"), text);
+    expect(() => loadOptions(bundle)).toThrow(`Cannot parse ${bundle}/options.json: `);
+  });
+});
+
+describe("toRuntimeOptions()", () => {
+  const place = { namespace: "k8s.io", bundle: "/b", environment: ["A=b"] };
+  test("runc and its usual root are the defaults", () => {
+    expect(toRuntimeOptions(defaultOptions, place)).toEqual({
+      command: "runc",
+      root: "/run/containerd/runc/k8s.io",
+      systemdCgroup: false,
+      bundle: "/b",
+      environment: ["A=b"],
+    });
+  });
+
+  test("what was given is taken", () => {
+    expect(toRuntimeOptions(options, place)).toMatchObject({
+      command: "crun",
+      root: "/run/mine/k8s.io",
+      systemdCgroup: true,
+    });
+  });
+});
+
+describe("saveExitRecord()", () => {
+  const record: ExitRecord = {
+    pid: 42,
+    exitStatus: 137,
+    signal: 9,
+    exitedAt: new Date("2026-01-02T03:04:05.678Z"),
+    oomKilled: true,
+  };
+
+  test("is undone by loadExitRecord(), the last one counts, and nothing else is left", () => {
+    const bundle = makeDirectory();
+    saveExitRecord(bundle, { ...record, exitStatus: 0, signal: 0 });
+    saveExitRecord(bundle, record);
+    expect(loadExitRecord(bundle)).toEqual(record);
+    expect(readdirSync(bundle)).toEqual(["exit.json"]);
+  });
+
+  test("a bundle that is gone is ENOENT", () => {
+    expect(() => saveExitRecord(join(root, "gone"), record)).toThrow("ENOENT");
+  });
+
+  const whole = {
+    version: 1,
+    pid: 1,
+    exitStatus: 0,
+    signal: 0,
+    exitedAt: "2026-01-02T03:04:05.678Z",
+  };
+  test.each([
+    ["", "empty"],
+    ["{", "cut short"],
+    ["[]", "no object"],
+    [JSON.stringify({ ...whole, version: 2 }), "of another version"],
+    [JSON.stringify({ ...whole, exitedAt: "yesterday" }), "without a time"],
+    [JSON.stringify({ ...whole, pid: "1" }), "without a pid"],
+  ])("%s is as good as none, being %s", (text) => {
+    const bundle = makeDirectory();
+    writeFileSync(join(bundle, "exit.json"), text);
+    expect(loadExitRecord(bundle)).toBeUndefined();
+  });
+
+  test("a record without a word of memory was not killed for it", () => {
+    const bundle = makeDirectory();
+    writeFileSync(join(bundle, "exit.json"), JSON.stringify(whole));
+    expect(loadExitRecord(bundle)?.oomKilled).toBe(false);
+  });
+});
+
+describe("writeFileAtomically()", () => {
+  test("what it cannot replace is left as it was, and nothing beside it", () => {
+    const directory = makeDirectory();
+    const taken = join(directory, "taken");
+    writeFileAtomically(join(directory, "file"), "text", 0o644);
+    Bun.spawnSync(["mkdir", "-p", join(taken, "inside")]);
+    expect(() => writeFileAtomically(taken, "text", 0o644)).toThrow();
+    expect(readdirSync(directory).sort()).toEqual(["file", "taken"]);
+  });
+});
