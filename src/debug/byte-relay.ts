@@ -119,12 +119,18 @@ export class ByteRelay implements Disposable {
     for (let round = 0; round < ROUNDS_PER_TURN; round++) {
       if (this.#pending.length === 0) {
         const step = this.#read();
-        if (step === "again") return this.#waitFor(this.#source, "readable");
-        if (step === "ended") return this.#finish({ kind: "eof" });
+        if (step === "again") break;
+        if (step === "ended") {
+          this.#finish({ kind: "eof" });
+          return;
+        }
       }
       const step = this.#write();
-      if (step === "again") return this.#waitFor(this.#sink, "writable");
-      if (step instanceof SystemError) return this.#finish({ kind: "broken", error: step });
+      if (step === "again") break;
+      if (step instanceof SystemError) {
+        this.#finish({ kind: "broken", error: step });
+        return;
+      }
       // Whatever may block is asked anew before each transfer.
       if (this.#sink.writeBytesMax < BUFFER_BYTES) break;
     }

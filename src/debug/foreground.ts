@@ -62,7 +62,7 @@ async function runToEnd(
   const exited = shim.task.wait({ id: plan.id, execId: "" });
   const outcome = exited.then(
     ({ exitStatus }) => exitStatus,
-    (error: unknown) => failure(`Cannot wait for container ${plan.id}`, error),
+    (thrown: unknown) => failure(`Cannot wait for container ${plan.id}`, thrown),
   );
   terminal?.makeRaw();
   await startContainer(run);

@@ -65,14 +65,30 @@ export function reasonOf(code: number): Reason {
   return REASON_OF_CODE[code] ?? "unknown";
 }
 
+/**
+ * What containerd's own errors end with (its errdefs package). Its newer clients look for it, its older
+ * ones take it off, so a status says it for these reasons.
+ */
+const SUFFIX: Readonly<Partial<Record<Reason, string>>> = {
+  notFound: ": not found",
+  alreadyExists: ": already exists",
+  failedPrecondition: ": failed precondition",
+};
+
 /** Turns anything thrown into what the peer is told. A cause is never sent. */
 export function statusOf(thrown: unknown): Status {
-  return { code: codeOf(reasonOfThrown(thrown)), message: messageOf(thrown) };
+  const reason = reasonOfThrown(thrown);
+  const message = messageOf(thrown);
+  const suffix = SUFFIX[reason] ?? "";
+  return { code: codeOf(reason), message: message.endsWith(suffix) ? message : message + suffix };
 }
 
 /** Turns what a peer sent into the error its caller catches. */
 export function errorOf(status: Status): ShimError {
-  return new ShimError(reasonOf(status.code), status.message);
+  const reason = reasonOf(status.code);
+  const suffix = SUFFIX[reason] ?? "";
+  const isMarked = suffix !== "" && status.message.endsWith(suffix);
+  return new ShimError(reason, isMarked ? status.message.slice(0, -suffix.length) : status.message);
 }
 
 /** An abort that a handler lets pass is the caller's own doing, not a fault of the handler. */

@@ -22,6 +22,7 @@ export class FifoHolder implements Disposable {
     | { readonly kind: "written"; readonly end: OwnedFd; readonly watch: Watch | undefined }
     | { readonly kind: "settling"; readonly end: OwnedFd; readonly isWriter: boolean }
     | { readonly kind: "released" };
+  readonly #writersGone = Promise.withResolvers<void>();
   #hasExited = false;
   #looks = 0;
   #timer: { clear(): void } | undefined;
@@ -38,6 +39,11 @@ export class FifoHolder implements Disposable {
     return this.#state.kind === "released" ? undefined : this.#state.end;
   }
 
+  /** Resolves when the last writer has gone, or the FIFO has been let go. */
+  get writersGone(): Promise<void> {
+    return this.#writersGone.promise;
+  }
+
   /** Begins to watch for the last writer to go. Call once, when there is one. */
   watchWriters(): void {
     if (this.#state.kind !== "written" || this.#state.watch !== undefined) return;
@@ -45,6 +51,7 @@ export class FifoHolder implements Disposable {
     const watch = this.#poller.watch(end.fd, {}, () => {
       watch[Symbol.dispose]();
       this.#state = { kind: "settling", end, isWriter: false };
+      this.#writersGone.resolve();
       this.#look();
     });
     this.#state = { kind: "written", end, watch };
@@ -61,6 +68,7 @@ export class FifoHolder implements Disposable {
   [Symbol.dispose](): void {
     this.#timer?.clear();
     this.#timer = undefined;
+    this.#writersGone.resolve();
     if (this.#state.kind === "released") return;
     if (this.#state.kind === "written") this.#state.watch?.[Symbol.dispose]();
     this.#state.end[Symbol.dispose]();

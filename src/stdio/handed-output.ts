@@ -37,16 +37,15 @@ export function handOverOutput(
 class HandedOutput implements Part {
   readonly #name: string;
   readonly #holder: FifoHolder;
-  readonly #exited = Promise.withResolvers<void>();
 
   constructor(name: string, holder: FifoHolder) {
     this.#name = name;
     this.#holder = holder;
   }
 
-  /** The bytes are in the client's own FIFO, and what is held never keeps a reader from its end. */
+  /** When the last writer is gone, a background child too: every byte is in the client's own FIFO then. */
   get drained(): Promise<void> {
-    return this.#exited.promise;
+    return this.#holder.writersGone;
   }
 
   attach(): void {
@@ -55,12 +54,10 @@ class HandedOutput implements Part {
 
   processExited(): void {
     this.#holder.processExited();
-    this.#exited.resolve();
   }
 
   async close(): Promise<void> {
     this.#holder[Symbol.dispose]();
-    this.#exited.resolve();
   }
 
   descriptors(): readonly NamedFd[] {

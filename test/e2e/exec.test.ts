@@ -123,5 +123,6 @@ matrix("exec", { versions: "all" }, (scene) => {
     };
     expect(await removed()).toMatchObject({ code: 9 });
     await scene.remove(id);
+    await scene.daemon.removeClientFifos();
   });
 });

@@ -17,7 +17,9 @@ describe("codeOf() and reasonOf()", () => {
 
 describe("statusOf()", () => {
   test.each([
-    { thrown: new ShimError("notFound", "No container"), code: 5, message: "No container" },
+    { thrown: new ShimError("notFound", "No c"), code: 5, message: "No c: not found" },
+    { thrown: new ShimError("notFound", "x: not found"), code: 5, message: "x: not found" },
+    { thrown: new ShimError("alreadyExists", "id a"), code: 6, message: "id a: already exists" },
     { thrown: new Error("odd"), code: 2, message: "odd" },
     { thrown: AbortSignal.abort().reason, code: 1, message: "The operation was aborted." },
     { thrown: new DOMException("late", "TimeoutError"), code: 4, message: "late" },

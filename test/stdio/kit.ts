@@ -126,10 +126,12 @@ export class Kit implements AsyncDisposable {
       if (count === "again") return;
       chunks.push(buffer.subarray(0, count));
       length += count;
-      if (count === 0 || length >= bytes) done.resolve();
+      if (count > 0 && length < bytes) return;
+      // Here and not after the wait: the poller may come back before that goes on.
+      watch[Symbol.dispose]();
+      done.resolve();
     });
     await done.promise;
-    watch[Symbol.dispose]();
     return Buffer.concat(chunks);
   }
 

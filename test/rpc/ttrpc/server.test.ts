@@ -82,7 +82,10 @@ describe("TtrpcServer, unary", () => {
     await using bench = new Bench();
     using peer = await RawPeer.connect(bench.path);
     await peer.request(1, "Echo", encode("it", "fail"));
-    expect(await peer.response()).toMatchObject({ code: NOT_FOUND, message: "Cannot find it" });
+    expect(await peer.response()).toMatchObject({
+      code: NOT_FOUND,
+      message: "Cannot find it: not found",
+    });
     await expectEcho(peer, 3);
   });
 
