@@ -142,6 +142,11 @@ export class Containerd implements AsyncDisposable {
     await poll("containerd serves", served, { limitMs: START_LIMIT_MS, detail: () => this.tail() });
   }
 
+  /** Starts the daemon if it is down. */
+  async ensureServing(): Promise<void> {
+    if (this.#process === undefined) await this.resume();
+  }
+
   /** SIGKILLs the daemon alone, and waits until it is gone. Shims and containers stay. */
   async kill(): Promise<void> {
     if (this.#process === undefined) return;
@@ -153,6 +158,15 @@ export class Containerd implements AsyncDisposable {
   /** Starts a client. Close it, or await its end. */
   open(args: readonly string[], options: ClientOptions = {}): Client {
     const client = new Client(this.#ctr(args), this.#environment(), options, () => this.tail());
+    this.#clients.add(client);
+    void client.exited.then(() => this.#clients.delete(client));
+    return client;
+  }
+
+  /** Starts another program of the system where the daemon lives. */
+  program(argv: readonly string[], options: ClientOptions = {}): Client {
+    const inside = this.sandbox.enter(argv);
+    const client = new Client(inside, this.#environment(), options, () => this.tail());
     this.#clients.add(client);
     void client.exited.then(() => this.#clients.delete(client));
     return client;
@@ -186,9 +200,14 @@ export class Containerd implements AsyncDisposable {
     return Number(/non-zero exit code (\d+)/.exec(stderr)?.[1] ?? 0);
   }
 
-  /** Removes the FIFOs that `ctr` itself leaves when its call fails, or when it is killed. */
+  /** Removes the FIFOs that `ctr` itself leaves when its call fails, or when its task is lost. */
   async removeClientFifos(): Promise<void> {
     await Bun.$`rm -rf ${this.sandbox.path("/run/containerd/fifo")}`;
+  }
+
+  /** Removes all sockets of shims: for the stock shim, which leaves them when it is killed. */
+  async removeShimSockets(): Promise<void> {
+    await Bun.$`rm -rf ${this.sandbox.path("/run/containerd/s")}`;
   }
 
   /** The status that `ctr task ls` shows: RUNNING, PAUSED, STOPPED, ...; undefined without a task. */

@@ -43,3 +43,49 @@ matrix("events", { versions: "all" }, (scene) => {
     ]);
   });
 });
+
+matrix("events", {}, (scene) => {
+  test("of a process that ends at once are in order, with one pid and one exit, 20 times", async () => {
+    const client = scene.daemon.open(["events"]);
+    const ids = Array.from({ length: 20 }, () => scene.id());
+    for (const id of ids) {
+      await scene.daemon.call(scene.run(id, ["sh", "-c", "exit 9"], { flags: ["--rm"] }));
+    }
+    const done = () => topicsOf(client.stdout, ids.at(-1) ?? "").includes("/tasks/delete");
+    await poll("the last event", done);
+    client.kill("SIGKILL");
+    for (const id of ids) {
+      expect(topicsOf(client.stdout, id)).toEqual([
+        "/tasks/create",
+        "/tasks/start",
+        "/tasks/exit",
+        "/tasks/delete",
+      ]);
+      const lines = client.stdout.split("\n").filter((line) => line.includes(`"${id}"`));
+      const tasks = lines.filter((line) => line.includes(" /tasks/"));
+      expect(new Set(tasks.map((line) => /"pid":(\d+)/.exec(line)?.[1])).size).toBe(1);
+      expect(lines.find((line) => line.includes(" /tasks/exit "))).toMatch(/"exit_status":9\b/);
+    }
+  });
+});
+
+// On cgroup v1 the stock shim now and then loses the event when the cgroup goes first.
+matrix("events", { runtimes: ["wedge"] }, (scene) => {
+  test("tell of a container that ran out of memory before they tell of its exit", async () => {
+    const client = scene.daemon.open(["events"]);
+    const id = scene.id();
+    const flags = ["--rm", "--memory-limit", "8000000"];
+    const script = "head -c 100000000 /dev/zero | tail -c 90000000 > /dev/null & wait $!; exit $?";
+    const result = await scene.daemon.call(scene.run(id, ["sh", "-c", script], { flags }));
+    expect(result.code).toBe(137);
+    await poll("the last event", () => topicsOf(client.stdout, id).includes("/tasks/delete"));
+    client.kill("SIGKILL");
+    expect([...new Set(topicsOf(client.stdout, id))]).toEqual([
+      "/tasks/create",
+      "/tasks/start",
+      "/tasks/oom",
+      "/tasks/exit",
+      "/tasks/delete",
+    ]);
+  });
+});

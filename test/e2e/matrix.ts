@@ -5,7 +5,7 @@
  * `WEDGE_E2E_RUNTIMES=runc` (or `wedge`) narrow a run down.
  */
 
-import { afterAll, beforeAll, describe, setDefaultTimeout } from "bun:test";
+import { afterAll, beforeAll, beforeEach, describe, setDefaultTimeout } from "bun:test";
 import { availableVersions } from "../../scripts/containerd-versions.ts";
 import { Containerd, type DaemonOptions, IMAGE } from "./containerd.ts";
 import { expectNothingLeft, type Snapshot, snapshot } from "./leaks.ts";
@@ -116,6 +116,10 @@ export function matrix(topic: string, options: MatrixOptions, body: (scene: Scen
           afterAll(async () => {
             await expectNothingLeft(scene.daemon, before);
           }, TEST_LIMIT_MS);
+          // A test that failed may have left the daemon down.
+          beforeEach(async () => {
+            await scene.daemon.ensureServing();
+          });
           body(scene);
         });
       }
