@@ -29,6 +29,8 @@ export type Holding =
 const DELAYS_MS: readonly number[] = [0, 0, 0, 1, 2, 5, 10, 20, 50];
 /** Looks during which a reader is taken for granted, because asking disturbs it a little. */
 const PATIENT_LOOKS = 7;
+/** Looks after which a reader that is seen is one. */
+const SURE_LOOKS = 6;
 const DELAY_MS = 100;
 /** After this many looks (about ten seconds) nobody is in a hurry. */
 const HURRIED_LOOKS = 100;
@@ -43,7 +45,9 @@ export function settle(look: Look): Holding {
   }
   // A reader that comes before the exit waits for it in open(2), which costs nobody anything.
   if (!look.hasExited) return { kind: "reader", nextMs: undefined };
-  if (look.hasReader()) return { kind: "nothing" };
+  // A process that is being spawned has a copy of our own end until its exec, and is no reader.
+  if (look.hasReader())
+    return look.looks < SURE_LOOKS ? { kind: "reader", nextMs } : { kind: "nothing" };
   return { kind: "writer", nextMs };
 }
 

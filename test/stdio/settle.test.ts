@@ -14,7 +14,8 @@ describe("settle()", () => {
     ["nobody came for long: no hurry", 5, false, true, veryLate, "writer", 1000],
     ["all read, process alive", 0, true, false, early, "reader", undefined],
     ["all read, no reader, process alive", 0, false, false, late, "reader", undefined],
-    ["all read and a reader, who has its end", 0, true, true, early, "nothing", undefined],
+    ["all read and a reader, who has its end", 0, true, true, late, "nothing", undefined],
+    ["all read and what may be a reader", 0, true, true, early, "reader", 0],
     ["all read, no reader: a late one is due an end", 0, false, true, early, "writer", 0],
   ])("%s", (_title, unread, hasReader, hasExited, looks, kind, nextMs) => {
     const holding = settle({ unread, hasReader: () => hasReader, hasExited, looks });
