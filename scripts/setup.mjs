@@ -134,9 +134,10 @@ function hasBun() {
 function installDependencies() {
   if (!hasDependencies()) {
     say("installing npm dependencies");
-    const args = ["ci", "--include=dev", "--no-audit", "--no-fund"];
+    // Not "ci": it refuses a lock file that leaves out packages for other platforms, as some npm write it.
+    const args = ["install", "--include=dev", "--no-save", "--no-audit", "--no-fund"];
     if (!run("npm", args)) {
-      throw new SetupError("npm ci failed. Look at the messages of npm above, then try again");
+      throw new SetupError("npm install failed. Look at the messages of npm above, then try again");
     }
   }
   // npm may hold back the install scripts of packages, and these bring their executables by one.
