@@ -163,6 +163,16 @@ export class Containerd implements AsyncDisposable {
     return client;
   }
 
+  /** Starts a client that prints events; returns it once it has printed one, so it misses none after. */
+  async events(): Promise<Client> {
+    const client = this.open(["events"]);
+    await poll("events are printed", async () => {
+      await this.ctr("images", "label", USER_IMAGE, `seen=${client.stdout.length}-${Date.now()}`);
+      return client.stdout.includes("/images/update");
+    });
+    return client;
+  }
+
   /** Starts another program of the system where the daemon lives. */
   program(argv: readonly string[], options: ClientOptions = {}): Client {
     const inside = this.sandbox.enter(argv);
@@ -214,6 +224,13 @@ export class Containerd implements AsyncDisposable {
   async status(id: string): Promise<string | undefined> {
     const lines = (await this.ctr("task", "ls")).split("\n").map((line) => line.split(/\s+/));
     return lines.find((columns) => columns[0] === id)?.[2];
+  }
+
+  /** Makes an empty file in a running task's root, without a client that the task's end could hit. */
+  async touch(id: string, path: string): Promise<void> {
+    const pid = await this.taskPid(id);
+    if (pid === undefined) throw new Error(`Cannot make ${path}: there is no task ${id}`);
+    writeFileSync(this.sandbox.path(`/proc/${pid}/root${path}`), "");
   }
 
   /** Waits until `ctr task ls` shows this status; undefined is "no task". */

@@ -177,7 +177,7 @@ matrix("outage", { versions: "all", runtimes: ["wedge"] }, (scene) => {
   });
 
   test("a shim that is killed after its container's exit leaves the true status (the stock shim's is 137)", async () => {
-    const events = scene.daemon.open(["events"]);
+    const events = await scene.daemon.events();
     const id = await scene.start(["sh", "-c", "exit 42"]);
     await scene.daemon.waitForStatus(id, "STOPPED");
     const [shim = 0] = scene.daemon.shims();

@@ -24,7 +24,7 @@ matrix("tty", { versions: "all" }, (scene) => {
     await terminal.waitFor(/size 41 101\n/);
     terminal.resize(77, 33);
     await terminal.waitFor(/winch 33 77\n/);
-    await scene.daemon.ctr("task", "exec", "--exec-id", "e", id, "touch", "/done");
+    await scene.daemon.touch(id, "/done");
     expect(await terminal.finish()).toBe(0);
   });
 
@@ -74,7 +74,9 @@ matrix("tty", { versions: "all" }, (scene) => {
       rows: 31,
     });
     await terminal.waitFor(/# /);
+    // The first size is the client's; only after that does it listen for changes.
     for (const [columns, rows] of [
+      [91, 31],
       [60, 20],
       [132, 50],
     ] as const) {
