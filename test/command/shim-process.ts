@@ -112,6 +112,8 @@ export class Place implements AsyncDisposable {
     const [, socket] =
       /unix:\/\/(\/[^"]*?\/[0-9a-f]{64})/.exec(run.stdout.toString("latin1")) ?? [];
     if (socket !== undefined) this.#sockets.add(socket);
+    // A process that has just been spawned has no command line for a moment.
+    if (run.exitCode === 0) await until(() => daemonsOf(this.namespace).length > 0);
     return run;
   }
 

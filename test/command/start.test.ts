@@ -56,8 +56,8 @@ function modeOf(path: string): number {
 }
 
 /** Nothing of a start that failed is left. */
-function expectNothingLeft(place: Place, id: string): void {
-  expect(daemonsOf(place.namespace)).toEqual([]);
+async function expectNothingLeft(place: Place, id: string): Promise<void> {
+  await until(() => daemonsOf(place.namespace).length === 0);
   expect(readdirSync(join(place.path, id)).filter((file) => file !== "config.json")).toEqual([]);
   if (existsSync(place.socketDirectory)) expect(readdirSync(place.socketDirectory)).toEqual([]);
   const name = sha256(join(place.grpcAddress, place.namespace, id));
@@ -255,7 +255,7 @@ describe("start", () => {
       const run = await place.start("a", { stdin: bootstrap(place, "a"), env });
       if (run.exitCode === 0) return expect(daemonsOf(place.namespace)).toHaveLength(1);
       expect(run.stderr).toStartWith("containerd-shim-wedge-v2: prctl(PR_SCHED_CORE): ");
-      expectNothingLeft(place, "a");
+      await expectNothingLeft(place, "a");
     },
     TIMEOUT_MS,
   );
@@ -313,7 +313,7 @@ describe("start refuses in one line, and leaves nothing behind,", () => {
       expect(run.stderr).toStartWith("containerd-shim-wedge-v2: ");
       expect(run.stderr).toContain(text);
       expect(run.stderr).not.toContain("\n");
-      expectNothingLeft(place, "a");
+      await expectNothingLeft(place, "a");
     },
     TIMEOUT_MS,
   );
@@ -326,7 +326,7 @@ describe("start refuses in one line, and leaves nothing behind,", () => {
       const run = await place.start("a");
       expect(run.exitCode).toBe(1);
       expect(run.stderr).toContain(`Cannot read ${place.path}/a/config.json`);
-      expectNothingLeft(place, "a");
+      await expectNothingLeft(place, "a");
     },
     TIMEOUT_MS,
   );
