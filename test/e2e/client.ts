@@ -212,11 +212,12 @@ async function consume(
   for await (const chunk of stream) onChunk(chunk);
 }
 
-/** `nsenter` waits for the program and ends as it did, so only the program is signalled. */
+/** `nsenter` waits for the program and ends or stops as it did, so only the program is signalled. */
 function signalProgram(pid: number, signal: NodeJS.Signals): void {
   const target = childOf(pid) ?? pid;
   try {
     process.kill(target, signal);
+    if (signal === "SIGCONT") process.kill(pid, signal);
   } catch {
     // It ended meanwhile.
   }
