@@ -9,8 +9,6 @@ export interface GateOptions {
   readonly direction: "readable" | "writable";
   /** The descriptor is ready, while the gate is open. */
   readonly onReady: () => void;
-  /** It hung up or failed while the gate was shut. Told once; without it nobody is told. */
-  readonly onHangup?: () => void;
 }
 
 /**
@@ -47,11 +45,6 @@ export class Gate implements Disposable {
     this.#watch?.modify({});
   }
 
-  /** Watches for hang-ups alone, for an owner that gave `onHangup`. */
-  watchHangup(): void {
-    if (this.#watch === undefined && !this.#isDisposed) this.#start();
-  }
-
   [Symbol.dispose](): void {
     this.#isDisposed = true;
     this.#isOpen = false;
@@ -71,12 +64,8 @@ export class Gate implements Disposable {
   }
 
   #told(): void {
-    if (this.#isOpen) {
-      this.#options.onReady();
-      return;
-    }
-    this.#drop();
-    this.#options.onHangup?.();
+    if (this.#isOpen) this.#options.onReady();
+    else this.#drop();
   }
 
   #toldImmediately(): void {

@@ -102,8 +102,9 @@ class RelayedInput implements InputPart {
       source: source.fd,
       sink: sink.fd,
       arePipes: source.isFifo,
-      // Either the client has ended it, or the process has closed its stdin: then the client's next
-      // write must fail, so the FIFO is let go.
+      // Either the client has ended it, or it has written to a process that has closed its stdin: then
+      // its next write must fail, so the FIFO is let go. Not before: a client that comes late would wait
+      // in open(2) for a reader that never comes.
       onEnd: (end) => {
         if (end.kind === "sourceFailed")
           log.warn("Cannot read stdin", { error: String(end.error) });

@@ -70,13 +70,11 @@ export class Relay implements Disposable {
       fd: sink,
       direction: "writable",
       onReady: () => this.#pump(),
-      onHangup: () => this.#sinkHungUp(),
     });
   }
 
   /** Begins. */
   start(): void {
-    if (this.#options.onSinkError === undefined) this.#sinkGate?.watchHangup();
     this.#pump();
   }
 
@@ -249,12 +247,6 @@ export class Relay implements Disposable {
   #waitForSink(): void {
     this.#sourceGate.shut();
     this.#sinkGate?.open();
-  }
-
-  /** Nobody reads from the sink any more, and nothing is to be written just now. */
-  #sinkHungUp(): void {
-    if (this.#state === "ended" || this.#options.onSinkError !== undefined) return;
-    this.#end({ kind: "sinkFailed", error: new Error("Nobody reads from it any more") });
   }
 
   #end(end: RelayEnd): void {

@@ -223,7 +223,7 @@ describe.each([
     const stdio = await kit.open({ stdout });
     const child = await kit.start(
       stdio,
-      `(read line < ${go}; echo more; seq 3; echo $? > ${kit.dir}/status) & echo first`,
+      `(read line < ${go}; echo more; seq 3; echo $? > ${kit.dir}/s; mv ${kit.dir}/s ${kit.dir}/status) & echo first`,
     );
     await child.exited;
     {
@@ -268,9 +268,9 @@ describe.each([
   test("close() before the start lets a waiting reader go", async () => {
     await using kit = new Kit();
     const stdout = fifoOf(kit, "out");
-    const reading = kit.output(`cat ${stdout}`);
+    const reading = kit.output(`exec < ${stdout}; : > ${kit.dir}/open; cat`);
     const stdio = await kit.open({ stdout });
-    await Bun.sleep(20);
+    await kit.until(() => exists(`${kit.dir}/open`));
     await stdio.close();
     await stdio.close();
     await stdio.drained;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
 import { Kit } from "./kit.ts";
 
 const MANY_BYTES = 50 * 1024 * 1024;
@@ -92,6 +93,17 @@ describe("input", () => {
     await kit.start(stdio, "exec 0<&-; sleep 60");
     expect((await client.exited).status).toBe(0);
     expect(stdio.descriptors()).toEqual([]);
+  });
+
+  test("a client that comes after the process has closed its stdin is told, and waits for nothing", async () => {
+    await using kit = new Kit();
+    const stdin = kit.fifo("in");
+    const stdio = await kit.open({ stdin });
+    await kit.start(stdio, `exec 0<&-; : > ${kit.dir}/closed; sleep 60`);
+    await kit.until(() => existsSync(`${kit.dir}/closed`));
+    await Bun.sleep(20);
+    const client = kit.shell(`trap '' PIPE; exec > ${stdin}; while echo x; do :; done`);
+    expect((await client.exited).status).toBe(0);
   });
 
   test("a client that is blocked when the process exits is let go", async () => {
