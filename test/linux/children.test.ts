@@ -123,8 +123,7 @@ describe("Children.adopt()", () => {
     pipe.writer[Symbol.dispose]();
     const pid = Number(await read(pipe.reader.fd));
     await parent.exited;
-    for (let tries = 0; tries < 100 && (await Bun.file(`/proc/${pid}/stat`).exists()); tries++)
-      await Bun.sleep(5);
+    while (await Bun.file(`/proc/${pid}/stat`).exists()) await Bun.sleep(5);
     expect(await Bun.file(`/proc/${pid}/stat`).exists()).toBe(false);
   });
 });
