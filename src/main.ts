@@ -14,7 +14,8 @@ const EXIT_FAILURE = 1;
 /** The first two words of argv are the engine and the program. */
 const ARGUMENTS_START = 2;
 
-async function main(): Promise<number> {
+/** `ended` resolves to the name of the signal that asks this process to end. */
+async function main(ended: Promise<string>): Promise<number> {
   const args = process.argv.slice(ARGUMENTS_START);
   // biome-ignore lint/style/noProcessEnv: the environment is read here and nowhere else.
   const variables = process.env;
@@ -28,7 +29,7 @@ async function main(): Promise<number> {
     return parsed.exitCode;
   }
   try {
-    return await run(parsed.invocation);
+    return await run(parsed.invocation, ended);
   } catch (error) {
     // containerd shows what a short command says to the user as it is, in a sentence of its own; what
     // the daemon says is a line of the log.
@@ -38,7 +39,7 @@ async function main(): Promise<number> {
   }
 }
 
-async function run(invocation: Invocation): Promise<number> {
+async function run(invocation: Invocation, ended: Promise<string>): Promise<number> {
   switch (invocation.action) {
     case "version": {
       const { printVersion } = await import("./command/version.ts");
@@ -58,18 +59,21 @@ async function run(invocation: Invocation): Promise<number> {
     }
     case "serve": {
       const { serve } = await import("./command/serve.ts");
-      return await serve(invocation);
+      return await serve(invocation, ended);
     }
   }
 }
 
-// A signal that asks a short command to end would leave half of its work behind; the daemon replaces
-// these. SIGUSR1 must never reach the engine, which may take it as a call for its debugger.
-for (const signal of ["SIGTERM", "SIGINT", "SIGPIPE", "SIGUSR1"] as const) {
-  process.on(signal, () => {});
+// A signal that asks a short command to end would leave half of its work behind, so only the daemon heeds
+// it, however early it comes. SIGUSR1 must never reach the engine, which may take it as a call for its
+// debugger.
+const ending = Promise.withResolvers<string>();
+for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  process.on(signal, () => ending.resolve(signal));
 }
+for (const signal of ["SIGPIPE", "SIGUSR1"] as const) process.on(signal, () => {});
 
-main().then(
+main(ending.promise).then(
   (exitCode) => process.exit(exitCode),
   (error: unknown) => {
     writeOutput(2, `${executableName}: ${messageOf(error)}\n`);

@@ -38,8 +38,11 @@ const PUBLISH_TIMEOUT_MS = 5000;
 /** How long a shim without a container and without a connection waits for one. */
 const UNUSED_TIMEOUT_MS = 120_000;
 
-/** Serves until it is asked to end; returns the exit code. The working directory is the bundle. */
-export async function serve(invocation: Invocation): Promise<number> {
+/**
+ * Serves until it is asked to end; returns the exit code. The working directory is the bundle.
+ * `ended` resolves to the name of a signal that asks for the end.
+ */
+export async function serve(invocation: Invocation, ended: Promise<string>): Promise<number> {
   checkIdentity(invocation);
   const bundle = process.cwd();
   becomeSubreaper();
@@ -71,8 +74,7 @@ export async function serve(invocation: Invocation): Promise<number> {
   listenBun(server, listenAddress(invocation), (fd) => admit(fd, log));
   const socket = invocation.socket || socketPath(LISTENER_FD);
   end.use(guardProcess({ log, dump: () => describe(service, publisher, history) }));
-  for (const signal of ["SIGTERM", "SIGINT"] as const)
-    process.on(signal, () => stop.resolve(signal));
+  void ended.then(stop.resolve);
   const isUnused = () => service.size === 0 && server.connections.size === 0;
   const unused = end.use(watchUnused(isUnused, () => stop.resolve("nobody uses it")));
   log.debug("Serving", { pid: process.pid, namespace, id: invocation.id });

@@ -124,10 +124,30 @@ describe("the compiled executable", () => {
       const reader = tracer.stdout.getReader();
       await reader.read();
       reader.releaseLock();
+      // A process that has just been spawned has no command line for a moment.
+      await until(() => daemonsOf(place.namespace).length > 0);
       for (const pid of daemonsOf(place.namespace)) process.kill(pid, "SIGTERM");
       await tracer.exited;
       expectNoneOpened(bundle);
       rmSync(join(bundle, "address"), { force: true });
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "a daemon ends by SIGTERM, however early it comes",
+    async () => {
+      await using place = new Place();
+      const cwd = place.bundle("a");
+      const socket = join(place.path, "socket");
+      for (let delayMs = 0; delayMs < 30; delayMs += 0.5) {
+        const flags = ["-namespace", place.namespace, "-id", "a", "-socket", socket];
+        const daemon = Bun.spawn([executable, ...flags], { cwd, stdio: ["ignore", null, null] });
+        await Bun.sleep(delayMs);
+        daemon.kill("SIGTERM");
+        await daemon.exited;
+        rmSync(socket, { force: true });
+      }
     },
     TIMEOUT_MS,
   );

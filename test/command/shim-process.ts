@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const MAIN = join(import.meta.dir, "../../src/main.ts");
-const WAIT_MS = 10_000;
+const WAIT_MS = 30_000;
 
 export interface Run {
   readonly exitCode: number;
