@@ -29,6 +29,8 @@ const TEST = {
   iproute2: ["ip"],
   mount: ["mount", "umount"],
   "util-linux": ["unshare", "nsenter", "setsid"],
+  // For its library, which dockerd 20.10 is linked against.
+  dmsetup: ["dmsetup"],
 };
 const PACKAGES = { build: {}, demo: RUN, test: TEST };
 

@@ -10,7 +10,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Containerd, IMAGE, wedgeExecutable } from "../../test/e2e/containerd.ts";
-import { availableVersions } from "../containerd-versions.ts";
+import { containerdVersions } from "../debian-programs.ts";
 
 const SHIMS = ["wedge", "runc"] as const;
 type Shim = (typeof SHIMS)[number];
@@ -138,7 +138,7 @@ function print(figures: readonly Figure[]): void {
 }
 
 async function main(): Promise<void> {
-  const [version] = availableVersions();
+  const [version] = containerdVersions();
   if (version === undefined) throw new Error("No containerd is installed: run npm run setup");
   await using daemon = await Containerd.start({ version });
   progress(`containerd ${version.series}, ${runs} runs, ${containers} containers`);

@@ -17,7 +17,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join, resolve } from "node:path";
-import type { ContainerdVersion } from "../../scripts/containerd-versions.ts";
+import type { ContainerdVersion } from "../../scripts/debian-programs.ts";
 import { Client, type ClientOptions, Terminal, type TerminalOptions } from "./client.ts";
 import { busyboxArchive } from "./image.ts";
 import { poll } from "./poll.ts";

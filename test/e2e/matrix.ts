@@ -6,7 +6,7 @@
  */
 
 import { afterAll, beforeAll, beforeEach, describe, setDefaultTimeout } from "bun:test";
-import { availableVersions } from "../../scripts/containerd-versions.ts";
+import { containerdVersions } from "../../scripts/debian-programs.ts";
 import { Containerd, type DaemonOptions, IMAGE } from "./containerd.ts";
 import { expectNothingLeft, type Snapshot, snapshot } from "./leaks.ts";
 
@@ -87,12 +87,12 @@ export class Scene {
 /** Defines the tests of `body` for each pair, and that they leave nothing behind. */
 export function matrix(topic: string, options: MatrixOptions, body: (scene: Scene) => void): void {
   setDefaultTimeout(TEST_LIMIT_MS);
-  const versions = availableVersions().filter((version) => wanted("VERSIONS", version.series));
+  const versions = containerdVersions().filter((version) => wanted("VERSIONS", version.series));
   const chosen = options.versions === "all" ? versions : versions.slice(0, 1);
   const all = options.versions === "all" && process.env["WEDGE_E2E_VERSIONS"] === undefined;
   if (all && versions.length < ALL_SERIES.length) {
     const found = versions.map((version) => version.series).join(", ");
-    console.warn(`${topic}: only with containerd ${found}: see scripts/containerd-versions.ts`);
+    console.warn(`${topic}: only with containerd ${found}: see scripts/debian-programs.ts`);
   }
   if (versions.length === 0) throw new Error("No containerd is installed: run npm run setup");
   const kinds = (options.runtimes ?? ["runc", "wedge"]).filter((kind) => wanted("RUNTIMES", kind));

@@ -1,0 +1,147 @@
+/**
+ * Provides programs of other Debian releases beside the installed ones, for the end-to-end tests:
+ * containerd and Docker, of each series that people run.
+ *
+ *     bun scripts/debian-programs.ts
+ *
+ * They run as they are unpacked, from a cache in the user's home. What cannot be had is left out,
+ * with one line that says why.
+ */
+
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { homedir } from "node:os";
+import { dirname, join } from "node:path";
+import { DebianRelease } from "./debian-package.ts";
+
+/** The program in an unpacked tree that tells its version, and so proves that it runs here. */
+const PROBES = { containerd: "usr/bin/containerd", docker: "usr/sbin/dockerd" } as const;
+
+interface Source {
+  readonly name: keyof typeof PROBES;
+  /** A release that ships a series which the tests want. */
+  readonly release: string;
+  /** All go into one tree. */
+  readonly packages: readonly string[];
+}
+
+const SOURCES: readonly Source[] = [
+  { name: "containerd", release: "trixie", packages: ["containerd"] },
+  { name: "containerd", release: "sid", packages: ["containerd"] },
+  // tini-static, which trixie and older have in tini, is what `docker run --init` puts in front.
+  { name: "docker", release: "bookworm", packages: ["docker.io", "tini"] },
+  { name: "docker", release: "trixie", packages: ["docker.io", "docker-cli", "tini"] },
+  { name: "docker", release: "sid", packages: ["docker.io", "docker-cli", "tini-static"] },
+];
+
+/** A containerd that tests can start. */
+export interface ContainerdVersion {
+  /** Major and minor number, `1.7`. */
+  readonly series: string;
+  /** The directory of `containerd`, `ctr` and `containerd-shim-runc-v2`. */
+  readonly directory: string;
+}
+
+/** A Docker that tests can start. */
+export interface DockerVersion {
+  /** Major and minor number, `28.5`. */
+  readonly series: string;
+  /** The directory of `usr/sbin/dockerd`, `usr/bin/docker` and `usr/bin/docker-init`. */
+  readonly tree: string;
+}
+
+/** What can be run now: the installed containerd and those that {@link provide} has unpacked. Oldest first. */
+export function containerdVersions(): ContainerdVersion[] {
+  const installed = Bun.which("containerd");
+  const programs = installed === null ? [] : [installed];
+  for (const source of SOURCES) if (source.name === "containerd") programs.push(probeOf(source));
+  return oldestFirst(programs).map(([series, program]) => ({
+    series,
+    directory: dirname(program),
+  }));
+}
+
+/** The Dockers that {@link provide} has unpacked, whatever is installed. Oldest first. */
+export function dockerVersions(): DockerVersion[] {
+  const programs = SOURCES.filter(({ name }) => name === "docker").map(probeOf);
+  return oldestFirst(programs).map(([series, program]) => ({
+    series,
+    tree: program.slice(0, -PROBES.docker.length - 1),
+  }));
+}
+
+/** Unpacks what is missing. Returns one line for each that cannot be had. */
+export function provide(): string[] {
+  const missing = SOURCES.filter((source) => seriesOf(probeOf(source)) === undefined);
+  const byRelease = Map.groupBy(missing, ({ release }) => release);
+  return [...byRelease].flatMap(([release, sources]) => provideRelease(release, sources));
+}
+
+function provideRelease(name: string, sources: readonly Source[]): string[] {
+  const failures: string[] = [];
+  const fail = (what: string, error: unknown) => {
+    const reason = error instanceof Error ? error.message : String(error);
+    failures.push(`No ${what} of Debian ${name}: ${reason}`);
+  };
+  try {
+    using release = DebianRelease.open(name, cache());
+    for (const source of sources) {
+      try {
+        install(release, source);
+      } catch (error) {
+        fail(source.name, error);
+      }
+    }
+  } catch (error) {
+    fail(sources.map((source) => source.name).join(", no "), error);
+  }
+  return failures;
+}
+
+function install(release: DebianRelease, source: Source): void {
+  const unpacked = release.unpack(source.packages);
+  if (seriesOf(join(unpacked, PROBES[source.name])) === undefined) {
+    throw new Error(`its ${PROBES[source.name]} does not run here`);
+  }
+  const place = treeOf(source);
+  mkdirSync(dirname(place), { recursive: true });
+  rmSync(place, { recursive: true, force: true });
+  renameSync(unpacked, place);
+}
+
+function cache(): string {
+  const base = process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache");
+  return join(base, "wedge");
+}
+
+function treeOf({ name, release }: Source): string {
+  return join(cache(), name, release);
+}
+
+function probeOf(source: Source): string {
+  return join(treeOf(source), PROBES[source.name]);
+}
+
+function seriesOf(program: string): string | undefined {
+  if (!existsSync(program)) return undefined;
+  const { stdout } = spawnSync(program, ["--version"], { encoding: "utf8" });
+  return / v?(\d+\.\d+)\.\d+/.exec(stdout)?.[1];
+}
+
+/** Programs by their series; of two of a series the first. */
+function oldestFirst(programs: readonly string[]): [series: string, program: string][] {
+  const found = new Map<string, string>();
+  for (const program of programs) {
+    const series = seriesOf(program);
+    if (series !== undefined && !found.has(series)) found.set(series, program);
+  }
+  return [...found].sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true }));
+}
+
+if (import.meta.main) {
+  for (const failure of provide()) console.warn(failure);
+  for (const { series, directory } of containerdVersions()) {
+    console.log(`containerd ${series}  ${directory}`);
+  }
+  for (const { series, tree } of dockerVersions()) console.log(`docker ${series}  ${tree}`);
+}
