@@ -19,7 +19,8 @@ import { removeStaleSocket, socketPath } from "../linux/listener.ts";
 import { LogSink } from "../linux/log-sink.ts";
 import { peerCredentials } from "../linux/peer-credentials.ts";
 import { Poller } from "../linux/poller.ts";
-import { becomeSubreaper } from "../linux/self.ts";
+import { becomeSubreaper, forbidDumps } from "../linux/self.ts";
+import { isInUserNamespace } from "../linux/user-namespace.ts";
 import { mountService, type Peer } from "../rpc/service.ts";
 import { type BunAddress, listenBun } from "../rpc/ttrpc/bun.ts";
 import { TtrpcServer } from "../rpc/ttrpc/server.ts";
@@ -46,6 +47,8 @@ export async function serve(invocation: Invocation, ended: Promise<string>): Pro
   checkIdentity(invocation);
   const bundle = process.cwd();
   becomeSubreaper();
+  // In a user namespace the kernel would take our own /proc directory from us.
+  if (!isInUserNamespace()) forbidDumps();
   await using end = new AsyncDisposableStack();
   const log = openLog(invocation);
   end.defer(() => log.flush());

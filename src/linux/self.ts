@@ -10,6 +10,17 @@ export function becomeSubreaper(): void {
   check("prctl(PR_SET_CHILD_SUBREAPER)", selfTable().prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0));
 }
 
+const PR_SET_DUMPABLE = 4;
+
+/**
+ * Keeps this process's memory to itself: no core file is written of it, and no process without
+ * CAP_SYS_PTRACE may trace it or look into its /proc directory (prctl(2), PR_SET_DUMPABLE). What it
+ * executes starts afresh.
+ */
+export function forbidDumps(): void {
+  check("prctl(PR_SET_DUMPABLE)", selfTable().prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
+}
+
 const PR_SCHED_CORE = 62;
 const PR_SCHED_CORE_CREATE = 1;
 const PR_SCHED_CORE_SCOPE_PROCESS_GROUP = 2;

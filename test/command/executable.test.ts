@@ -2,11 +2,15 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
+  chmodSync,
+  chownSync,
   copyFileSync,
+  existsSync,
   mkdtempSync,
   readFileSync,
   readlinkSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -19,6 +23,7 @@ const project = join(import.meta.dir, "../..");
 const executable = join(project, "dist/containerd-shim-wedge-v2");
 const directory = mkdtempSync(join(tmpdir(), "wedge-"));
 const traceFile = join(directory, "trace");
+const NOBODY = 65_534;
 const wasTraced = Bun.which("strace") !== null;
 
 beforeAll(async () => {
@@ -153,6 +158,28 @@ describe("the compiled executable", () => {
   );
 
   test(
+    "a daemon's memory and /proc directory are closed to other processes of its user",
+    async () => {
+      await using place = new Place();
+      chownSync(place.path, NOBODY, NOBODY);
+      chmodSync(place.path, 0o700);
+      const program = ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"];
+      const flags = ["-namespace", place.namespace, "-id", "a"];
+      const daemon = Bun.spawn(
+        [...program, copyForAll(), ...flags, "-socket", join(place.path, "socket")],
+        { cwd: place.path, stdio: ["ignore", "ignore", "ignore"] },
+      );
+      await until(() => existsSync(join(place.path, "socket")));
+      // The kernel gives the files to root that nobody else may read (proc(5)).
+      expect(statSync(`/proc/${daemon.pid}/environ`).uid).toBe(0);
+      expect(readOr(`/proc/${daemon.pid}/status`, "")).toMatch(/^Uid:\t65534\t/m);
+      daemon.kill("SIGTERM");
+      expect(await daemon.exited).toBe(0);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
     "a daemon that gets SIGUSR1 or SIGPIPE lives on and opens no debugger",
     async () => {
       await using place = new Place();
@@ -168,6 +195,15 @@ describe("the compiled executable", () => {
     TIMEOUT_MS,
   );
 });
+
+/** A copy of the executable that every user may run. */
+function copyForAll(): string {
+  const copy = join(directory, "containerd-shim-for-all");
+  copyFileSync(executable, copy);
+  chmodSync(copy, 0o755);
+  chmodSync(directory, 0o755);
+  return copy;
+}
 
 /** Of what the executable was seen to open, nothing is a configuration of the engine. */
 function expectNoneOpened(bundle: string): void {
