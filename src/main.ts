@@ -57,6 +57,10 @@ async function run(invocation: Invocation, ended: Promise<string>): Promise<numb
       const { deleteTask } = await import("./command/delete.ts");
       return await deleteTask(invocation);
     }
+    case "deliver": {
+      const { deliver } = await import("./command/deliver.ts");
+      return await deliver(invocation);
+    }
     case "serve": {
       const { serve } = await import("./command/serve.ts");
       return await serve(invocation, ended);

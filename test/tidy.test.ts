@@ -22,7 +22,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   cgroup: ["base", "linux"],
   container: ["base", "linux", "runtime", "stdio", "cgroup"],
   rpc: ["base", "linux", "gen"],
-  event: ["base", "rpc", "gen"],
+  event: ["base", "linux", "rpc", "gen"],
   service: ["base", "rpc", "gen", "event", "container"],
   debug: ["base", "linux", "rpc", "gen"],
   command: [

@@ -14,6 +14,7 @@ import { type ExitRecord, loadExitRecord } from "../container/exit-record.ts";
 import { defaultOptions, loadOptions, type RuncOptions } from "../container/options.ts";
 import { toRuntimeOptions } from "../container/runtime-options.ts";
 import { unmountTree } from "../container/unmount.ts";
+import { hasLeftJournal } from "../event/journal-file.ts";
 import { DeleteResponse } from "../gen/containerd/task/v2/task.ts";
 import { isListening, removeStaleSocket } from "../linux/listener.ts";
 import { openPidfd, signalPidfd } from "../linux/pidfd.ts";
@@ -61,6 +62,11 @@ export async function deleteTask(invocation: Invocation): Promise<number> {
   );
   if (socket !== undefined) {
     await attempt("Cannot remove the socket", warn, () => removeStaleSocket(socket));
+  }
+  if (hasLeftJournal(bundle)) {
+    await attempt("Cannot send the events that are left", warn, () =>
+      sendEvents(invocation, bundle),
+    );
   }
   // As late as possible: a shim that is just ending may have written it meanwhile.
   writeOutput(1, encodeResponse(pid, loadExitRecord(bundle)));
@@ -124,6 +130,12 @@ function killInit(init: InitIdentity): void {
   } catch {
     // Gone, or not to be killed: the runtime will say what is the matter.
   }
+}
+
+/** Loaded only here: a manager that takes events leaves none. */
+async function sendEvents(invocation: Invocation, bundle: string): Promise<void> {
+  const { sendLeftEvents } = await import("./left-events.ts");
+  await sendLeftEvents(invocation, bundle);
 }
 
 /** Loaded only here: after a normal exit there is nothing to run. */

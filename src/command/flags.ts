@@ -6,8 +6,11 @@
  * ends the flags and is the action. Pure: `main.ts` reads argv and the environment.
  */
 
-/** What the process is asked to do. `serve` is the daemon: no action word, the socket as descriptor 3. */
-export type Action = "start" | "delete" | "serve" | "info" | "version";
+/**
+ * What the process is asked to do. `serve` is the daemon: no action word, the socket as descriptor 3.
+ * `deliver` is what `delete` leaves running when containerd is not there yet: see `deliver.ts`.
+ */
+export type Action = "start" | "delete" | "deliver" | "serve" | "info" | "version";
 
 /** Everything that the caller said, defaults filled in. Text that was not given is "". */
 export interface Invocation {
@@ -150,7 +153,7 @@ function chooseAction(
   if (switches.get("v") === true || switches.get("version") === true) return "version";
   if (switches.get("info") === true) return "info";
   if (word === undefined) return "serve";
-  return word === "start" || word === "delete" ? word : undefined;
+  return word === "start" || word === "delete" || word === "deliver" ? word : undefined;
 }
 
 function toEnvironment(variables: Variables): Environment {

@@ -10,6 +10,7 @@ import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "../base/log.ts";
 import { toRuntimeOptions } from "../container/runtime-options.ts";
+import { BundleJournals } from "../event/journal-file.ts";
 import { Publisher } from "../event/publisher.ts";
 import { connectEventSink } from "../event/ttrpc-sink.ts";
 import { TaskDefinition as TaskDefinitionV2 } from "../gen/containerd/task/v2/task.ts";
@@ -35,9 +36,14 @@ import { createLogger, type DaemonLog, lostLine } from "./log.ts";
 
 /** How long answers and events may take to be taken at the end. */
 const DRAIN_TIMEOUT_MS = 3000;
+/** A shim that was told to end by a signal must not hold up the host (containers go on, the journal is kept). */
 const PUBLISH_TIMEOUT_MS = 5000;
+/** One that its manager has let go is in nobody's way: a manager that hangs may come to itself. */
+const LINGER_TIMEOUT_MS = 30_000;
 /** How long a shim without a container and without a connection waits for one. */
 const UNUSED_TIMEOUT_MS = 120_000;
+/** The end that a manager asks for, when the last container is deleted. */
+const ASKED = "asked by its manager";
 
 /**
  * Serves until it is asked to end; returns the exit code. The working directory is the bundle.
@@ -65,8 +71,8 @@ export async function serve(invocation: Invocation, ended: Promise<string>): Pro
       const runtime = toRuntimeOptions(options, { namespace, bundle: taskBundle, environment });
       return { runtime: new Runc(runtime, { children, history }), root: runtime.root };
     },
-    publish: (event) => publisher.publish(event),
-    shutdown: () => stop.resolve("asked by its manager"),
+    publish: (event, eventBundle) => publisher.publish(event, eventBundle),
+    shutdown: () => stop.resolve(ASKED),
     onEmpty: () => unused.arm(),
     log,
   });
@@ -78,15 +84,20 @@ export async function serve(invocation: Invocation, ended: Promise<string>): Pro
   const socket = invocation.socket || socketPath(LISTENER_FD);
   end.use(guardProcess({ log, dump: () => describe(service, publisher, history) }));
   void ended.then(stop.resolve);
-  const isUnused = () => service.size === 0 && server.connections.size === 0;
-  const unused = end.use(watchUnused(isUnused, () => stop.resolve("nobody uses it")));
+  const unused = end.use(
+    watchUnused({
+      isEmpty: () => service.size === 0,
+      isIdle: () => server.connections.size === 0 && publisher.pending === 0,
+      stop: () => stop.resolve("nobody uses it"),
+    }),
+  );
   log.debug("Serving", { pid: process.pid, namespace, id: invocation.id });
   const reason = await stop.promise;
   log.debug("Ending", { reason, containers: service.size });
   // While containers are left, waits for their ends are open and would not be answered in any time.
   await server.shutdown(service.size > 0 ? 0 : DRAIN_TIMEOUT_MS);
   if (socket !== undefined) removeTraces(bundle, socket);
-  await publisher.stop(PUBLISH_TIMEOUT_MS);
+  await publisher.stop(reason === ASKED ? LINGER_TIMEOUT_MS : PUBLISH_TIMEOUT_MS);
   return 0;
 }
 
@@ -105,11 +116,12 @@ function toEntries(variables: Variables): readonly string[] {
 }
 
 function openPublisher({ namespace, environment }: Invocation, log: Logger): Publisher {
-  const path = environment.ttrpcAddress.replace(/^unix:\/\//, "");
+  const { ttrpcAddress } = environment;
   return new Publisher({
     namespace,
-    connect: path === "" ? undefined : () => connectEventSink(path),
+    connect: ttrpcAddress === "" ? undefined : () => connectEventSink(ttrpcAddress),
     log,
+    store: new BundleJournals(log),
   });
 }
 
@@ -136,13 +148,23 @@ function describe(service: TaskService, publisher: Publisher, history: CallHisto
 
 /**
  * Ends a shim that nobody knows any more: its manager died between `start` and Create, or between the
- * last Delete and Shutdown. Armed from the start; no timer runs while a container is there.
+ * last Delete and Shutdown. Armed from the start; no timer runs while a container is there. Events that
+ * no manager has taken yet keep it.
  */
-function watchUnused(isUnused: () => boolean, stop: () => void): Disposable & { arm(): void } {
+function watchUnused(shim: {
+  readonly isEmpty: () => boolean;
+  readonly isIdle: () => boolean;
+  readonly stop: () => void;
+}): Disposable & { arm(): void } {
   let timer: ReturnType<typeof setTimeout> | undefined;
+  const look = () => {
+    if (!shim.isEmpty()) return;
+    if (shim.isIdle()) shim.stop();
+    else arm();
+  };
   const arm = () => {
     clearTimeout(timer);
-    timer = setTimeout(() => (isUnused() ? stop() : undefined), UNUSED_TIMEOUT_MS);
+    timer = setTimeout(look, UNUSED_TIMEOUT_MS);
   };
   arm();
   return { arm, [Symbol.dispose]: () => clearTimeout(timer) };

@@ -1,15 +1,18 @@
 /**
  * Hands events to containerd, in order, each at least once.
  *
- * Publishing only appends to a journal in memory and never waits: no RPC and no exit is delayed by a
- * manager that is slow, hung or gone. One forwarder takes the oldest event, sends it, and drops it only
- * when containerd has taken it; so nothing overtakes. The journal is bounded: beyond the limit the
- * oldest is given up and counted.
+ * Publishing only appends to a journal and never waits: no RPC and no exit is delayed by a manager that
+ * is slow, hung or gone. One forwarder takes the oldest event, sends it, and drops it only when
+ * containerd has taken it; so nothing overtakes. While the manager takes events nothing is written to
+ * disk. As soon as one is not taken within a moment, all that wait are kept in a store too, so that they
+ * outlive this process.
  */
 
 import { messageOf } from "../base/error.ts";
 import type { Logger } from "../base/log.ts";
 import type { Envelope } from "../gen/containerd/types/event.ts";
+import { Journal, type JournalBounds, type JournalEntry, type JournalState } from "./journal.ts";
+import { type JournalStore, NO_STORE } from "./journal-file.ts";
 import type { TaskEvent } from "./task-event.ts";
 import { toTimestamp } from "./timestamp.ts";
 
@@ -25,58 +28,78 @@ export interface PublisherOptions {
   /** Opens a connection; rejects when nobody answers. Undefined: there is no manager to tell. */
   readonly connect: (() => Promise<EventSink>) | undefined;
   readonly log: Logger;
+  /** Where events are kept that are not taken; nowhere by default. */
+  readonly store?: JournalStore;
+  /** What an earlier process has left to be sent. */
+  readonly journal?: JournalState;
   /** Milliseconds between tries while the manager cannot be reached; the last one repeats. */
   readonly retryDelaysMs?: readonly number[];
-  readonly journalLengthMax?: number;
+  /** How long an event may be on its way before it is kept in the store, milliseconds. */
+  readonly momentMs?: number;
+  readonly bounds?: JournalBounds;
 }
 
 const RETRY_DELAYS_MS: readonly number[] = [50, 100, 250, 500, 1000];
-/** Some 300 bytes each: 2.5 MB at worst, and hours of a manager's absence for most hosts. */
-const JOURNAL_LENGTH_MAX = 8192;
+const MOMENT_MS = 250;
 
 /** An ordered, numbered stream of events to one manager. */
 export class Publisher {
   readonly #options: PublisherOptions;
-  readonly #retryDelaysMs: readonly number[];
-  readonly #journalLengthMax: number;
-  readonly #journal: Envelope[] = [];
+  readonly #store: JournalStore;
+  readonly #journal: Journal;
   #sink: EventSink | undefined;
   #forwarding: Promise<void> | undefined;
   #wakeRetry: (() => void) | undefined;
   #isStopping = false;
-  #dropped = 0;
+  /** The manager does not take what it is sent: everything that waits is in the store too. */
+  #isOutage = false;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
-    this.#retryDelaysMs = options.retryDelaysMs ?? RETRY_DELAYS_MS;
-    this.#journalLengthMax = options.journalLengthMax ?? JOURNAL_LENGTH_MAX;
+    this.#store = options.store ?? NO_STORE;
+    this.#journal = new Journal(options.journal, options.bounds);
+    if (this.#journal.head === undefined) return;
+    // Whoever left them may have kept them too: those files are this process's from now on.
+    this.#beginOutage();
+    this.#forwarding = this.#forwardAll();
   }
 
   /** Events that were given up because the journal was full. */
   get dropped(): number {
-    return this.#dropped;
+    return this.#journal.dropped;
   }
 
   /** Events that containerd has not taken yet. */
   get pending(): number {
-    return this.#journal.length;
+    return this.#journal.entries.length;
   }
 
-  /** Appends an event; its time is now. Returns at once. */
-  publish({ topic, event }: TaskEvent): void {
+  /** Everything that is not taken yet, for a successor. The head may have been taken all the same. */
+  get state(): JournalState {
+    return this.#journal.state;
+  }
+
+  /** Appends an event about the task in `bundle`; its time is now. Returns at once. */
+  publish({ topic, event }: TaskEvent, bundle: string): void {
     if (this.#options.connect === undefined) return;
     const { namespace, log } = this.#options;
-    if (this.#journal.length >= this.#journalLengthMax) {
-      // The head may be in flight and arrive all the same; the one after it has not been tried.
-      this.#journal.splice(1, 1);
-      this.#dropped++;
-      if (this.#dropped === 1) log.error("Event journal is full: oldest events are given up");
+    const wasWhole = this.dropped === 0;
+    const envelope = { timestamp: toTimestamp(Date.now()), namespace, topic, event };
+    const lost = this.#journal.append(bundle, envelope);
+    if (lost.length > 0 && wasWhole) {
+      log.error("Event journal is full: oldest events are given up", { pending: this.pending });
     }
-    this.#journal.push({ timestamp: toTimestamp(Date.now()), namespace, topic, event });
+    if (this.#isOutage) {
+      for (const entry of lost) this.#store.release(entry);
+      this.#store.save(this.#journal.entries);
+    }
     this.#forwarding ??= this.#forwardAll();
   }
 
-  /** Waits until all is taken, at most `timeoutMs`, and lets go of the connection. */
+  /**
+   * Waits until all is taken, at most `timeoutMs` milliseconds, and lets go of the connection. What is
+   * left then is in the store.
+   */
   async stop(timeoutMs: number): Promise<void> {
     const late = Promise.withResolvers<void>();
     const timer = setTimeout(late.resolve, timeoutMs);
@@ -85,40 +108,72 @@ export class Publisher {
     this.#isStopping = true;
     this.#wakeRetry?.();
     this.#sink?.close();
-    const left = this.#journal.length;
-    if (left > 0) this.#options.log.warn("Events were not taken before the end", { left });
+    if (this.pending > 0) {
+      this.#beginOutage();
+      this.#options.log.warn("Events were not taken before the end", { left: this.pending });
+    }
+    this.#store.close();
   }
 
   async #forwardAll(): Promise<void> {
     let failures = 0;
     for (;;) {
-      const [head] = this.#journal;
+      const { head } = this.#journal;
       if (head === undefined || this.#isStopping) break;
       try {
-        this.#sink ??= await this.#options.connect?.();
-        await this.#sink?.forward(head);
+        await this.#send(head);
         if (failures > 0) this.#options.log.info("Events are taken again", { after: failures });
         failures = 0;
-        this.#journal.shift();
+        this.#taken(head);
       } catch (error) {
         this.#sink?.close();
         this.#sink = undefined;
+        if (this.#isStopping) break;
         if (failures === 0) {
           this.#options.log.warn("Event not taken, will be sent again", {
-            topic: head.topic,
+            topic: head.envelope.topic,
             error: messageOf(error),
           });
         }
+        this.#beginOutage();
         await this.#pause(failures++);
       }
     }
     this.#forwarding = undefined;
   }
 
+  /** Resolves when the manager has taken it. A manager that takes its time does not keep it off the disk. */
+  async #send(entry: JournalEntry): Promise<void> {
+    const momentMs = this.#options.momentMs ?? MOMENT_MS;
+    const timer = setTimeout(() => this.#beginOutage(), momentMs);
+    try {
+      this.#sink ??= await this.#options.connect?.();
+      await this.#sink?.forward(entry.envelope);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #taken(entry: JournalEntry): void {
+    this.#journal.shift();
+    if (!this.#isOutage || this.#isStopping) return;
+    if (this.#journal.head === undefined) {
+      this.#isOutage = false;
+      this.#store.clear();
+    } else {
+      this.#store.release(entry);
+    }
+  }
+
+  #beginOutage(): void {
+    this.#isOutage = true;
+    this.#store.save(this.#journal.entries);
+  }
+
   async #pause(failures: number): Promise<void> {
     if (this.#isStopping) return;
-    const last = this.#retryDelaysMs.length - 1;
-    const delayMs = this.#retryDelaysMs[Math.min(failures, last)] ?? 0;
+    const delays = this.#options.retryDelaysMs ?? RETRY_DELAYS_MS;
+    const delayMs = delays[Math.min(failures, delays.length - 1)] ?? 0;
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, delayMs);
     this.#wakeRetry = resolve;

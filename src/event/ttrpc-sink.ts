@@ -8,9 +8,11 @@ import type { EventSink } from "./publisher.ts";
 /** containerd answers within a millisecond; one that takes longer than this is hung. */
 const FORWARD_TIMEOUT_MS = 5000;
 
-/** Connects to the unix socket at `path`. Rejects when nobody listens there. */
-export async function connectEventSink(path: string): Promise<EventSink> {
-  const client = await connectBun({ unix: path });
+const SCHEME = /^unix:\/\//;
+
+/** Connects to the unix socket at `address`, a path or a unix:// URI. Rejects when nobody listens there. */
+export async function connectEventSink(address: string): Promise<EventSink> {
+  const client = await connectBun({ unix: address.replace(SCHEME, "") });
   const events = createStub(client, EventsDefinition);
   return {
     forward: async (envelope) => {

@@ -19,14 +19,17 @@ import { type TaskEvent, taskExit } from "../event/task-event.ts";
 import { toTimestamp } from "../event/timestamp.ts";
 import type { Exit } from "../linux/children.ts";
 
+/** Takes an event about the task in `bundle`; returns at once. */
+export type Publish = (event: TaskEvent, bundle: string) => void;
+
 export interface ExitsOptions {
-  readonly publish: (event: TaskEvent) => void;
+  readonly publish: Publish;
   readonly log: Logger;
 }
 
 /** Follows processes to their end. */
 export class Exits {
-  readonly #publish: (event: TaskEvent) => void;
+  readonly #publish: Publish;
   readonly #log: Logger;
 
   constructor(options: ExitsOptions) {
@@ -59,7 +62,7 @@ export class Exits {
     const exit = await exec.child?.exited;
     if (exit === undefined) return;
     exec.recordTermination(exit);
-    this.#tell(container.id, exec.id, exit);
+    this.#tell(container, exec.id, exit);
   }
 
   async #untilInitEnds(container: Container): Promise<void> {
@@ -72,7 +75,7 @@ export class Exits {
     await container.lookForLastOom();
     this.#record(container, exit);
     const thawed = init.recordTermination(exit);
-    this.#tell(container.id, init.id, exit);
+    this.#tell(container, init.id, exit);
     await thawed;
   }
 
@@ -100,15 +103,16 @@ export class Exits {
     }
   }
 
-  #tell(containerId: string, id: string, exit: Exit): void {
+  #tell(container: Container, id: string, exit: Exit): void {
     this.#publish(
       taskExit({
-        containerId,
+        containerId: container.id,
         id,
         pid: exit.pid,
         exitStatus: exit.status,
         exitedAt: toTimestamp(exit.atMs),
       }),
+      container.bundle.path,
     );
   }
 }

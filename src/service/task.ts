@@ -62,7 +62,7 @@ import {
   toStateResponse,
   toStats,
 } from "./convert.ts";
-import { Exits } from "./exits.ts";
+import { Exits, type Publish } from "./exits.ts";
 import { decodeRuncOptions } from "./options.ts";
 import { Registry } from "./registry.ts";
 
@@ -70,7 +70,7 @@ export interface TaskServiceOptions {
   readonly context: ProcessContext;
   /** The OCI runtime for one container. */
   readonly openRuntime: (bundle: string, options: RuncOptions) => OpenedRuntime;
-  readonly publish: (event: TaskEvent) => void;
+  readonly publish: Publish;
   /** Called when Shutdown may be obeyed; returns at once, the answer goes out first. */
   readonly shutdown: () => void;
   /** Called when the last container has been deleted: a manager that lives will ask for the end. */
@@ -131,6 +131,7 @@ export class TaskService {
     const { pid } = container.init;
     const { id, bundle, rootfs, checkpoint } = request;
     this.#publish(
+      container,
       taskCreate({ containerId: id, bundle, rootfs, io: toPaths(request), checkpoint, pid }),
     );
     this.#follow(container);
@@ -140,7 +141,7 @@ export class TaskService {
   /** From here on the container's OOM kills and its end are told. Nothing to do before init exists. */
   #follow(container: Container): void {
     if (container.init.child === undefined) return;
-    container.watchCgroup(() => this.#publish(taskOom({ containerId: container.id })));
+    container.watchCgroup(() => this.#publish(container, taskOom({ containerId: container.id })));
     this.#exits.followInit(container);
   }
 
@@ -151,7 +152,7 @@ export class TaskService {
     const wasThere = init.child !== undefined;
     using _starting = init.beginStart();
     await init.start();
-    this.#publish(taskStart({ containerId: id, pid: init.pid }));
+    this.#publish(container, taskStart({ containerId: id, pid: init.pid }));
     // A restored process exists only now.
     if (!wasThere) this.#follow(container);
     return { pid: init.pid };
@@ -163,7 +164,7 @@ export class TaskService {
     const active = undo.use(container.beginExec());
     await exec.start();
     const { pid } = exec;
-    this.#publish(taskExecStarted({ containerId: container.id, execId, pid }));
+    this.#publish(container, taskExecStarted({ containerId: container.id, execId, pid }));
     this.#exits.followExec(container, exec, active);
     undo.move();
     // Init ended while the runtime was at it, and the kill of what init leaves came too early for this.
@@ -181,7 +182,7 @@ export class TaskService {
     if (execId === "") {
       await container.dispose();
       this.#registry.remove(id);
-      this.#publish(taskDelete({ containerId: id, pid, exitStatus, exitedAt, id: "" }));
+      this.#publish(container, taskDelete({ containerId: id, pid, exitStatus, exitedAt, id: "" }));
       if (this.#registry.size === 0) this.#options.onEmpty();
     } else {
       container.removeExec(execId);
@@ -195,7 +196,7 @@ export class TaskService {
     requireId("exec id", execId);
     const processJson = toProcessJson(request.spec, request.terminal);
     container.addExec({ execId, paths: toPaths(request), processJson });
-    this.#publish(taskExecAdded({ containerId: request.id, execId }));
+    this.#publish(container, taskExecAdded({ containerId: request.id, execId }));
     return NOTHING;
   }
 
@@ -212,14 +213,16 @@ export class TaskService {
   }
 
   async pause({ id }: PauseRequest): Promise<Empty> {
-    await this.#registry.get(id).init.pause();
-    this.#publish(taskPaused({ containerId: id }));
+    const container = this.#registry.get(id);
+    await container.init.pause();
+    this.#publish(container, taskPaused({ containerId: id }));
     return NOTHING;
   }
 
   async resume({ id }: ResumeRequest): Promise<Empty> {
-    await this.#registry.get(id).init.resume();
-    this.#publish(taskResumed({ containerId: id }));
+    const container = this.#registry.get(id);
+    await container.init.resume();
+    this.#publish(container, taskResumed({ containerId: id }));
     return NOTHING;
   }
 
@@ -248,15 +251,15 @@ export class TaskService {
   }
 
   async checkpoint({ id, path, options }: CheckpointTaskRequest): Promise<Empty> {
-    const { init } = this.#registry.get(id);
+    const container = this.#registry.get(id);
     const wanted = toCheckpointOptions(options);
-    await init.checkpoint({
+    await container.init.checkpoint({
       imagePath: path,
       workPath: wanted.workPath,
       leaveRunning: !wanted.exit,
       criu: wanted,
     });
-    this.#publish(taskCheckpointed({ containerId: id, checkpoint: path }));
+    this.#publish(container, taskCheckpointed({ containerId: id, checkpoint: path }));
     return NOTHING;
   }
 
@@ -285,7 +288,7 @@ export class TaskService {
     return NOTHING;
   }
 
-  #publish(event: TaskEvent): void {
-    this.#options.publish(event);
+  #publish({ bundle }: Container, event: TaskEvent): void {
+    this.#options.publish(event, bundle.path);
   }
 }

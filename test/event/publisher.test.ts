@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { silentLogger } from "../../src/base/log.ts";
-import { type EventSink, Publisher } from "../../src/event/publisher.ts";
+import type { JournalEntry } from "../../src/event/journal.ts";
+import type { JournalStore } from "../../src/event/journal-file.ts";
+import { type EventSink, Publisher, type PublisherOptions } from "../../src/event/publisher.ts";
 import { taskExit, taskStart } from "../../src/event/task-event.ts";
 import { TaskStart } from "../../src/gen/containerd/events/task.ts";
 import type { Envelope } from "../../src/gen/containerd/types/event.ts";
@@ -36,14 +38,40 @@ class FakeManager {
   }
 }
 
-function publisher(manager: FakeManager, journalLengthMax = 1000): Publisher {
+function publisher(manager: FakeManager, options: Partial<PublisherOptions> = {}): Publisher {
   return new Publisher({
     namespace: "ns",
     connect: manager.connect,
     log: silentLogger,
     retryDelaysMs: [1],
-    journalLengthMax,
+    ...options,
   });
+}
+
+/** A store that remembers what it was told. */
+class FakeStore implements JournalStore {
+  readonly kept = new Set<number>();
+  isClosed = false;
+
+  save(entries: readonly JournalEntry[]): void {
+    for (const { number } of entries) this.kept.add(number);
+  }
+
+  release({ number }: JournalEntry): void {
+    this.kept.delete(number);
+  }
+
+  clear(): void {
+    this.kept.clear();
+  }
+
+  close(): void {
+    this.isClosed = true;
+  }
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await Bun.sleep(1);
 }
 
 describe("Publisher", () => {
@@ -52,6 +80,7 @@ describe("Publisher", () => {
     const before = BigInt(Math.floor(Date.now() / 1000));
     publisher(manager).publish(
       taskExit({ containerId: "c", id: "e", pid: 3, exitStatus: 7, exitedAt: undefined }),
+      "/b",
     );
     await manager.received(1);
     expect(manager.taken[0]).toMatchObject({ topic: "/tasks/exit", namespace: "ns" });
@@ -63,10 +92,10 @@ describe("Publisher", () => {
     const manager = new FakeManager();
     const subject = publisher(manager);
     manager.isUp = false;
-    for (let pid = 1; pid <= 50; pid++) subject.publish(event(pid));
+    for (let pid = 1; pid <= 50; pid++) subject.publish(event(pid), "/b");
     manager.isUp = true;
     manager.failures = 5;
-    for (let pid = 51; pid <= 100; pid++) subject.publish(event(pid));
+    for (let pid = 51; pid <= 100; pid++) subject.publish(event(pid), "/b");
     await manager.received(100);
     expect(manager.taken.map(pidOf)).toEqual(Array.from({ length: 100 }, (_, index) => index + 1));
   });
@@ -74,8 +103,8 @@ describe("Publisher", () => {
   test("a full journal gives up the oldest, counts it, and keeps the order", async () => {
     const manager = new FakeManager();
     manager.isUp = false;
-    const subject = publisher(manager, 10);
-    for (let pid = 1; pid <= 30; pid++) subject.publish(event(pid));
+    const subject = publisher(manager, { bounds: { entriesMax: 10, bytesMax: 1 << 20 } });
+    for (let pid = 1; pid <= 30; pid++) subject.publish(event(pid), "/b");
     expect(subject.dropped).toBe(20);
     manager.isUp = true;
     await manager.received(10);
@@ -85,20 +114,95 @@ describe("Publisher", () => {
   test("stop() waits for what is pending, but not for ever", async () => {
     const manager = new FakeManager();
     const subject = publisher(manager);
-    subject.publish(event(1));
+    subject.publish(event(1), "/b");
     await subject.stop(1000);
     expect(manager.taken.length).toBe(1);
     const down = new FakeManager();
     down.isUp = false;
     const other = publisher(down);
-    other.publish(event(1));
+    other.publish(event(1), "/b");
     await other.stop(5);
     expect(other.pending).toBe(1);
   });
 
+  test("a journal is bounded in bytes too", () => {
+    const manager = new FakeManager();
+    manager.isUp = false;
+    const subject = publisher(manager, { bounds: { entriesMax: 1000, bytesMax: 5000 } });
+    for (let pid = 1; pid <= 100; pid++) subject.publish(event(pid), "/b");
+    expect(subject.pending).toBeLessThan(26);
+    expect(subject.pending + subject.dropped).toBe(100);
+  });
+
+  test("a manager that takes events costs no write", async () => {
+    const manager = new FakeManager();
+    const store = new FakeStore();
+    const subject = publisher(manager, { store, momentMs: 60_000 });
+    for (let pid = 1; pid <= 20; pid++) subject.publish(event(pid), "/b");
+    await manager.received(20);
+    expect(store.kept.size).toBe(0);
+  });
+
+  test("events are kept as long as the manager is down, and let go one by one", async () => {
+    const manager = new FakeManager();
+    manager.isUp = false;
+    const store = new FakeStore();
+    const subject = publisher(manager, { store });
+    for (let pid = 1; pid <= 3; pid++) subject.publish(event(pid), "/b");
+    await until(() => store.kept.size === 3);
+    subject.publish(event(4), "/b");
+    expect([...store.kept]).toEqual([1, 2, 3, 4]);
+    manager.isUp = true;
+    await manager.received(4);
+    await until(() => store.kept.size === 0);
+    expect(subject.pending).toBe(0);
+  });
+
+  test("a manager that accepts and never answers delays nobody, and events are kept within a moment", async () => {
+    const store = new FakeStore();
+    const hung = Promise.withResolvers<void>();
+    const connect = async (): Promise<EventSink> => ({
+      forward: () => hung.promise,
+      close: () => hung.reject(new Error("closed")),
+    });
+    const subject = publisher(new FakeManager(), { connect, store, momentMs: 1 });
+    subject.publish(event(1), "/b");
+    subject.publish(event(2), "/b");
+    await until(() => store.kept.size === 2);
+    expect(subject.pending).toBe(2);
+    await subject.stop(1);
+    expect([...store.kept]).toEqual([1, 2]);
+    expect(store.isClosed).toBe(true);
+  });
+
+  test("an end with a manager that never came leaves everything in the store", async () => {
+    const manager = new FakeManager();
+    manager.isUp = false;
+    const store = new FakeStore();
+    const subject = publisher(manager, { store, retryDelaysMs: [60_000] });
+    for (let pid = 1; pid <= 5; pid++) subject.publish(event(pid), "/b");
+    await subject.stop(1);
+    expect([...store.kept]).toEqual([1, 2, 3, 4, 5]);
+  });
+
+  test("a successor sends what is left, and numbers go on", async () => {
+    const manager = new FakeManager();
+    manager.isUp = false;
+    const first = publisher(manager);
+    for (let pid = 1; pid <= 3; pid++) first.publish(event(pid), "/b");
+    const { state } = first;
+    await first.stop(1);
+    manager.isUp = true;
+    const second = publisher(manager, { journal: state });
+    second.publish(event(4), "/b");
+    expect(second.state.next).toBe(5);
+    await manager.received(4);
+    expect(manager.taken.map(pidOf)).toEqual([1, 2, 3, 4]);
+  });
+
   test("without a manager nothing is kept", () => {
     const subject = new Publisher({ namespace: "n", connect: undefined, log: silentLogger });
-    subject.publish(event(1));
+    subject.publish(event(1), "/b");
     expect(subject.pending).toBe(0);
   });
 });

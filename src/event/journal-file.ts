@@ -1,0 +1,292 @@
+/**
+ * `events.journal` in a bundle: events that the manager has not taken, for whoever survives this process.
+ *
+ * A line of JSON per event, in order, and one per event that was taken later; a line that is not whole
+ * counts as never written. The owner of the events holds a lock on the file, and the kernel lets go of
+ * it when the owner dies: that is how `delete` tells events that a live shim still sends from those that
+ * nobody will. Nothing is synced: a bundle does not outlive a boot.
+ */
+
+import {
+  closeSync,
+  constants,
+  existsSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import { messageOf } from "../base/error.ts";
+import type { Logger } from "../base/log.ts";
+import { Envelope } from "../gen/containerd/types/event.ts";
+import { hasCode } from "../linux/errno.ts";
+import { tryLockFile } from "../linux/file-lock.ts";
+import type { JournalEntry } from "./journal.ts";
+
+const JOURNAL_FILE = "events.journal";
+const FILE_MODE = 0o600;
+/** A file that has grown to this is written anew with what still waits, which is less (see `journal.ts`). */
+const FILE_BYTES_MAX = 8 * 1024 * 1024;
+
+/** Where events are kept beyond this process. Nothing here throws. */
+export interface JournalStore {
+  /** Keeps those of `entries` (all that wait, oldest first) that are not kept yet. */
+  save(entries: readonly JournalEntry[]): void;
+  /** An event needs to be kept no longer: it was taken, or given up. */
+  release(entry: JournalEntry): void;
+  /** Keeps nothing any more: everything was taken. */
+  clear(): void;
+  /** Lets go of the files and leaves them to whoever cleans up. */
+  close(): void;
+}
+
+/** For a process whose events nobody would look for. */
+export const NO_STORE: JournalStore = {
+  save: () => {},
+  release: () => {},
+  clear: () => {},
+  close: () => {},
+};
+
+/** Keeps events in the bundles that they are about, so that each is found with its task. */
+export class BundleJournals implements JournalStore {
+  readonly #log: Logger;
+  readonly #files = new Map<string, JournalFile>();
+  /** Bundles that are gone, or whose file another process has: their events are in memory alone. */
+  readonly #refused = new Set<string>();
+  /** Up to this number there is nothing more to be done. */
+  #savedUpTo = 0;
+  #hasFailed = false;
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  save(entries: readonly JournalEntry[]): void {
+    for (const entry of entries) {
+      if (entry.number <= this.#savedUpTo) continue;
+      try {
+        this.#saveOne(entry, entries);
+      } catch (error) {
+        // A full disk, most likely: tried again with the next event, so that no file has a gap.
+        this.#reportFailure(entry.bundle, error);
+        return;
+      }
+      this.#savedUpTo = entry.number;
+    }
+    this.#hasFailed = false;
+  }
+
+  release({ bundle, number }: JournalEntry): void {
+    const file = this.#files.get(bundle);
+    if (file === undefined) return;
+    try {
+      if (file.release(number) > 0) return;
+      this.#files.delete(bundle);
+      file.remove();
+    } catch (error) {
+      this.#reportFailure(bundle, error);
+    }
+  }
+
+  clear(): void {
+    for (const file of this.#files.values()) file.remove();
+    this.#files.clear();
+    this.#refused.clear();
+  }
+
+  close(): void {
+    for (const file of this.#files.values()) file[Symbol.dispose]();
+    this.#files.clear();
+  }
+
+  #saveOne(entry: JournalEntry, entries: readonly JournalEntry[]): void {
+    const { bundle, number } = entry;
+    if (this.#refused.has(bundle)) return;
+    const file = this.#files.get(bundle) ?? JournalFile.create(bundle);
+    if (file === undefined) {
+      this.#refused.add(bundle);
+      return;
+    }
+    this.#files.set(bundle, file);
+    if (file.bytes < FILE_BYTES_MAX) file.append([entry]);
+    else file.rewrite(entries.filter((other) => other.bundle === bundle && other.number <= number));
+  }
+
+  #reportFailure(bundle: string, error: unknown): void {
+    if (this.#hasFailed) return;
+    this.#hasFailed = true;
+    this.#log.warn("Events cannot be kept on disk", { bundle, error: messageOf(error) });
+  }
+}
+
+/** The file of one bundle, locked. */
+class JournalFile implements Disposable {
+  readonly #path: string;
+  readonly #fd: number;
+  readonly #waiting = new Set<number>();
+  #bytes = 0;
+
+  private constructor(path: string, fd: number) {
+    this.#path = path;
+    this.#fd = fd;
+  }
+
+  /** A new, empty one. Undefined without the bundle, or when another process has the file. */
+  static create(bundle: string): JournalFile | undefined {
+    const path = join(bundle, JOURNAL_FILE);
+    const { O_WRONLY, O_CREAT, O_APPEND } = constants;
+    const fd = openIfThere(path, O_WRONLY | O_CREAT | O_APPEND);
+    if (fd === undefined) return undefined;
+    try {
+      if (tryLockFile(fd)) {
+        ftruncateSync(fd);
+        return new JournalFile(path, fd);
+      }
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+    closeSync(fd);
+    return undefined;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Appends all or none. */
+  append(entries: readonly JournalEntry[]): void {
+    this.#write(entries.map(encodeEntry).join(""));
+    for (const { number } of entries) this.#waiting.add(number);
+  }
+
+  /** Notes that an event waits no longer; returns how many still do. */
+  release(number: number): number {
+    if (this.#waiting.delete(number) && this.#waiting.size > 0) {
+      this.#write(`{"taken":${number}}\n`);
+    }
+    return this.#waiting.size;
+  }
+
+  rewrite(entries: readonly JournalEntry[]): void {
+    ftruncateSync(this.#fd);
+    this.#bytes = 0;
+    this.#waiting.clear();
+    this.append(entries);
+  }
+
+  remove(): void {
+    rmSync(this.#path, { force: true });
+    this[Symbol.dispose]();
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.#fd);
+  }
+
+  #write(text: string): void {
+    try {
+      writeAll(this.#fd, text);
+    } catch (error) {
+      ftruncateSync(this.#fd, this.#bytes); // Half a line would spoil the next.
+      throw error;
+    }
+    this.#bytes += Buffer.byteLength(text);
+  }
+}
+
+/** What a dead process has left of its events. */
+export interface LeftJournal extends Disposable {
+  /** Lent, with the lock: whoever is given a duplicate keeps others away. */
+  readonly fd: number;
+  /** Those that were never taken, oldest first. */
+  readonly entries: readonly JournalEntry[];
+  /** Notes that an event was taken after all. Never throws. */
+  release(entry: JournalEntry): void;
+  remove(): void;
+}
+
+/** Whether {@link takeLeftJournal} has anything to look at. */
+export function hasLeftJournal(bundle: string): boolean {
+  return existsSync(join(bundle, JOURNAL_FILE));
+}
+
+/**
+ * The events in `bundle` that nobody sends any more. Undefined when there are none, or when a live
+ * process still has them. Throws what node:fs throws for a file that cannot be read.
+ */
+export function takeLeftJournal(bundle: string): LeftJournal | undefined {
+  const path = join(bundle, JOURNAL_FILE);
+  const fd = openIfThere(path, constants.O_RDWR | constants.O_APPEND);
+  if (fd === undefined) return undefined;
+  if (!tryLockFile(fd)) {
+    closeSync(fd);
+    return undefined;
+  }
+  return {
+    fd,
+    entries: readEntries(readFileSync(path, "utf8"), bundle),
+    release: ({ number }) => {
+      try {
+        writeAll(fd, `{"taken":${number}}\n`);
+      } catch {
+        // On a full disk it may be sent once more.
+      }
+    },
+    remove: () => rmSync(path, { force: true }),
+    [Symbol.dispose]: () => closeSync(fd),
+  };
+}
+
+/** Reads the lines of a journal; what cannot be read is left out. */
+export function readEntries(text: string, bundle: string): readonly JournalEntry[] {
+  const waiting = new Map<number, JournalEntry>();
+  for (const line of text.split("\n")) {
+    const fields = parseLine(line);
+    const taken = fields.get("taken");
+    if (typeof taken === "number") waiting.delete(taken);
+    const number = fields.get("number");
+    const encoded = fields.get("envelope");
+    if (typeof number !== "number" || typeof encoded !== "string") continue;
+    try {
+      const envelope = Envelope.decode(Buffer.from(encoded, "base64"));
+      waiting.set(number, { number, bundle, envelope });
+    } catch {
+      // Damaged: the others are not.
+    }
+  }
+  return [...waiting.values()];
+}
+
+function encodeEntry({ number, envelope }: JournalEntry): string {
+  const encoded = Buffer.from(Envelope.encode(envelope).finish()).toString("base64");
+  // The topic is for people who look into the file.
+  return `${JSON.stringify({ number, topic: envelope.topic, envelope: encoded })}\n`;
+}
+
+function parseLine(line: string): ReadonlyMap<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(line);
+    if (typeof value === "object" && value !== null) return new Map(Object.entries(value));
+  } catch {
+    // The end of a file whose writer died, or whose disk was full.
+  }
+  return new Map();
+}
+
+function openIfThere(path: string, flags: number): number | undefined {
+  try {
+    return openSync(path, flags, FILE_MODE);
+  } catch (error) {
+    if (hasCode(error, "ENOENT", "ENOTDIR")) return undefined;
+    throw error;
+  }
+}
+
+function writeAll(fd: number, text: string): void {
+  const bytes = Buffer.from(text);
+  for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
+}

@@ -1,0 +1,165 @@
+/** Events on disk: whole or not at all, one owner, gone when they are taken. */
+
+import { describe, expect, test } from "bun:test";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Logger, silentLogger } from "../../src/base/log.ts";
+import type { JournalEntry } from "../../src/event/journal.ts";
+import { BundleJournals, takeLeftJournal } from "../../src/event/journal-file.ts";
+import { taskStart } from "../../src/event/task-event.ts";
+import { TaskStart } from "../../src/gen/containerd/events/task.ts";
+
+class Place implements Disposable {
+  readonly path = mkdtempSync(join(tmpdir(), "wedge-journal-"));
+  readonly warnings: string[] = [];
+  readonly log: Logger = { ...silentLogger, warn: (message) => this.warnings.push(message) };
+
+  bundle(name: string): string {
+    const path = join(this.path, name);
+    mkdirSync(path);
+    return path;
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.path, { recursive: true });
+  }
+}
+
+function entry(number: number, bundle: string): JournalEntry {
+  const { topic, event } = taskStart({ containerId: "c", pid: number });
+  const timestamp = { seconds: 1_700_000_000n, nanos: number };
+  return { number, bundle, envelope: { timestamp, namespace: "ns", topic, event } };
+}
+
+const fileOf = (bundle: string) => join(bundle, "events.journal");
+
+/** The numbers that a successor finds, which are the pids as well. */
+function left(bundle: string): readonly number[] | undefined {
+  using journal = takeLeftJournal(bundle);
+  return journal?.entries.map(({ number, envelope }) => {
+    expect(TaskStart.decode(envelope.event?.value ?? new Uint8Array()).pid).toBe(number);
+    expect(envelope).toMatchObject({ namespace: "ns", timestamp: { nanos: number } });
+    return number;
+  });
+}
+
+describe("events in bundles", () => {
+  test("each bundle has its own, in order, for the owner alone to read", () => {
+    using place = new Place();
+    const [a, b] = [place.bundle("a"), place.bundle("b")];
+    const store = new BundleJournals(place.log);
+    const entries = [entry(1, a), entry(2, b), entry(3, a)];
+    store.save(entries);
+    store.save([...entries, entry(4, b)]);
+    expect(statSync(fileOf(a)).mode & 0o777).toBe(0o600);
+    store.close();
+    expect(left(a)).toEqual([1, 3]);
+    expect(left(b)).toEqual([2, 4]);
+  });
+
+  test("a live owner keeps its events; what it lets go is not sent again", () => {
+    using place = new Place();
+    const bundle = place.bundle("a");
+    const store = new BundleJournals(place.log);
+    const entries = [entry(1, bundle), entry(2, bundle), entry(3, bundle)];
+    store.save(entries);
+    expect(left(bundle)).toBeUndefined();
+    store.release(entry(1, bundle));
+    store.close();
+    expect(left(bundle)).toEqual([2, 3]);
+  });
+
+  test("the file goes with its last event, or with all of them", () => {
+    using place = new Place();
+    const [a, b] = [place.bundle("a"), place.bundle("b")];
+    const store = new BundleJournals(place.log);
+    store.save([entry(1, a), entry(2, b), entry(3, b)]);
+    store.release(entry(1, a));
+    expect(existsSync(fileOf(a))).toBe(false);
+    store.clear();
+    expect(existsSync(fileOf(b))).toBe(false);
+    store.save([entry(4, a)]);
+    store.close();
+    expect(left(a)).toEqual([4]);
+  });
+
+  test("a successor of the owner replaces the file", () => {
+    using place = new Place();
+    const bundle = place.bundle("a");
+    const first = new BundleJournals(place.log);
+    first.save([entry(1, bundle), entry(2, bundle)]);
+    first.close();
+    const second = new BundleJournals(place.log);
+    second.save([entry(2, bundle), entry(3, bundle)]);
+    second.close();
+    expect(left(bundle)).toEqual([2, 3]);
+  });
+
+  test("half a line at the end is no event", () => {
+    using place = new Place();
+    const bundle = place.bundle("a");
+    const store = new BundleJournals(place.log);
+    store.save([entry(1, bundle)]);
+    store.close();
+    const whole = readFileSync(fileOf(bundle), "utf8");
+    appendFileSync(fileOf(bundle), whole.replace('"number":1', '"number":2').slice(0, -9));
+    expect(left(bundle)).toEqual([1]);
+  });
+
+  test("a bundle that is gone is passed over, and one without events is nobody's business", () => {
+    using place = new Place();
+    const bundle = place.bundle("a");
+    const store = new BundleJournals(place.log);
+    store.save([entry(1, join(place.path, "gone")), entry(2, bundle)]);
+    store.close();
+    expect(left(bundle)).toEqual([2]);
+    expect(left(place.path)).toBeUndefined();
+    expect(place.warnings).toEqual([]);
+  });
+
+  test("a full disk is told once, and what follows has no gap", () => {
+    using place = new Place();
+    const bundle = place.bundle("full");
+    const mounted = Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=8k", "none", bundle]);
+    expect(mounted.success).toBe(true);
+    using _mount = { [Symbol.dispose]: () => Bun.spawnSync(["umount", "-l", bundle]) };
+    const store = new BundleJournals(place.log);
+    const entries = Array.from({ length: 200 }, (_, index) => entry(index + 1, bundle));
+    for (let length = 1; length <= entries.length; length++) store.save(entries.slice(0, length));
+    expect(place.warnings).toEqual(["Events cannot be kept on disk"]);
+    store.close();
+    const kept = left(bundle) ?? [];
+    expect(kept.length).toBeGreaterThan(10);
+    expect(kept).toEqual(entries.slice(0, kept.length).map(({ number }) => number));
+  });
+
+  test("a file does not grow with what was taken long ago", () => {
+    using place = new Place();
+    const bundle = place.bundle("a");
+    const store = new BundleJournals(place.log);
+    const filler = "x".repeat(100_000);
+    const big = (number: number): JournalEntry => {
+      const { topic, event } = taskStart({ containerId: filler, pid: number });
+      const envelope = { timestamp: undefined, namespace: "ns", topic, event };
+      return { number, bundle, envelope };
+    };
+    store.save([big(1)]);
+    for (let number = 2; number <= 200; number++) {
+      store.save([big(number - 1), big(number)]);
+      store.release(big(number - 1));
+    }
+    expect(statSync(fileOf(bundle)).size).toBeLessThan(9 * 1024 * 1024);
+    store.close();
+    using journal = takeLeftJournal(bundle);
+    expect(journal?.entries.map(({ number }) => number)).toEqual([200]);
+  });
+});
