@@ -7,7 +7,7 @@
  * to runtimes of other names. `start` imports this file too, so it stays small.
  */
 
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { messageOf, ShimError } from "../base/error.ts";
 import { defaultOptions, type RuncOptions } from "../container/options.ts";
 import {
@@ -17,6 +17,8 @@ import {
 import { Options } from "../gen/containerd/types/runc/options/oci.ts";
 import { Options as GenericOptions } from "../gen/containerd/types/runtimeoptions/v1/api.ts";
 import type { Any } from "../gen/google/protobuf/any.ts";
+
+const CONFIG_BYTES_MAX = 1024 * 1024;
 
 const DECODERS: ReadonlyMap<string, (value: Uint8Array) => RuncOptions> = new Map([
   ["containerd.runc.v1.Options", (value) => fromOptions(Options.decode(value))],
@@ -93,14 +95,20 @@ function fromGenericOptions({ configBody, configPath }: GenericOptions): RuncOpt
   if (configBody.length > 0)
     return parseToml(Buffer.from(configBody).toString(), "runtime options");
   if (configPath === "") return defaultOptions;
-  let text: string;
+  return parseToml(readConfig(configPath), configPath);
+}
+
+function readConfig(path: string): string {
   try {
-    text = readFileSync(configPath, "utf8");
+    const stat = statSync(path);
+    // A device or a FIFO would be read without an end.
+    if (!stat.isFile()) throw new Error("it is no regular file");
+    if (stat.size > CONFIG_BYTES_MAX) throw new Error(`it has ${stat.size} bytes`);
+    return readFileSync(path, "utf8");
   } catch (cause) {
-    const message = `Cannot read runtime options from ${configPath}: ${messageOf(cause)}`;
+    const message = `Cannot read runtime options from ${path}: ${messageOf(cause)}`;
     throw new ShimError("invalidArgument", message, { cause });
   }
-  return parseToml(text, configPath);
 }
 
 /** Keys are the names of the Go struct, in any case, as containerd matches them; others are left alone. */

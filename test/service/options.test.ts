@@ -126,6 +126,12 @@ describe("decodeRuncOptions()", () => {
     );
   });
 
+  test("a path to what has no end is refused", () => {
+    expect(() => decodeRuncOptions(generic({ configPath: "/dev/zero" }))).toThrow(
+      "Cannot read runtime options from /dev/zero: it is no regular file",
+    );
+  });
+
   test.each([
     ["BinaryName = 5", "Cannot use BinaryName of runtime options: 5 is not a string"],
     [
