@@ -50,7 +50,22 @@ const parameters = BootstrapParams.encode({
 
 const words = [
   ...["containerd.runc.v1.Options", "runtimeoptions.v1.Options", "\x0a", "\x12", "\x1a"],
-  ...["BinaryName", " = ", '"', "\n", "[", "]", "true", "1e999", "'''", "[[a]]", "ns", "/", "\0", "\x12\x09/dev/zero"],
+  ...[
+    "BinaryName",
+    " = ",
+    '"',
+    "\n",
+    "[",
+    "]",
+    "true",
+    "1e999",
+    "'''",
+    "[[a]]",
+    "ns",
+    "/",
+    "\0",
+    "\x12\x09/dev/zero",
+  ],
 ];
 
 function invocation(): Invocation {
