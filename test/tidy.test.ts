@@ -24,7 +24,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   rpc: ["base", "linux", "gen"],
   event: ["base", "linux", "rpc", "gen"],
   service: ["base", "rpc", "gen", "event", "container"],
-  debug: ["base", "linux", "rpc", "gen"],
+  debug: ["base", "linux", "cgroup", "rpc", "gen"],
   command: [
     ...["base", "linux", "gen", "runtime", "stdio", "cgroup", "container"],
     ...["rpc", "event", "service", "debug"],

@@ -22,11 +22,12 @@ import { peerCredentials } from "../linux/peer-credentials.ts";
 import { Poller } from "../linux/poller.ts";
 import { becomeSubreaper, forbidDumps } from "../linux/self.ts";
 import { isInUserNamespace } from "../linux/user-namespace.ts";
-import { mountService, type Peer } from "../rpc/service.ts";
+import { type MountedService, mountLazily, mountService, type Peer } from "../rpc/service.ts";
 import { type BunAddress, listenBun } from "../rpc/ttrpc/bun.ts";
 import { TtrpcServer } from "../rpc/ttrpc/server.ts";
 import { CallHistory } from "../runtime/call-history.ts";
 import { Runc } from "../runtime/runc.ts";
+import type { InspectSources } from "../service/inspect.ts";
 import { TaskService } from "../service/task.ts";
 import { LISTENER_FD } from "./daemon.ts";
 import type { Invocation, Variables } from "./flags.ts";
@@ -56,7 +57,8 @@ export async function serve(invocation: Invocation, ended: Promise<string>): Pro
   // In a user namespace the kernel would take our own /proc directory from us.
   if (!isInUserNamespace()) forbidDumps();
   await using end = new AsyncDisposableStack();
-  const log = openLog(invocation);
+  const sink = LogSink.open(2, lostLine);
+  const log = openLog(sink, invocation);
   end.defer(() => log.flush());
   const environment = toEntries(invocation.environment.variables);
   const poller = end.use(new Poller());
@@ -76,12 +78,29 @@ export async function serve(invocation: Invocation, ended: Promise<string>): Pro
     onEmpty: () => unused.arm(),
     log,
   });
-  const server = new TtrpcServer({
-    services: [mountService(TaskDefinitionV2, service), mountService(TaskDefinitionV3, service)],
+  const socket = invocation.socket || socketPath(LISTENER_FD);
+  const server: TtrpcServer = new TtrpcServer({
+    services: [
+      mountService(TaskDefinitionV2, service),
+      mountService(TaskDefinitionV3, service),
+      inspectable({
+        namespace,
+        id: invocation.id,
+        socket: socket ?? "",
+        containers: () => service.containers,
+        connections: () => server.connections,
+        publisher,
+        history,
+        lostLogLines: () => sink.lost,
+        descriptors: new Map([
+          [2, "log"],
+          [LISTENER_FD, "listener"],
+        ]),
+      }),
+    ],
     log,
   });
   listenBun(server, listenAddress(invocation), (fd) => admit(fd, log));
-  const socket = invocation.socket || socketPath(LISTENER_FD);
   end.use(guardProcess({ log, dump: () => describe(service, publisher, history) }));
   void ended.then(stop.resolve);
   const unused = end.use(
@@ -101,11 +120,15 @@ export async function serve(invocation: Invocation, ended: Promise<string>): Pro
   return 0;
 }
 
-function openLog({ namespace, id, isDebug }: Invocation): DaemonLog {
-  return createLogger({
-    sink: LogSink.open(2, lostLine),
-    isDebug,
-    fields: { namespace, id },
+function openLog(sink: LogSink, { namespace, id, isDebug }: Invocation): DaemonLog {
+  return createLogger({ sink, isDebug, fields: { namespace, id } });
+}
+
+/** What a shim tells of itself to those who ask; nothing of it is loaded before. */
+function inspectable(sources: InspectSources): MountedService {
+  return mountLazily("wedge.inspect.v1.Inspect", ["Inspect"], async () => {
+    const { mountInspect } = await import("../service/inspect.ts");
+    return mountInspect(sources);
   });
 }
 

@@ -49,6 +49,11 @@ export abstract class TaskProcess {
     return this.#child;
   }
 
+  /** How many wait for its end. */
+  get waiters(): number {
+    return this.#waiters.size;
+  }
+
   get stdio(): ProcessStdio | undefined {
     return this.#stdio;
   }

@@ -64,6 +64,11 @@ export class Publisher {
     this.#forwarding = this.#forwardAll();
   }
 
+  /** Whether there is anybody to hand events to; without, none is kept. */
+  get hasManager(): boolean {
+    return this.#options.connect !== undefined;
+  }
+
   /** Events that were given up because the journal was full. */
   get dropped(): number {
     return this.#journal.dropped;

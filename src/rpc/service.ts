@@ -7,6 +7,7 @@
  */
 
 import type { BinaryWriter } from "@bufbuild/protobuf/wire";
+import { assert } from "../base/assert.ts";
 import { ShimError } from "../base/error.ts";
 
 /** A generated message type, as far as a call needs it. */
@@ -118,6 +119,39 @@ export function mountService(
     });
   }
   return { fullName: definition.fullName, methods };
+}
+
+/**
+ * A service of unary methods that is loaded with its first call, so that having it costs nothing. The
+ * names stand for the definition, which is not there before; a name it does not have is refused then.
+ */
+export function mountLazily(
+  fullName: string,
+  names: readonly string[],
+  load: () => Promise<MountedService>,
+): MountedService {
+  let loaded: Promise<MountedService> | undefined;
+  const call = async (name: string, bytes: unknown, context: CallContext) => {
+    loaded ??= load();
+    const method = (await loaded).methods.get(name);
+    if (method === undefined || !(bytes instanceof Uint8Array)) {
+      throw new ShimError("unimplemented", `Cannot find method: ${fullName}/${name}`);
+    }
+    return method.encodeResponse(await method.invoke(method.decodeRequest(bytes), context));
+  };
+  const methods = new Map<string, Method>();
+  for (const name of names) {
+    methods.set(name, {
+      kind: "unary",
+      decodeRequest: (bytes) => bytes,
+      encodeResponse: (message) => {
+        assert(message instanceof Uint8Array, "the loaded method encodes its response");
+        return message;
+      },
+      invoke: (input, context) => call(name, input, context),
+    });
+  }
+  return { fullName, methods };
 }
 
 /** Builds the table of a server. Throws a `TypeError` when a service is mounted twice. */

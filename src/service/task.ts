@@ -97,6 +97,11 @@ export class TaskService {
     return this.#registry.size;
   }
 
+  /** The containers, as they are now. */
+  get containers(): Iterable<Container> {
+    return this.#registry.values();
+  }
+
   /** The containers and their processes, a line each, for people. */
   describe(): readonly string[] {
     return [...this.#registry.values()].flatMap(({ id, init, execs }) =>

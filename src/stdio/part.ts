@@ -16,6 +16,8 @@ export interface Part {
   readonly drained: Promise<void>;
   /** Drops everything. Idempotent. Resolves when helpers are gone; never rejects. */
   close(): Promise<void>;
+  /** Bytes of output that could not be written and are lost; absent where none can be. */
+  readonly lostBytes?: number;
   /** What it holds open. */
   descriptors(): readonly NamedFd[];
 }

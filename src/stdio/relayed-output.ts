@@ -59,6 +59,10 @@ class RelayedOutput implements Part {
     return this.#ended.promise;
   }
 
+  get lostBytes(): number {
+    return this.#sink.lostBytes;
+  }
+
   attach(): void {
     this.#relay.start();
   }

@@ -20,6 +20,7 @@ export class Sink {
   readonly #writer: OwnedFd | undefined;
   readonly #holder: FifoHolder | undefined;
   #lostBytes = 0;
+  #hasFinished = false;
 
   private constructor(options: {
     readonly name: string;
@@ -66,6 +67,11 @@ export class Sink {
     return this.#holder !== undefined;
   }
 
+  /** Bytes that were refused and are lost. */
+  get lostBytes(): number {
+    return this.#lostBytes;
+  }
+
   /** A write was refused (a full disk). The container must go on, so the bytes are lost, and counted. */
   refused(error: unknown, bytes: number): "discard" {
     if (this.#lostBytes === 0) {
@@ -80,10 +86,10 @@ export class Sink {
 
   /** The last byte is written: lets the reader have its end of file, a late reader too. */
   finish(): void {
-    if (this.#lostBytes > 0) {
+    if (this.#lostBytes > 0 && !this.#hasFinished) {
       this.#log.error("Output was lost", { stream: this.#name, bytes: this.#lostBytes });
     }
-    this.#lostBytes = 0;
+    this.#hasFinished = true;
     this.#holder?.watchWriters();
     this.#holder?.processExited();
     this.#writer?.[Symbol.dispose]();

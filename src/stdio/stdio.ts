@@ -67,6 +67,8 @@ export interface ProcessStdio {
   readonly drained: Promise<void>;
   /** Drops everything at once, and waits for a logger to end (14 s at most). Idempotent; never rejects. */
   close(): Promise<void>;
+  /** Bytes of output that could not be written and are lost. */
+  readonly lostBytes: number;
   /** Every descriptor held, by name. */
   descriptors(): readonly NamedFd[];
 }
@@ -300,6 +302,10 @@ class OpenedStdio implements ProcessStdio {
     this.#closeEnds();
     this.#terminal?.socket[Symbol.dispose]();
     await Promise.all(this.#parts.map((part) => part.close()));
+  }
+
+  get lostBytes(): number {
+    return this.#parts.reduce((sum, { lostBytes = 0 }) => sum + lostBytes, 0);
   }
 
   descriptors(): readonly NamedFd[] {

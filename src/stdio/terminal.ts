@@ -63,6 +63,10 @@ export class Terminal implements Part {
     return this.#ended.promise;
   }
 
+  get lostBytes(): number {
+    return this.#sink.lostBytes;
+  }
+
   /** Takes over the master that the runtime sent; before {@link attach}. */
   adopt(master: OwnedFd): void {
     this.#master = master;

@@ -27,6 +27,8 @@ export class ServerCall implements CallContext {
   /** The caller's messages, where the method takes a stream of them. */
   readonly inbox: Inbox | undefined;
   readonly deadlineMs: number | undefined;
+  /** Milliseconds as `performance.now` counts them. */
+  readonly #receivedAtMs = performance.now();
   #state: CallState = { kind: "running" };
   #timer: ReturnType<typeof setTimeout> | undefined;
   #controller: AbortController | undefined;
@@ -54,6 +56,11 @@ export class ServerCall implements CallContext {
 
   get method(): string {
     return this.request.method;
+  }
+
+  /** How long it has been at work, in milliseconds. */
+  get ageMs(): number {
+    return performance.now() - this.#receivedAtMs;
   }
 
   get isRunning(): boolean {

@@ -6,10 +6,10 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { O_NONBLOCK, O_RDONLY, O_WRONLY, type OwnedFd, openFd } from "../linux/fd.ts";
-import { makeFifo } from "../linux/fifo.ts";
-import { growPipe } from "../linux/pipe.ts";
-import type { Poller } from "../linux/poller.ts";
+import { O_NONBLOCK, O_RDONLY, O_WRONLY, type OwnedFd, openFd } from "../../linux/fd.ts";
+import { makeFifo } from "../../linux/fifo.ts";
+import { growPipe } from "../../linux/pipe.ts";
+import type { Poller } from "../../linux/poller.ts";
 import { ByteRelay, openStandardStream, ownedEndpoint, type RelayEnd } from "./byte-relay.ts";
 
 const FIFO_MODE = 0o600;

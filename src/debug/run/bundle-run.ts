@@ -1,9 +1,10 @@
 /** `shim run`: a bundle under a shim of its own, with this process in the place of a manager. */
 
 import { writeSync } from "node:fs";
-import { Children } from "../linux/children.ts";
-import { Poller } from "../linux/poller.ts";
-import { version } from "../version.ts";
+import { Children } from "../../linux/children.ts";
+import { Poller } from "../../linux/poller.ts";
+import { SignalRelay } from "../stream/signal-relay.ts";
+import type { Context } from "../verb.ts";
 import { BundleTrace } from "./bundle-trace.ts";
 import {
   createContainer,
@@ -13,30 +14,19 @@ import {
   startContainer,
 } from "./container-life.ts";
 import { runForeground } from "./foreground.ts";
-import { parseRun, RUN_HELP, type RunOptions } from "./run-options.ts";
-import { planRun, type Variables } from "./run-plan.ts";
+import type { RunOptions } from "./run-options.ts";
+import { planRun } from "./run-plan.ts";
 import { ShimLog } from "./shim-log.ts";
 import { ShimProcess } from "./shim-process.ts";
-import { SignalRelay } from "./signal-relay.ts";
 
 const NO_STREAMS = { stdin: "", stdout: "", stderr: "" };
 
 /** Returns the exit code. Throws a Refusal. */
-export async function run(args: readonly string[], variables: Variables): Promise<number> {
-  const parsed = parseRun(args);
-  switch (parsed.kind) {
-    case "help":
-      writeSync(1, RUN_HELP);
-      return 0;
-    case "version":
-      writeSync(1, `shim of wedge ${version}\n`);
-      return 0;
-    case "run":
-      return await runBundle(parsed.options, variables);
-  }
-}
-
-async function runBundle(options: RunOptions, variables: Variables): Promise<number> {
+export async function runBundle(
+  options: RunOptions,
+  { variables, output }: Context,
+): Promise<number> {
+  const warn = (message: string) => output.warn(message);
   const plan = planRun(options, variables);
   using signals = new SignalRelay();
   using poller = new Poller();
@@ -79,8 +69,4 @@ async function runDetached(current: Run): Promise<void> {
     await destroyContainer(current);
     throw error;
   }
-}
-
-function warn(message: string): void {
-  writeSync(2, `shim: ${message}\n`);
 }

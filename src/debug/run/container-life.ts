@@ -2,11 +2,11 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { messageOf, ShimError } from "../base/error.ts";
-import { Options } from "../gen/containerd/types/runc/options/oci.ts";
-import { type Kernel, runCommand } from "./command-output.ts";
-import type { StreamPaths } from "./container-streams.ts";
-import { EXIT_FAILURE, Refusal } from "./refusal.ts";
+import { messageOf, ShimError } from "../../base/error.ts";
+import { Options } from "../../gen/containerd/types/runc/options/oci.ts";
+import { type Kernel, runCommand } from "../command-output.ts";
+import { EXIT_FAILURE, Refusal } from "../refusal.ts";
+import type { StreamPaths } from "../stream/container-streams.ts";
 import type { RunPlan } from "./run-plan.ts";
 import type { ShimProcess } from "./shim-process.ts";
 

@@ -1,6 +1,10 @@
 /** A container in the foreground: our terminal or streams are its own, and its end is ours. */
 
 import { constants } from "node:os";
+import { EXIT_FAILURE, Refusal } from "../refusal.ts";
+import { ContainerStreams } from "../stream/container-streams.ts";
+import { OwnTerminal } from "../stream/own-terminal.ts";
+import type { SignalRelay } from "../stream/signal-relay.ts";
 import {
   createContainer,
   deleteContainer,
@@ -9,10 +13,6 @@ import {
   type Run,
   startContainer,
 } from "./container-life.ts";
-import { ContainerStreams } from "./container-streams.ts";
-import { OwnTerminal } from "./own-terminal.ts";
-import { EXIT_FAILURE, Refusal } from "./refusal.ts";
-import type { SignalRelay } from "./signal-relay.ts";
 
 /** Added to the number of the signal that ended a program (wait of sh(1)). */
 const SIGNAL_STATUS = 128;

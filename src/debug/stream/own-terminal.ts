@@ -1,6 +1,6 @@
 /** The terminal that the command was called from, while a container has it. */
 
-import { hasCode } from "../linux/errno.ts";
+import { hasCode } from "../../linux/errno.ts";
 import {
   rawModes,
   setTerminalModes,
@@ -8,7 +8,7 @@ import {
   terminalModes,
   type WindowSize,
   windowSize,
-} from "../linux/pty.ts";
+} from "../../linux/pty.ts";
 
 const STDIN = 0;
 

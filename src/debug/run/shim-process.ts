@@ -3,19 +3,20 @@
  * answer, ttrpc from there on.
  */
 
-import { messageOf } from "../base/error.ts";
-import { TaskDefinition } from "../gen/containerd/task/v3/task.ts";
-import type { OwnedFd } from "../linux/fd.ts";
-import { openPidfd } from "../linux/pidfd.ts";
-import type { Poller } from "../linux/poller.ts";
-import { selfCommand } from "../linux/self-command.ts";
-import { connectBun } from "../rpc/ttrpc/bun.ts";
-import type { TtrpcClient } from "../rpc/ttrpc/client.ts";
-import { createStub, type Stub } from "../rpc/ttrpc/stub.ts";
-import { executableName } from "../version.ts";
-import { type Kernel, runCommand } from "./command-output.ts";
-import { EXIT_FAILURE, Refusal } from "./refusal.ts";
-import type { RunPlan, Variables } from "./run-plan.ts";
+import { messageOf } from "../../base/error.ts";
+import { TaskDefinition } from "../../gen/containerd/task/v3/task.ts";
+import type { OwnedFd } from "../../linux/fd.ts";
+import { openPidfd } from "../../linux/pidfd.ts";
+import type { Poller } from "../../linux/poller.ts";
+import { selfCommand } from "../../linux/self-command.ts";
+import { connectBun } from "../../rpc/ttrpc/bun.ts";
+import type { TtrpcClient } from "../../rpc/ttrpc/client.ts";
+import { createStub, type Stub } from "../../rpc/ttrpc/stub.ts";
+import { executableName } from "../../version.ts";
+import { type Kernel, runCommand } from "../command-output.ts";
+import { EXIT_FAILURE, Refusal } from "../refusal.ts";
+import type { Variables } from "../variables.ts";
+import type { RunPlan } from "./run-plan.ts";
 
 const ADDRESS_SCHEME = "unix://";
 const END_TIMEOUT_MS = 10_000;

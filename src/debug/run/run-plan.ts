@@ -6,10 +6,11 @@
 
 import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { messageOf } from "../base/error.ts";
-import { hasCode } from "../linux/errno.ts";
-import { isListening } from "../linux/listener.ts";
-import { usageError } from "./refusal.ts";
+import { messageOf } from "../../base/error.ts";
+import { hasCode } from "../../linux/errno.ts";
+import { isListening } from "../../linux/listener.ts";
+import { usageError } from "../refusal.ts";
+import type { Variables } from "../variables.ts";
 import type { RunOptions } from "./run-options.ts";
 
 const DEFAULT_ROOT = "/run/containerd/runc";
@@ -18,8 +19,6 @@ const NAME_LENGTH_MAX = 76;
 const NAME_PATTERN = /^[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$/;
 /** A bundle with one of these shares its shim with others. */
 const GROUP_ANNOTATIONS = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"];
-
-export type Variables = Readonly<Record<string, string | undefined>>;
 
 /** A run that may begin. Paths are absolute. */
 export interface RunPlan {

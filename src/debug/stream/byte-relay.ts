@@ -4,7 +4,7 @@
  */
 
 import { fstatSync } from "node:fs";
-import { hasCode, SystemError } from "../linux/errno.ts";
+import { hasCode, SystemError } from "../../linux/errno.ts";
 import {
   O_NONBLOCK,
   O_RDONLY,
@@ -14,9 +14,9 @@ import {
   openFd,
   readFd,
   writeFd,
-} from "../linux/fd.ts";
-import type { Poller, Watch } from "../linux/poller.ts";
-import { O_NOCTTY } from "../linux/pty.ts";
+} from "../../linux/fd.ts";
+import type { Poller, Watch } from "../../linux/poller.ts";
+import { O_NOCTTY } from "../../linux/pty.ts";
 
 const BUFFER_BYTES = 262_144;
 /** A pipe that is writable takes this much without waiting (pipe(7), PIPE_BUF). */

@@ -5,10 +5,10 @@
 
 import { rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { hasCode } from "../linux/errno.ts";
-import { O_NONBLOCK, O_RDWR, type OwnedFd, openFd, readFd } from "../linux/fd.ts";
-import { makeFifo } from "../linux/fifo.ts";
-import type { Poller, Watch } from "../linux/poller.ts";
+import { hasCode } from "../../linux/errno.ts";
+import { O_NONBLOCK, O_RDWR, type OwnedFd, openFd, readFd } from "../../linux/fd.ts";
+import { makeFifo } from "../../linux/fifo.ts";
+import type { Poller, Watch } from "../../linux/poller.ts";
 
 const MODE = 0o600;
 const READ_BYTES = 65536;

@@ -1,0 +1,114 @@
+/** A connection to one shim, whichever made it: the Task API in the version that it serves. */
+
+import { messageOf, ShimError } from "../base/error.ts";
+import { TaskDefinition as TaskV2 } from "../gen/containerd/task/v2/task.ts";
+import { TaskDefinition as TaskV3 } from "../gen/containerd/task/v3/task.ts";
+import { InspectDefinition, type InspectResponse } from "../gen/wedge/inspect/v1/inspect.ts";
+import { connectBun } from "../rpc/ttrpc/bun.ts";
+import type { TtrpcClient } from "../rpc/ttrpc/client.ts";
+import { createStub, type Stub } from "../rpc/ttrpc/stub.ts";
+import type { HostShim } from "./host/shims.ts";
+import { EXIT_FAILURE, EXIT_NOT_FOUND, EXIT_UNREACHABLE, Refusal } from "./refusal.ts";
+
+/** For calls that a healthy shim answers at once. */
+export const ANSWER_TIMEOUT_MS = 10_000;
+
+/** Versions 2 and 3 have the same messages. */
+export type TaskClient = Stub<typeof TaskV2>;
+
+/** A connected shim. Disposing closes the connection. */
+export interface ShimConnection extends Disposable {
+  readonly client: TtrpcClient;
+  readonly task: TaskClient;
+  /** Of the Task API that the shim serves: 2 or 3. */
+  readonly taskVersion: 2 | 3;
+}
+
+/** Connects to a shim that was found. Throws a Refusal that says what to look at. */
+export async function connectShim(shim: HostShim): Promise<ShimConnection> {
+  if (shim.socket === undefined) {
+    throw new Refusal(
+      EXIT_UNREACHABLE,
+      `The shim of ${shim.id} (process ${shim.process.pid}) listens on no socket that can be seen; look at what it does with: ls -l /proc/${shim.process.pid}/fd`,
+    );
+  }
+  return await connectAddress(shim.root + shim.socket, shim.id);
+}
+
+/** Connects to the socket at `path`; `id` is any container, to find the version out. Throws a Refusal. */
+export async function connectAddress(path: string, id: string): Promise<ShimConnection> {
+  let client: TtrpcClient;
+  try {
+    client = await connectBun({ unix: path });
+  } catch (cause) {
+    throw new Refusal(
+      EXIT_UNREACHABLE,
+      `Nobody answers at ${path}: ${messageOf(cause)}; shim doctor says what is left of a shim that died`,
+      { cause },
+    );
+  }
+  try {
+    return await negotiate(client, path, id);
+  } catch (error) {
+    client.close();
+    throw error;
+  }
+}
+
+async function negotiate(client: TtrpcClient, path: string, id: string): Promise<ShimConnection> {
+  const options = { timeoutMs: ANSWER_TIMEOUT_MS };
+  const close = { [Symbol.dispose]: () => client.close() };
+  const task = createStub(client, TaskV2);
+  try {
+    await task.connect({ id }, options);
+    return { client, task, taskVersion: 2, ...close };
+  } catch (error) {
+    if (hasReason(error, "unimplemented")) {
+      return { client, task: createStub(client, TaskV3), taskVersion: 3, ...close };
+    }
+    // Any answer will do; a shim that has lost its container still has others.
+    if (!isUnanswered(error)) return { client, task, taskVersion: 2, ...close };
+    throw unanswered(`The shim at ${path}`, error);
+  }
+}
+
+/**
+ * Asks a shim what it knows and does; `id` narrows the answer to one container. Undefined when it has
+ * no such service: only wedge has. Throws a Refusal when it does not answer.
+ */
+export async function askInspect(
+  { client }: ShimConnection,
+  id: string,
+): Promise<InspectResponse | undefined> {
+  try {
+    const stub = createStub(client, InspectDefinition);
+    return await stub.inspect({ id }, { timeoutMs: ANSWER_TIMEOUT_MS });
+  } catch (error) {
+    if (hasReason(error, "unimplemented")) return undefined;
+    throw unanswered("The shim", error);
+  }
+}
+
+/** What a failed call of the Task API comes to; `what` says which: "Cannot pause web". */
+export function callFailure(what: string, error: unknown): Refusal {
+  if (hasReason(error, "notFound")) {
+    return new Refusal(EXIT_NOT_FOUND, `${what}: ${messageOf(error)}`, { cause: error });
+  }
+  if (isUnanswered(error)) return unanswered(`${what}: the shim`, error);
+  return new Refusal(EXIT_FAILURE, `${what}: ${messageOf(error)}`, { cause: error });
+}
+
+function unanswered(who: string, error: unknown): Refusal {
+  const why = hasReason(error, "deadlineExceeded")
+    ? `does not answer within ${ANSWER_TIMEOUT_MS / 1000} s; SIGUSR1 makes it log what it does`
+    : `has closed the connection: ${messageOf(error)}`;
+  return new Refusal(EXIT_UNREACHABLE, `${who} ${why}`, { cause: error });
+}
+
+function isUnanswered(error: unknown): boolean {
+  return hasReason(error, "unavailable") || hasReason(error, "deadlineExceeded");
+}
+
+function hasReason(error: unknown, reason: ShimError["reason"]): boolean {
+  return error instanceof ShimError && error.reason === reason;
+}

@@ -1,0 +1,115 @@
+/** What the files of a bundle tell of its container, without asking anybody. */
+
+import { readdirSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { readText } from "./process-table.ts";
+
+const ADDRESS_SCHEME = "unix://";
+/** Annotations of CRI, by containerd. */
+const SANDBOX_ID = "io.kubernetes.cri.sandbox-id";
+const SANDBOX_NAME = "io.kubernetes.cri.sandbox-name";
+const SANDBOX_NAMESPACE = "io.kubernetes.cri.sandbox-namespace";
+
+/** How init ended, as a wedge shim has recorded it. */
+export interface RecordedExit {
+  readonly pid: number;
+  readonly status: number;
+  readonly signal: number;
+  readonly exitedAt: string;
+  readonly isOomKilled: boolean;
+}
+
+/** A bundle. Paths are those of the mount namespace that it is in. */
+export interface BundleFacts {
+  readonly path: string;
+  /** As the directories say, which are a manager's: NAMESPACE/ID. */
+  readonly id: string;
+  readonly namespace: string;
+  /** "namespace/name" of the pod, or its id; undefined without one. */
+  readonly pod: string | undefined;
+  readonly podId: string | undefined;
+  /** The socket of its shim; undefined when no shim was ever started for it. */
+  readonly socket: string | undefined;
+  /** In the numbers of the shim's pid namespace; undefined before init exists. */
+  readonly initPid: number | undefined;
+  readonly exit: RecordedExit | undefined;
+}
+
+/** Reads a bundle that is at `root` + `path`; undefined when there is no config.json, nor anything of a shim. */
+export function readBundle(path: string, root = ""): BundleFacts | undefined {
+  const read = (name: string) => readText(join(root + path, name));
+  const config = parseJson(read("config.json"));
+  const socket = readSocket(read("bootstrap.json"), read("address"));
+  if (config === undefined && socket === undefined) return undefined;
+  const annotations = member(config, "annotations");
+  const podName = text(annotations, SANDBOX_NAME);
+  const podNamespace = text(annotations, SANDBOX_NAMESPACE);
+  const podId = text(annotations, SANDBOX_ID);
+  const initPid = Number.parseInt(read("init.pid") ?? "", 10);
+  return {
+    path,
+    id: basename(path),
+    namespace: basename(dirname(path)),
+    pod: podName === undefined ? podId : [podNamespace, podName].filter(Boolean).join("/"),
+    podId,
+    socket,
+    initPid: initPid > 0 ? initPid : undefined,
+    exit: parseExit(parseJson(read("exit.json"))),
+  };
+}
+
+/** The bundles below a manager's state directory: STATE/NAMESPACE/ID. */
+export function listBundles(state: string, root = ""): readonly string[] {
+  return listDirectories(root + state).flatMap((namespace) =>
+    listDirectories(join(root + state, namespace)).map((id) => join(state, namespace, id)),
+  );
+}
+
+/** Names of directories; hidden ones are a manager's leftovers on their way out. */
+function listDirectories(path: string): readonly string[] {
+  try {
+    return readdirSync(path, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory() && !entry.name.startsWith("."))
+      .map(({ name }) => name)
+      .sort();
+  } catch {
+    return []; // There is none: no such manager here.
+  }
+}
+
+/** containerd 2 keeps the whole answer of the shim, older ones and wedge its address. */
+function readSocket(bootstrap: string | undefined, address: string | undefined) {
+  const found = text(parseJson(bootstrap), "address") ?? address?.trim();
+  return found?.startsWith(ADDRESS_SCHEME) ? found.slice(ADDRESS_SCHEME.length) : undefined;
+}
+
+function parseExit(document: unknown): RecordedExit | undefined {
+  const pid = member(document, "pid");
+  const status = member(document, "exitStatus");
+  if (typeof pid !== "number" || typeof status !== "number") return undefined;
+  return {
+    pid,
+    status,
+    signal: Number(member(document, "signal") ?? 0),
+    exitedAt: text(document, "exitedAt") ?? "",
+    isOomKilled: member(document, "oomKilled") === true,
+  };
+}
+
+function parseJson(source: string | undefined): unknown {
+  try {
+    return source === undefined ? undefined : JSON.parse(source);
+  } catch {
+    return undefined;
+  }
+}
+
+function member(value: unknown, name: string): unknown {
+  if (typeof value !== "object" || value === null) return undefined;
+  return Object.getOwnPropertyDescriptor(value, name)?.value;
+}
+
+function text(value: unknown, name: string): string | undefined {
+  const found = member(value, name);
+  return typeof found === "string" && found !== "" ? found : undefined;
+}

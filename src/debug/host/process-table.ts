@@ -1,0 +1,75 @@
+/** The processes of this host, as /proc lists them (proc(5)). */
+
+import { readdirSync, readFileSync } from "node:fs";
+
+/** USER_HZ, the unit of times in /proc: 100 on every architecture that Linux has containers on. */
+const TICKS_PER_SECOND = 100;
+const MS_PER_SECOND = 1000;
+/** Positions among the fields of stat that follow the command's name. */
+const STATE_FIELD = 0;
+const PARENT_FIELD = 1;
+const USER_TICKS_FIELD = 11;
+const KERNEL_TICKS_FIELD = 12;
+const START_FIELD = 19;
+
+/** One process, as it was when it was looked at. */
+export interface HostProcess {
+  readonly pid: number;
+  readonly parentPid: number;
+  /** "Z" and "X" for those that have ended; otherwise as ps(1) shows it. */
+  readonly state: string;
+  /** Milliseconds since the epoch. */
+  readonly startedAtMs: number;
+  /** User and system time. */
+  readonly cpuMs: number;
+  /** Its command line; empty for a kernel thread and for one that has ended. */
+  readonly args: readonly string[];
+}
+
+/** Every process that can be seen, by pid. Those that end meanwhile are left out. */
+export function listProcesses(proc = "/proc"): ReadonlyMap<number, HostProcess> {
+  const bootedAtMs = Date.now() - uptimeMs(proc);
+  const processes = new Map<number, HostProcess>();
+  for (const name of readdirSync(proc)) {
+    const pid = Number(name);
+    if (!Number.isInteger(pid)) continue;
+    const found = readProcess(pid, bootedAtMs, proc);
+    if (found !== undefined) processes.set(pid, found);
+  }
+  return processes;
+}
+
+/** One process; undefined when there is none of that pid. */
+export function findProcess(pid: number, proc = "/proc"): HostProcess | undefined {
+  return readProcess(pid, Date.now() - uptimeMs(proc), proc);
+}
+
+function readProcess(pid: number, bootedAtMs: number, proc: string): HostProcess | undefined {
+  const stat = readText(`${proc}/${pid}/stat`);
+  if (stat === undefined) return undefined;
+  // The command's name may hold anything, parentheses and spaces too.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const toMs = (field: number) => (Number(fields[field]) * MS_PER_SECOND) / TICKS_PER_SECOND;
+  const commandLine = readText(`${proc}/${pid}/cmdline`) ?? "";
+  return {
+    pid,
+    parentPid: Number(fields[PARENT_FIELD]),
+    state: fields[STATE_FIELD] ?? "?",
+    startedAtMs: bootedAtMs + toMs(START_FIELD),
+    cpuMs: toMs(USER_TICKS_FIELD) + toMs(KERNEL_TICKS_FIELD),
+    args: commandLine === "" ? [] : commandLine.replace(/\0$/, "").split("\0"),
+  };
+}
+
+function uptimeMs(proc: string): number {
+  return Number.parseFloat(readText(`${proc}/uptime`) ?? "0") * MS_PER_SECOND;
+}
+
+/** The text of a small file; undefined when it cannot be read, as what it is about may be gone. */
+export function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return undefined;
+  }
+}

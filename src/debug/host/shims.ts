@@ -1,0 +1,211 @@
+/**
+ * Every shim of this host, found by the kernel's own account of it: processes, their sockets, their
+ * bundles. No manager is asked and no shim is called, so one that hangs or sleeps is shown like any other.
+ */
+
+import { readdirSync, readlinkSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { type BundleFacts, listBundles, readBundle } from "./bundle-facts.ts";
+import { recognize, type ShimKind } from "./executable-kind.ts";
+import { type HostProcess, listProcesses } from "./process-table.ts";
+import { listUnixSockets, type UnixSocket } from "./unix-sockets.ts";
+
+const EXECUTABLE_PREFIX = "containerd-shim";
+const DELETED_SUFFIX = " (deleted)";
+/** Words of a shim's command line that make it another thing than a daemon. */
+const ACTIONS: ReadonlySet<string> = new Set(["start", "delete"]);
+/** Where managers keep bundles when they are not told otherwise. */
+const USUAL_STATES: readonly string[] = [
+  "/run/containerd/io.containerd.runtime.v2.task",
+  "/run/docker/containerd/daemon/io.containerd.runtime.v2.task",
+  "/run/k3s/containerd/io.containerd.runtime.v2.task",
+];
+
+/** A shim that runs. */
+export interface HostShim {
+  readonly process: HostProcess;
+  readonly kind: ShimKind;
+  /** It runs the small program that keeps its descriptors while there is nothing to do. */
+  readonly isAsleep: boolean;
+  readonly namespace: string;
+  /** Of the task that it was started for. */
+  readonly id: string;
+  /** Tells one view of the file system from another. */
+  readonly mountNamespace: string;
+  /** What to put before its paths, when it has another view of the file system than we; or "". */
+  readonly root: string;
+  /** As it calls it; undefined when it listens nowhere that can be seen. */
+  readonly socket: string | undefined;
+  /** Clients that are connected: a manager, as a rule. */
+  readonly connections: number;
+  /** Its working directory; undefined when it has been removed. */
+  readonly bundle: string | undefined;
+  /** Of all its containers. */
+  readonly bundles: readonly BundleFacts[];
+}
+
+/** What there is. */
+export interface Host {
+  readonly processes: ReadonlyMap<number, HostProcess>;
+  readonly shims: readonly HostShim[];
+  /** Bundles of managers whose shim does not run. */
+  readonly strayBundles: readonly BundleFacts[];
+}
+
+/** Looks at the whole host. Never throws for what ends meanwhile. */
+export function findShims(): Host {
+  const processes = listProcesses();
+  const ownSockets = listUnixSockets();
+  const ownNamespace = readLink("/proc/self/ns/mnt") ?? "";
+  const candidates = [...processes.values()].flatMap((process) => {
+    const identity = identify(process);
+    return identity === undefined ? [] : [{ process, ...identity }];
+  });
+  const partial = candidates.map((candidate) => locate(candidate, ownNamespace, ownSockets));
+  const bundles = new BundleIndex(partial, ownNamespace);
+  const shims = partial
+    .map((shim) => ({ ...shim, bundles: bundles.of(shim) }))
+    .sort((a, b) => a.process.startedAtMs - b.process.startedAtMs);
+  return { processes, shims, strayBundles: bundles.strays(shims) };
+}
+
+interface Identity {
+  readonly namespace: string;
+  readonly id: string;
+}
+
+/** The namespace and the id that a shim's daemon has on its command line; undefined for anything else. */
+function identify({ args, state }: HostProcess): Identity | undefined {
+  const [program = ""] = args;
+  if (state === "Z" || !basename(program).startsWith(EXECUTABLE_PREFIX)) return undefined;
+  if (args.some((word) => ACTIONS.has(word))) return undefined;
+  const namespace = flagOf(args, "namespace");
+  const id = flagOf(args, "id");
+  return namespace === undefined || id === undefined ? undefined : { namespace, id };
+}
+
+/** The value of a flag in Go's syntax. */
+function flagOf(args: readonly string[], wanted: string): string | undefined {
+  for (const [index, word] of args.entries()) {
+    const flag = word.replace(/^--?/, "");
+    if (flag === word) continue;
+    if (flag === wanted) return args[index + 1];
+    if (flag.startsWith(`${wanted}=`)) return flag.slice(wanted.length + 1);
+  }
+  return undefined;
+}
+
+type Located = Omit<HostShim, "bundles">;
+
+function locate(
+  { process, namespace, id }: Identity & { readonly process: HostProcess },
+  ownNamespace: string,
+  ownSockets: ReadonlyMap<string, UnixSocket>,
+): Located {
+  const { pid } = process;
+  const folder = `/proc/${pid}`;
+  const mountNamespace = readLink(`${folder}/ns/mnt`) ?? ownNamespace;
+  const root = mountNamespace === ownNamespace ? "" : `${folder}/root`;
+  const link = readLink(`${folder}/cwd`);
+  const bundle = link === undefined || link.endsWith(DELETED_SUFFIX) ? undefined : link;
+  const facts = bundle === undefined ? undefined : readBundle(bundle, root);
+  let socket = findSocket(pid, facts?.socket, ownSockets);
+  // Another network namespace has sockets of its own.
+  socket ??= findSocket(pid, facts?.socket, listUnixSockets(pid));
+  const executable = readLink(`${folder}/exe`) ?? process.args[0] ?? "";
+  const { kind, isAsleep } = recognize(`${folder}/exe`, executable.replace(DELETED_SUFFIX, ""));
+  const connections = socket?.connections ?? 0;
+  return {
+    process,
+    kind,
+    isAsleep,
+    namespace,
+    id,
+    mountNamespace,
+    root,
+    socket: socket?.path,
+    connections,
+    bundle,
+  };
+}
+
+/** By the path in its bundle, or else by the descriptors that it has open. */
+function findSocket(
+  pid: number,
+  path: string | undefined,
+  sockets: ReadonlyMap<string, UnixSocket>,
+): UnixSocket | undefined {
+  const known = path === undefined ? undefined : sockets.get(path);
+  if (known?.inode !== undefined) return known;
+  const inodes = socketInodes(pid);
+  return [...sockets.values()].find(({ inode }) => inode !== undefined && inodes.has(inode));
+}
+
+function socketInodes(pid: number): ReadonlySet<number> {
+  const folder = `/proc/${pid}/fd`;
+  try {
+    return new Set(
+      readdirSync(folder).flatMap((name) => {
+        const inode = /^socket:\[(\d+)\]$/.exec(readLink(join(folder, name)) ?? "")?.[1];
+        return inode === undefined ? [] : [Number(inode)];
+      }),
+    );
+  } catch {
+    return new Set(); // Ended, or another user's.
+  }
+}
+
+/** All bundles of the managers that the shims belong to, by the socket that each names. */
+class BundleIndex {
+  readonly #bundles: readonly { readonly mountNamespace: string; readonly facts: BundleFacts }[];
+
+  constructor(shims: readonly Located[], ownNamespace: string) {
+    const own = { mountNamespace: ownNamespace, root: "" };
+    const places = new Map(
+      USUAL_STATES.map((state) => [`${ownNamespace} ${state}`, { ...own, state }]),
+    );
+    for (const { bundle, id, namespace, root, mountNamespace } of shims) {
+      if (bundle === undefined) continue;
+      const isManaged = basename(bundle) === id && basename(dirname(bundle)) === namespace;
+      const state = dirname(dirname(bundle));
+      if (isManaged) places.set(`${mountNamespace} ${state}`, { mountNamespace, root, state });
+    }
+    this.#bundles = [...places.values()].flatMap(({ mountNamespace, root, state }) =>
+      listBundles(state, root).flatMap((path) => {
+        const facts = readBundle(path, root);
+        return facts === undefined ? [] : [{ mountNamespace, facts }];
+      }),
+    );
+  }
+
+  /** Those that name its socket, and the one that it runs in. */
+  of(shim: Located): readonly BundleFacts[] {
+    const own = this.#bundles
+      .filter(
+        ({ mountNamespace, facts }) => mountNamespace === shim.mountNamespace && isOf(facts, shim),
+      )
+      .map(({ facts }) => facts);
+    if (own.length > 0 || shim.bundle === undefined) return own;
+    // No manager's directory: the names are those that the shim was started with.
+    const found = readBundle(shim.bundle, shim.root);
+    return found === undefined ? [] : [{ ...found, id: shim.id, namespace: shim.namespace }];
+  }
+
+  strays(shims: readonly HostShim[]): readonly BundleFacts[] {
+    const served = new Set(shims.flatMap(({ bundles }) => bundles));
+    return this.#bundles.map(({ facts }) => facts).filter((facts) => !served.has(facts));
+  }
+}
+
+function isOf(facts: BundleFacts, shim: Located): boolean {
+  if (shim.socket !== undefined && facts.socket !== undefined) return facts.socket === shim.socket;
+  return facts.path === shim.bundle;
+}
+
+function readLink(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined; // Ended meanwhile, or another user's.
+  }
+}

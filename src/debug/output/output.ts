@@ -1,0 +1,67 @@
+/** Where a verb prints: what kind of stream it is, and all of every text, however slow its reader. */
+
+import { isatty } from "node:tty";
+import { windowSize } from "../../linux/pty.ts";
+import type { Variables } from "../variables.ts";
+import { type Style, styleFor } from "./style.ts";
+import { writeAll } from "./write-all.ts";
+
+const STDOUT = 1;
+const STDERR = 2;
+
+/** What a verb prints to. Throws EPIPE when nobody reads any more; `shim.ts` ends quietly then. */
+export class Output {
+  readonly isTerminal: boolean;
+  readonly style: Style;
+  /** For what goes to stderr. */
+  readonly errorStyle: Style;
+
+  constructor(variables: Variables) {
+    this.isTerminal = isatty(STDOUT);
+    this.style = styleFor(this.isTerminal, variables);
+    this.errorStyle = styleFor(isatty(STDERR), variables);
+  }
+
+  /** Of the terminal now; undefined on a pipe, where nothing is cut. */
+  get width(): number | undefined {
+    return this.isTerminal ? windowSize(STDOUT).columns : undefined;
+  }
+
+  get height(): number | undefined {
+    return this.isTerminal ? windowSize(STDOUT).rows : undefined;
+  }
+
+  /** `text` as it is: it brings its own newlines. */
+  print(text: string): void {
+    writeAll(STDOUT, Buffer.from(text));
+  }
+
+  /** A document for programs: the same on a terminal and on a pipe. */
+  printJson(value: unknown): void {
+    this.print(`${toJson(value)}\n`);
+  }
+
+  /** A line for people, beside the output proper. */
+  warn(message: string): void {
+    writeAll(STDERR, Buffer.from(`${this.errorStyle.warning(`shim: ${message}`)}\n`));
+  }
+
+  /** One line: why it was all for nothing. */
+  fail(message: string): void {
+    const line = `shim: ${message.trim().replaceAll("\n", " ")}`;
+    writeAll(STDERR, Buffer.from(`${this.errorStyle.bad(line)}\n`));
+  }
+}
+
+/** Indented JSON; integers of 64 bits are numbers, as far as a reader in JavaScript keeps them exact. */
+export function toJson(value: unknown): string {
+  return JSON.stringify(
+    value,
+    (_key, member: unknown) => {
+      if (typeof member !== "bigint") return member;
+      const number = Number(member);
+      return Number.isSafeInteger(number) ? number : String(member);
+    },
+    2,
+  );
+}

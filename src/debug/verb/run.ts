@@ -1,0 +1,39 @@
+/** `shim run`, and `shim --id ID --bundle DIR`: a bundle under a shim of its own. */
+
+import type { CommandUnknownOpts } from "@commander-js/extra-typings";
+import { type Context, newVerb } from "../verb.ts";
+
+const TEXT = {
+  summary: "run an OCI bundle under a shim of its own, with no manager",
+  description: `Runs an OCI bundle under a shim of its own, with no manager. The words may also be given in a row:
+shim run ID DIR [NAME]; and the verb may be left out.
+
+In the foreground the container has this terminal if its config.json asks for one, else stdin, stdout
+and stderr; signals are passed on to it. The exit code is that of the container, 128 + N when signal
+N ended it.`,
+  examples: [
+    { line: "shim --id web --bundle /srv/bundles/web", what: "in the foreground" },
+    { line: "shim run --id web --bundle . --runtime crun --detach", what: "leave it to its shim" },
+    { line: "echo hello | shim web /srv/bundles/web runc", what: "the words in a row" },
+  ],
+};
+
+export function run(context: Context): CommandUnknownOpts {
+  return newVerb("run", TEXT)
+    .argument("[words...]", "ID DIR [NAME], instead of the flags")
+    .option("--id <id>", "name of the container")
+    .option("-b, --bundle <dir>", "directory with config.json and the root filesystem")
+    .option("--runtime <name>", "OCI runtime, by name or path (default: runc)")
+    .option(
+      "--root <dir>",
+      "runtime state goes to DIR/NAMESPACE/ID (default: /run/containerd/runc)",
+    )
+    .option("-n, --namespace <name>", "namespace of the container", "default")
+    .option("-d, --detach", "leave it to its shim, print its id and pid; its output is discarded")
+    .option("--debug", "show the log of the shim")
+    .action(async (words, flags) => {
+      const { toRunOptions } = await import("../run/run-options.ts");
+      const { runBundle } = await import("../run/bundle-run.ts");
+      context.exitCode = await runBundle(toRunOptions(flags, words), context);
+    });
+}

@@ -1,0 +1,36 @@
+/** The verbs of the debugging command by name, in the order of its help; each is loaded when called for. */
+
+import type { Verb } from "./verb.ts";
+
+/** Headings of the help, in order. */
+export const GROUPS = ["Run", "See", "Follow and call", "Check", "About"] as const;
+
+export interface VerbEntry {
+  readonly name: string;
+  readonly group: (typeof GROUPS)[number];
+  readonly load: () => Promise<Verb>;
+  /** Needs the commands of all verbs, not its own alone. */
+  readonly isAboutAll: boolean;
+}
+
+export const VERBS: readonly VerbEntry[] = [
+  entry("run", "Run", async () => (await import("./verb/run.ts")).run),
+  entry("ps", "See", async () => (await import("./verb/ps.ts")).ps),
+  entry("inspect", "See", async () => (await import("./verb/inspect.ts")).inspect),
+  entry("help", "About", async () => (await import("./verb/help.ts")).help, {
+    isAboutAll: true,
+  }),
+];
+
+export function findVerb(name: string): VerbEntry | undefined {
+  return VERBS.find((verb) => verb.name === name);
+}
+
+function entry(
+  name: string,
+  group: VerbEntry["group"],
+  load: () => Promise<Verb>,
+  { isAboutAll = false } = {},
+): VerbEntry {
+  return { name, group, load, isAboutAll };
+}
