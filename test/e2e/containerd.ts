@@ -6,22 +6,14 @@
  * by runtime name. It can be killed and started again over the same state, as often as a test likes.
  */
 
-import {
-  closeSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { ContainerdVersion } from "../../scripts/debian-programs.ts";
 import { Client, type ClientOptions, Terminal, type TerminalOptions } from "./client.ts";
+import { DaemonProcess, logTail } from "./daemon-process.ts";
 import { busyboxArchive } from "./image.ts";
 import { poll } from "./poll.ts";
-import { childOf, Sandbox } from "./sandbox.ts";
+import { Sandbox } from "./sandbox.ts";
 
 /** The image whose processes are root's. */
 export const IMAGE = "localhost/wedge-busybox:latest";
@@ -30,8 +22,6 @@ export const USER_IMAGE = "localhost/wedge-busybox-user:latest";
 
 const SHIM = "containerd-shim-wedge-v2";
 const STOCK_SHIM = "containerd-shim-runc-v2";
-const START_LIMIT_MS = 60_000;
-const LOG_TAIL_LINES = 25;
 const SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /** Everything that is not needed to run containers, by the names of all releases. */
 const DISABLED_PLUGINS = [
@@ -58,6 +48,8 @@ export interface DaemonOptions {
   readonly dropIn?: boolean;
   /** A mount point that the daemon and its containers are not to see. */
   readonly unmount?: string;
+  /** A network of its own, with loopback alone. */
+  readonly ownNetwork?: boolean;
 }
 
 /** What a client's call left. */
@@ -78,8 +70,7 @@ export class Containerd implements AsyncDisposable {
   readonly sandbox: Sandbox;
   readonly version: ContainerdVersion;
   readonly #clients = new Set<Client | Terminal>();
-  #process: Bun.Subprocess | undefined;
-  #pid = 0;
+  #process: DaemonProcess | undefined;
 
   private constructor(sandbox: Sandbox, version: ContainerdVersion) {
     this.sandbox = sandbox;
@@ -87,8 +78,9 @@ export class Containerd implements AsyncDisposable {
   }
 
   /** Starts a daemon with the test images loaded. The caller closes it. */
-  static async start({ version, dropIn = false, unmount }: DaemonOptions): Promise<Containerd> {
-    const sandbox = await Sandbox.open(unmount === undefined ? {} : { unmount });
+  static async start(options: DaemonOptions): Promise<Containerd> {
+    const { version, dropIn = false, unmount = "", ownNetwork = false } = options;
+    const sandbox = await Sandbox.open({ unmount, ownNetwork });
     const daemon = new Containerd(sandbox, version);
     try {
       daemon.#prepare(dropIn);
@@ -123,23 +115,13 @@ export class Containerd implements AsyncDisposable {
 
   /** Starts the daemon over the state that is there, and waits until it serves. */
   async resume(): Promise<void> {
-    // Appended to: what an earlier daemon wrote stays.
-    const log = openSync(this.outside("containerd.log"), "a");
-    const before = this.#log().length;
-    this.#process = Bun.spawn(
-      this.sandbox.enter([
-        join(this.version.directory, "containerd"),
-        "--config",
-        this.inside("config.toml"),
-      ]),
-      { stdin: "ignore", stdout: log, stderr: log, env: this.#environment() },
-    );
-    closeSync(log);
-    const { pid } = this.#process;
-    await poll("containerd is started", () => childOf(pid) !== undefined);
-    this.#pid = childOf(pid) ?? 0;
-    const served = () => this.#log().slice(before).includes("containerd successfully booted");
-    await poll("containerd serves", served, { limitMs: START_LIMIT_MS, detail: () => this.tail() });
+    const program = join(this.version.directory, "containerd");
+    this.#process = await DaemonProcess.start(this.sandbox, {
+      argv: [program, "--config", this.inside("config.toml")],
+      env: this.environment(),
+      log: this.inside("containerd.log"),
+      served: "containerd successfully booted",
+    });
   }
 
   /** Starts the daemon if it is down. */
@@ -149,15 +131,13 @@ export class Containerd implements AsyncDisposable {
 
   /** SIGKILLs the daemon alone, and waits until it is gone. Shims and containers stay. */
   async kill(): Promise<void> {
-    if (this.#process === undefined) return;
-    process.kill(this.#pid, "SIGKILL");
-    await this.#process.exited;
+    await this.#process?.end("SIGKILL");
     this.#process = undefined;
   }
 
   /** Starts a client. Close it, or await its end. */
   open(args: readonly string[], options: ClientOptions = {}): Client {
-    const client = new Client(this.#ctr(args), this.#environment(), options, () => this.tail());
+    const client = new Client(this.#ctr(args), this.environment(), options, () => this.tail());
     this.#clients.add(client);
     void client.exited.then(() => this.#clients.delete(client));
     return client;
@@ -176,7 +156,7 @@ export class Containerd implements AsyncDisposable {
   /** Starts another program of the system where the daemon lives. */
   program(argv: readonly string[], options: ClientOptions = {}): Client {
     const inside = this.sandbox.enter(argv);
-    const client = new Client(inside, this.#environment(), options, () => this.tail());
+    const client = new Client(inside, this.environment(), options, () => this.tail());
     this.#clients.add(client);
     void client.exited.then(() => this.#clients.delete(client));
     return client;
@@ -184,7 +164,16 @@ export class Containerd implements AsyncDisposable {
 
   /** Starts a client on a terminal of its own. */
   terminal(args: readonly string[], options: TerminalOptions = {}): Terminal {
-    const terminal = new Terminal(this.#ctr(args), this.#environment(), options, () => this.tail());
+    return this.#terminal(this.#ctr(args), options);
+  }
+
+  /** The same for another program of the system. */
+  programTerminal(argv: readonly string[], options: TerminalOptions = {}): Terminal {
+    return this.#terminal(this.sandbox.enter(argv), options);
+  }
+
+  #terminal(argv: readonly string[], options: TerminalOptions): Terminal {
+    const terminal = new Terminal(argv, this.environment(), options, () => this.tail());
     this.#clients.add(terminal);
     void terminal.exited.then(() => this.#clients.delete(terminal));
     return terminal;
@@ -272,10 +261,19 @@ export class Containerd implements AsyncDisposable {
       .map(([pid]) => pid);
   }
 
+  /** What the daemon and its clients find in their environment. */
+  environment(): Record<string, string> {
+    return {
+      PATH: `${this.inside("bin")}:${SYSTEM_PATH}`,
+      HOME: this.inside("tmp"),
+      TMPDIR: this.inside("tmp"),
+      TERM: "xterm",
+    };
+  }
+
   /** The last lines of the daemon's log, for messages. */
   tail(): string {
-    const lines = this.#log().trim().split("\n").slice(-LOG_TAIL_LINES);
-    return `\n--- containerd ${this.version.series}, end of its log:\n${lines.join("\n")}`;
+    return `${logTail(this.outside("containerd.log"))}\n(containerd ${this.version.series})`;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -311,22 +309,9 @@ export class Containerd implements AsyncDisposable {
     return this.inside("containerd.sock");
   }
 
-  #environment(): Record<string, string> {
-    return {
-      PATH: `${this.inside("bin")}:${SYSTEM_PATH}`,
-      HOME: this.inside("tmp"),
-      TMPDIR: this.inside("tmp"),
-      TERM: "xterm",
-    };
-  }
-
   #ctr(args: readonly string[]): string[] {
     const program = join(this.version.directory, "ctr");
     return this.sandbox.enter([program, "-a", this.#address(), "-n", this.namespace, ...args]);
-  }
-
-  #log(): string {
-    return readFileSync(this.outside("containerd.log"), "utf8");
   }
 
   async #loadImages(): Promise<void> {

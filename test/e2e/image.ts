@@ -38,7 +38,7 @@ interface Descriptor {
 
 /** The images as one tar archive. Throws when busybox-static is not installed. */
 export function busyboxArchive(images: readonly ImageConfig[]): Uint8Array {
-  const layer = tar(layerEntries());
+  const layer = busyboxRoot();
   const blobs = new Map<string, Uint8Array>();
   const keep = (mediaType: string, content: Uint8Array): Descriptor => {
     const digest = sha256(content);
@@ -77,6 +77,11 @@ export function busyboxArchive(images: readonly ImageConfig[]): Uint8Array {
     file("index.json", json({ schemaVersion: 2, manifests })),
     ...[...blobs].map(([digest, content]) => file(`blobs/sha256/${digest}`, content)),
   ]);
+}
+
+/** The root file system of the images as a tar archive, as `docker import` takes it. */
+export function busyboxRoot(): Uint8Array {
+  return tar(layerEntries());
 }
 
 function layerEntries(): TarEntry[] {

@@ -18,7 +18,8 @@ export function snapshot(daemon: Containerd): Snapshot {
   for (const mount of sandbox.mounts()) lines.add(`mount ${mount}`);
   for (const cgroup of sandbox.cgroups()) lines.add(`cgroup ${cgroup}`);
   for (const line of files(daemon, "/run")) lines.add(line);
-  for (const part of ["state", "tmp", "root/io.containerd.runtime.v2.task"]) {
+  // `exec` is dockerd's.
+  for (const part of ["state", "tmp", "root/io.containerd.runtime.v2.task", "exec"]) {
     for (const line of files(daemon, daemon.inside(part))) lines.add(line);
   }
   return lines;
@@ -42,7 +43,7 @@ export async function expectNothingLeft(daemon: Containerd, before: Snapshot): P
 function isExpected(daemon: Containerd, line: string): boolean {
   const ns = daemon.namespace;
   // A daemon that was started anew has another pid.
-  if (/^process \d+ \S*containerd --config /.test(line)) return true;
+  if (/^process \d+ \S*(containerd --config|dockerd --config-file) /.test(line)) return true;
   const shared = [
     "/run/containerd",
     "/run/containerd/s",
@@ -54,6 +55,9 @@ function isExpected(daemon: Containerd, line: string): boolean {
     `/run/crun/${ns}`,
     daemon.inside("state/io.containerd.runtime.v2.task", ns),
     daemon.inside("root/io.containerd.runtime.v2.task", ns),
+    ...["exec/netns", "exec/containerd", "exec/runtime-runc", `exec/runtime-runc/${ns}`].map(
+      (part) => daemon.inside(part),
+    ),
   ];
   return shared.some((path) => line === `directory ${path}`);
 }

@@ -25,12 +25,16 @@ import { poll } from "./poll.ts";
 const CGROUP_ROOT = "/sys/fs/cgroup";
 /** Everything in the sandbox is dead within this, milliseconds; frozen cgroups are thawed before. */
 const END_LIMIT_MS = 20_000;
-/** `$1` is the directory, `$2` a path to unmount or nothing. */
+/** `$1` is the directory, `$2` a path to unmount or nothing, `$3` not empty where the network is our own. */
 const FIRST_PROCESS = `
 set -e
 mount -t tmpfs -o mode=0755 wedge-e2e "$1"
 mount -t tmpfs -o mode=0755 wedge-e2e /run
 [ -z "$2" ] || umount "$2"
+if [ -n "$3" ]; then
+  ip link set lo up
+  mount -t tmpfs -o mode=0755 wedge-e2e /var/lib
+fi
 exec 3<&0
 cat <&3 >/dev/null & reader=$!
 echo ready
@@ -39,6 +43,8 @@ wait $reader`;
 export interface SandboxOptions {
   /** A mount point that is not wanted inside. */
   readonly unmount?: string;
+  /** A network of its own: a loopback interface, and a `/var/lib` where network plugins note what they do. */
+  readonly ownNetwork?: boolean;
 }
 
 export class Sandbox {
@@ -48,29 +54,34 @@ export class Sandbox {
   readonly directory: string;
   readonly #outer: Bun.Subprocess<"pipe", "pipe", "inherit">;
   readonly #first: number;
+  readonly #ownNetwork: boolean;
 
   private constructor(
     directory: string,
     outer: Bun.Subprocess<"pipe", "pipe", "inherit">,
     first: number,
+    ownNetwork: boolean,
   ) {
     this.directory = directory;
+    this.#ownNetwork = ownNetwork;
     this.name = basename(directory);
     this.#outer = outer;
     this.#first = first;
   }
 
   /** Throws when the namespaces cannot be made, which takes root. */
-  static async open(options: SandboxOptions = {}): Promise<Sandbox> {
+  static async open({ unmount = "", ownNetwork = false }: SandboxOptions = {}): Promise<Sandbox> {
     const directory = mkdtempSync(join(tmpdir(), "wedge-e2e-"));
     const outer = Bun.spawn(
       ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--mount-proc"].concat([
+        ...(ownNetwork ? ["--net"] : []),
         "sh",
         "-c",
         FIRST_PROCESS,
         "wedge-e2e",
         directory,
-        options.unmount ?? "",
+        unmount,
+        ownNetwork ? "own" : "",
       ]),
       { stdin: "pipe", stdout: "pipe", stderr: "inherit" },
     );
@@ -80,7 +91,7 @@ export class Sandbox {
       rmSync(directory, { recursive: true, force: true });
       throw new Error("Cannot make namespaces for containerd: unshare failed (run as root)");
     }
-    return new Sandbox(directory, outer, first);
+    return new Sandbox(directory, outer, first, ownNetwork);
   }
 
   /** Where a path of the inside is found from the outside. */
@@ -90,7 +101,8 @@ export class Sandbox {
 
   /** The argument list that runs `argv` inside. */
   enter(argv: readonly string[]): string[] {
-    return ["nsenter", "-t", String(this.#first), "-m", "-p", "--", ...argv];
+    const network = this.#ownNetwork ? ["-n"] : [];
+    return ["nsenter", "-t", String(this.#first), "-m", "-p", ...network, "--", ...argv];
   }
 
   /** The pids and command lines inside, in the numbers of the inside, but for the first process and its reader. */
