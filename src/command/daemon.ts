@@ -5,9 +5,10 @@ import { join } from "node:path";
 import { spawnProcess } from "../linux/children.ts";
 import { hasCode } from "../linux/errno.ts";
 import { O_NONBLOCK, O_RDWR, type OwnedFd, openFd } from "../linux/fd.ts";
+import type { Inheritance } from "../linux/inheritance.ts";
 import { selfCommand } from "../linux/self-command.ts";
 import { scrubEnvironment } from "../runtime/environment.ts";
-import type { Variables } from "./flags.ts";
+import { inheritanceEntries, type Variables } from "./flags.ts";
 
 /** The listening socket, as the daemon finds it. */
 export const LISTENER_FD = 3;
@@ -26,6 +27,8 @@ export interface DaemonOptions {
   readonly variables: Variables;
   /** The listening socket; lent. */
   readonly listener: number;
+  /** What it must not hand down of what it is given here. */
+  readonly inheritance: Inheritance;
 }
 
 /**
@@ -50,7 +53,7 @@ export function spawnDaemon(options: DaemonOptions): number {
       options.grpcAddress,
       ...(options.isDebug ? ["-debug"] : []),
     ],
-    env: daemonEnvironment(variables),
+    env: [...daemonEnvironment(variables), ...inheritanceEntries(options.inheritance)],
     cwd: options.bundle,
     stdio: [undefined, undefined, log?.fd, options.listener],
     leads: "session",

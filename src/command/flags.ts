@@ -6,6 +6,11 @@
  * ends the flags and is the action. Pure: `main.ts` reads argv and the environment.
  */
 
+import type { Inheritance } from "../linux/inheritance.ts";
+
+const OOM_SCORE_VARIABLE = "WEDGE_CHILD_OOM_SCORE";
+const HUGE_PAGES_VARIABLE = "WEDGE_CHILD_HUGE_PAGES";
+
 /**
  * What the process is asked to do. `serve` is the daemon: no action word, the socket as descriptor 3.
  * `deliver` is what `delete` leaves running when containerd is not there yet: see `deliver.ts`.
@@ -41,6 +46,8 @@ export interface Environment {
   /** The answer that containerd takes at most: 2 since 1.7, not set before. */
   readonly maxShimVersion: number | undefined;
   readonly isCoreScheduled: boolean;
+  /** What a daemon's children are to have, as `start` has told it. */
+  readonly inheritance: Inheritance;
   readonly variables: Variables;
 }
 
@@ -164,7 +171,25 @@ function toEnvironment(variables: Variables): Environment {
     namespace: variables["NAMESPACE"],
     maxShimVersion: Number.isNaN(maximum) ? undefined : maximum,
     isCoreScheduled: (variables["SCHED_CORE"] ?? "") !== "",
+    inheritance: parseInheritance(variables),
     variables,
+  };
+}
+
+/** The variables by which `start` tells the daemon, see {@link Environment.inheritance}; nobody else has them. */
+export function inheritanceEntries({ oomScore, hasHugePages }: Inheritance): readonly string[] {
+  const entries: string[] = [];
+  if (oomScore !== undefined) entries.push(`${OOM_SCORE_VARIABLE}=${oomScore}`);
+  if (hasHugePages !== undefined) entries.push(`${HUGE_PAGES_VARIABLE}=${hasHugePages}`);
+  return entries;
+}
+
+function parseInheritance(variables: Variables): Inheritance {
+  const oomScore = Number.parseInt(variables[OOM_SCORE_VARIABLE] ?? "", 10);
+  const pages = variables[HUGE_PAGES_VARIABLE];
+  return {
+    oomScore: Number.isNaN(oomScore) ? undefined : oomScore,
+    hasHugePages: pages === undefined ? undefined : pages === "true",
   };
 }
 

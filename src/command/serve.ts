@@ -60,9 +60,10 @@ export async function serve(invocation: Invocation, ended: Promise<string>): Pro
   const sink = LogSink.open(2, lostLine);
   const log = openLog(sink, invocation);
   end.defer(() => log.flush());
-  const environment = toEntries(invocation.environment.variables);
+  const { inheritance, variables } = invocation.environment;
+  const environment = toEntries(variables);
   const poller = end.use(new Poller());
-  const children = end.use(new Children({ poller, reapStrays: true }));
+  const children = end.use(new Children({ poller, reapStrays: true, inheritance }));
   const { namespace } = invocation;
   const publisher = openPublisher(invocation, log);
   const stop = Promise.withResolvers<string>();

@@ -12,8 +12,9 @@ import { join } from "node:path";
 import { writeFileAtomically } from "../container/atomic-file.ts";
 import { loadSpec } from "../container/spec.ts";
 import { joinCgroup } from "../linux/cgroup-join.ts";
+import { disablesHugePages, setHugePagesDisabled } from "../linux/huge-pages.ts";
 import { claimListener } from "../linux/listener.ts";
-import { followOomScore } from "../linux/oom-score.ts";
+import { followOomScore, readOomScore } from "../linux/oom-score.ts";
 import { signalPid } from "../linux/pidfd.ts";
 import { isolateCoreScheduling } from "../linux/self.ts";
 import { chooseDialect, decodeStartRequest, encodeAnswer, type StartRequest } from "./bootstrap.ts";
@@ -49,11 +50,14 @@ export function start(invocation: Invocation): number {
   writeFileAtomically(addressFile, address, ADDRESS_MODE);
   if (listener !== "taken") {
     if (invocation.environment.isCoreScheduled) isolateCoreScheduling();
+    // Before the daemon is born: it would take its first pages as huge ones.
+    const hasHugePages = !disablesHugePages() && setHugePagesDisabled(true);
     const pid = spawnDaemon({
       ...request,
       bundle,
       variables: invocation.environment.variables,
       listener: listener.fd,
+      inheritance: { oomScore: readOomScore("self"), hasHugePages },
     });
     undo.defer(() => signalPid(pid, SIGKILL));
     if (request.options.shimCgroup !== "") joinCgroup(request.options.shimCgroup, pid);

@@ -14,6 +14,7 @@ import { assert } from "../base/assert.ts";
 import { cString, cStringArray } from "./bytes.ts";
 import { check, checkReturned, errno, SystemError } from "./errno.ts";
 import { duplicateFd, O_RDWR, type OwnedFd } from "./fd.ts";
+import { type Inheritance, lendInheritance, plainInheritance } from "./inheritance.ts";
 import { copyTable, processTable } from "./libc.ts";
 import { openPidfd, signalPid, signalPidfd, signalProcessGroup } from "./pidfd.ts";
 import type { Poller, Watch } from "./poller.ts";
@@ -98,6 +99,8 @@ export interface ChildrenOptions {
   readonly onStray?: (exit: Exit) => void;
   /** Reaps re-parented strangers; off where others in this process wait for their own children. */
   readonly reapStrays: boolean;
+  /** What spawned processes are to have of what this one has changed about itself. */
+  readonly inheritance?: Inheritance;
 }
 
 /**
@@ -190,6 +193,7 @@ export class Children implements Disposable {
   readonly #poller: Poller;
   readonly #onStray: (exit: Exit) => void;
   readonly #reapsStrays: boolean;
+  readonly #inheritance: Inheritance;
   readonly #entries = new Map<number, Entry>();
   readonly #onSigchld = () => this.#reapAll();
   #holds = 0;
@@ -198,12 +202,18 @@ export class Children implements Disposable {
     this.#poller = options.poller;
     this.#onStray = options.onStray ?? (() => {});
     this.#reapsStrays = options.reapStrays;
+    this.#inheritance = options.inheritance ?? plainInheritance;
     process.on("SIGCHLD", this.#onSigchld);
   }
 
   /** Spawns and waits; see {@link spawnProcess} for what is thrown. */
   spawn(options: SpawnOptions): Child {
-    return this.#track(spawnProcess(options));
+    let pid: number;
+    {
+      using _lent = lendInheritance(this.#inheritance);
+      pid = spawnProcess(options);
+    }
+    return this.#track(pid);
   }
 
   /** Copies this process for one call and waits for it; see {@link copyProcess}. */

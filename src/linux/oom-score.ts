@@ -6,19 +6,29 @@ import { hasCode } from "./errno.ts";
 /** The kernel refuses more. */
 const SCORE_MAX = 1000;
 
+/** Throws what node:fs throws: ENOENT for a process that is gone or cannot be seen. */
+export function readOomScore(pid: number | "self"): number {
+  return Number.parseInt(readFileSync(`/proc/${pid}/oom_score_adj`, "utf8"), 10);
+}
+
 /**
- * Makes `pid` a little more likely to be chosen than `parent`: containerd must be the last to go.
- *
- * False where the kernel refuses it: without CAP_SYS_RESOURCE no process may lower a score, which
- * is what an unprivileged user's containerd comes to. Throws what node:fs throws otherwise.
+ * False where the kernel refuses it: without CAP_SYS_RESOURCE no process may lower a score below what
+ * it was given. Throws what node:fs throws otherwise.
  */
-export function followOomScore(pid: number, parent: number): boolean {
-  const score = Number.parseInt(readFileSync(`/proc/${parent}/oom_score_adj`, "utf8"), 10);
+export function writeOomScore(pid: number | "self", score: number): boolean {
   try {
-    writeFileSync(`/proc/${pid}/oom_score_adj`, String(Math.min(score + 1, SCORE_MAX)));
+    writeFileSync(`/proc/${pid}/oom_score_adj`, String(score));
     return true;
   } catch (error) {
     if (hasCode(error, "EACCES", "EPERM")) return false;
     throw error;
   }
+}
+
+/**
+ * Makes `pid` a little more likely to be chosen than `parent`: containerd must be the last to go. False
+ * where the kernel refuses it, as to an unprivileged user. Throws what node:fs throws otherwise.
+ */
+export function followOomScore(pid: number, parent: number): boolean {
+  return writeOomScore(pid, Math.min(readOomScore(parent) + 1, SCORE_MAX));
 }

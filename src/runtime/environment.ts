@@ -16,11 +16,14 @@ const REMOVED: ReadonlySet<string> = new Set([
   "LISTEN_FDNAMES",
 ]);
 
-/** Settings of the engine this program is built on; they would change any other program built on it. */
-const ENGINE_PREFIX = "BUN_";
+/**
+ * Settings of the engine this program is built on, which would change any other program built on it,
+ * and what `start` tells the daemon about its children.
+ */
+const REMOVED_PREFIXES = ["BUN_", "WEDGE_CHILD_"] as const;
 
 /**
- * `environment` as a runtime may have it: without {@link REMOVED} and `BUN_*`, and with only absolute
+ * `environment` as a runtime may have it: without {@link REMOVED}, `BUN_*` and `WEDGE_CHILD_*`, and with only absolute
  * directories in LD_LIBRARY_PATH. An empty entry there (a trailing colon) means the working directory
  * (ld.so(8)), which for a runtime is the bundle.
  */
@@ -28,7 +31,8 @@ export function scrubEnvironment(environment: readonly string[]): readonly strin
   const kept: string[] = [];
   for (const entry of environment) {
     const [name, value] = splitEntry(entry);
-    if (name === "" || REMOVED.has(name) || name.startsWith(ENGINE_PREFIX)) continue;
+    if (name === "" || REMOVED.has(name)) continue;
+    if (REMOVED_PREFIXES.some((prefix) => name.startsWith(prefix))) continue;
     if (name !== "LD_LIBRARY_PATH") {
       kept.push(entry);
       continue;

@@ -1,5 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { type Invocation, parseInvocation, type Variables } from "../../src/command/flags.ts";
+import {
+  type Invocation,
+  inheritanceEntries,
+  parseInvocation,
+  type Variables,
+} from "../../src/command/flags.ts";
 
 function parse(args: readonly string[], variables: Variables = {}): Invocation {
   const parsed = parseInvocation("wedge", args, variables);
@@ -87,8 +92,19 @@ describe("parseInvocation()", () => {
       namespace: "n",
       maxShimVersion: 2,
       isCoreScheduled: true,
+      inheritance: { oomScore: undefined, hasHugePages: undefined },
       variables,
     });
+  });
+
+  test.each([
+    { oomScore: -998, hasHugePages: true },
+    { oomScore: 0, hasHugePages: false },
+  ])("what start says of the daemon's children is read back: %j", (inheritance) => {
+    const variables = Object.fromEntries(
+      inheritanceEntries(inheritance).map((entry) => entry.split("=")),
+    );
+    expect(parse([], variables).environment.inheritance).toEqual(inheritance);
   });
 
   test("a version that is no number counts as none", () => {

@@ -175,6 +175,22 @@ describe("start", () => {
     TIMEOUT_MS,
   );
 
+  test(
+    "the daemon does without huge pages, and is told what its children are to have",
+    async () => {
+      await using place = new Place();
+      place.bundle("a");
+      await place.start("a", { stdin: bootstrap(place, "a") });
+      const [pid = 0] = daemonsOf(place.namespace);
+      expect(readFileSync(`/proc/${pid}/status`, "utf8")).toContain("THP_enabled:\t0\n");
+      const environment = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
+      const own = readFileSync("/proc/self/oom_score_adj", "utf8").trim();
+      expect(environment).toContain(`WEDGE_CHILD_OOM_SCORE=${own}`);
+      expect(environment).toContain("WEDGE_CHILD_HUGE_PAGES=true");
+    },
+    TIMEOUT_MS,
+  );
+
   test.each(["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"])(
     "tasks of one %s share a shim",
     async (annotation) => {

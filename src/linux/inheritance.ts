@@ -1,0 +1,38 @@
+/**
+ * What a shim changes about itself and its children must not inherit: how readily it is killed for
+ * memory, and that it does without transparent huge pages. Runtimes, loggers and containers are to have
+ * both as the manager has them.
+ */
+
+import { disablesHugePages, setHugePagesDisabled } from "./huge-pages.ts";
+import { readOomScore, writeOomScore } from "./oom-score.ts";
+
+/** What children are to have. Undefined leaves it as it is. */
+export interface Inheritance {
+  readonly oomScore: number | undefined;
+  readonly hasHugePages: boolean | undefined;
+}
+
+/** For a process that has changed nothing about itself. */
+export const plainInheritance: Inheritance = { oomScore: undefined, hasHugePages: undefined };
+
+/**
+ * Makes this process as its children are to be, until the result is disposed.
+ *
+ * A child takes the score from its parent when it is born, and the huge pages from the memory that it
+ * shares with its parent until it executes its program; posix_spawn(3) returns after both. So this
+ * holds for a spawn between the two calls, without a race. What the kernel refuses stays as it is.
+ */
+export function lendInheritance({ oomScore, hasHugePages }: Inheritance): Disposable {
+  const ownScore = oomScore === undefined ? undefined : readOomScore("self");
+  const changesScore = ownScore !== oomScore && oomScore !== undefined;
+  const changesPages = hasHugePages === true && disablesHugePages();
+  if (changesScore) writeOomScore("self", oomScore);
+  if (changesPages) setHugePagesDisabled(false);
+  return {
+    [Symbol.dispose]: () => {
+      if (changesPages) setHugePagesDisabled(true);
+      if (changesScore && ownScore !== undefined) writeOomScore("self", ownScore);
+    },
+  };
+}
