@@ -17,7 +17,6 @@ import { Any } from "../gen/google/protobuf/any.ts";
 import { decodeRuncOptions, isRuncOptions } from "../service/options.ts";
 import type { Environment, Invocation } from "./flags.ts";
 
-const DEFAULT_SOCKET_DIRECTORY = "/run/containerd/s";
 const PROTOCOL = "ttrpc";
 
 /** What `start` is asked for, whichever way it was said. */
@@ -28,6 +27,7 @@ export interface StartRequest {
   /** Where containerd takes events. */
   readonly ttrpcAddress: string;
   readonly grpcAddress: string;
+  /** "" where containerd names none. */
   readonly socketDirectory: string;
   readonly options: RuncOptions;
   /** Whether it came as BootstrapParams: then the answer is a BootstrapResult. */
@@ -43,7 +43,7 @@ export function decodeStartRequest(input: Uint8Array, invocation: Invocation): S
     namespace,
     ttrpcAddress: params?.containerdTtrpcAddress || environment.ttrpcAddress,
     grpcAddress: params?.containerdGrpcAddress || address || environment.grpcAddress,
-    socketDirectory: params?.socketDir || DEFAULT_SOCKET_DIRECTORY,
+    socketDirectory: params?.socketDir ?? "",
     isBootstrap: params !== undefined,
   };
   if (params === undefined) return { ...base, isDebug, options: decodeOptions(input) };

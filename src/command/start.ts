@@ -22,6 +22,7 @@ import { isContainerd2 } from "./containerd-build.ts";
 import { spawnDaemon } from "./daemon.ts";
 import type { Invocation } from "./flags.ts";
 import { checkIdentity } from "./identity.ts";
+import { chooseSocketDirectory, socketDirectories } from "./socket-directory.ts";
 import { readInput, writeOutput } from "./stream.ts";
 
 /** Which tasks share a shim, strongest first: asked for by name, or of one pod. */
@@ -36,7 +37,8 @@ export function start(invocation: Invocation): number {
   checkIdentity(invocation);
   const bundle = process.cwd();
   const request = decodeStartRequest(readInput(0), invocation);
-  const path = join(request.socketDirectory, socketName(request, groupOf(bundle, request.id)));
+  const { id } = request;
+  const path = join(socketDirectory(request, invocation), socketName(request, groupOf(bundle, id)));
   const address = `unix://${path}`;
   using undo = new DisposableStack();
   const listener = claimListener(path);
@@ -81,6 +83,12 @@ function groupOf(bundle: string, id: string): string {
     if (group) return group;
   }
   return id;
+}
+
+function socketDirectory({ socketDirectory: named }: StartRequest, { environment }: Invocation) {
+  if (named !== "") return named;
+  const uid = process.geteuid?.() ?? 0;
+  return chooseSocketDirectory(socketDirectories(uid, environment.variables), uid);
 }
 
 /** The name that every shim gives the socket of a group: a digest, of the same length for any id. */

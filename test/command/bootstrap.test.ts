@@ -90,7 +90,7 @@ describe("decodeStartRequest()", () => {
       isDebug: false,
       grpcAddress: "/c.sock",
       ttrpcAddress: "/t.sock",
-      socketDirectory: "/run/containerd/s",
+      socketDirectory: "",
       isBootstrap: false,
       options: { shimCgroup: "", binaryName: "" },
     });
