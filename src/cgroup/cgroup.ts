@@ -45,8 +45,11 @@ const PF_EXITING = 0x4;
 const FLAGS_FIELD = 6;
 
 /**
- * Finds the cgroup of process `pid`. Undefined when there is no such process (any more), or no
- * cgroup file system; the container then runs on without Stats and without an OOM watch.
+ * Finds the cgroup of process `pid`. Undefined when there is no such process (any more), no cgroup
+ * file system, or no cgroup of its own; the container then runs on without Stats and without an OOM watch.
+ *
+ * A cgroup that this process is in as well is not the container's: an unprivileged manager cannot make
+ * any, and the figures, processes and OOM kills of the one it was started in are everybody's.
  *
  * With v1 and v2 side by side ("hybrid") the answer is v1: that is where the controllers are.
  */
@@ -54,9 +57,11 @@ export function locateCgroup(pid: number, roots = SYSTEM_ROOTS): CgroupLocation 
   const processDirectory = `${roots.proc}/${pid}`;
   const text = readOptional(`${processDirectory}/cgroup`);
   if (text === undefined) return undefined;
-  const memberships = parseMemberships(text);
+  const own = parseMemberships(readOptional(`${roots.proc}/self/cgroup`) ?? "");
+  const all = parseMemberships(text);
+  const memberships = all.filter((one) => !own.some((other) => isSame(one, other)));
   // On v1 a dying process counts as one of the root cgroup, whose figures are the whole machine's.
-  if (memberships.some(({ path }) => path === "/") && isExiting(processDirectory)) return undefined;
+  if (all.some(({ path }) => path === "/") && isExiting(processDirectory)) return undefined;
 
   let mounts: readonly CgroupMount[] | undefined;
   const allMounts = () => {
@@ -77,6 +82,10 @@ export function locateCgroup(pid: number, roots = SYSTEM_ROOTS): CgroupLocation 
   }
   const found = unified && findV2(unified.path, roots.cgroup, allMounts);
   return found === undefined ? undefined : { version: 2, path: found };
+}
+
+function isSame(one: Membership, other: Membership): boolean {
+  return one.path === other.path && one.controllers.join() === other.controllers.join();
 }
 
 /** Parses /proc/PID/cgroup: lines of `id:controller,…:path`; the path may hold colons. */

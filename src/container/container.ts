@@ -10,6 +10,7 @@ import { type CgroupLocation, locateCgroup } from "../cgroup/cgroup.ts";
 import { type CgroupMetrics, readMetrics } from "../cgroup/metrics.ts";
 import { type OomWatch, watchOom } from "../cgroup/oom.ts";
 import { cgroupPids } from "../cgroup/pids.ts";
+import { pidNamespaceMembers } from "../linux/pid-namespace.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { Bundle } from "./bundle.ts";
 import type { ProcessContext } from "./context.ts";
@@ -260,20 +261,25 @@ export class Container {
   }
 
   /**
-   * Pids of the container, as the kernel has them now. Where the cgroup is unknown the runtime is asked.
+   * Pids of the container, as the kernel has them now. Without a cgroup of its own it is the pid namespace
+   * that tells, and without that what we have started.
    *
    * Never empty: an ended container that is not deleted yet still has its init. A manager that restarts
    * would take an empty answer for a task that may be thrown away, exit status and all.
    */
-  async pids(): Promise<readonly number[]> {
+  pids(): readonly number[] {
     const { pid, isDead } = this.init;
     if (isDead || pid === 0) return [pid];
-    const pids = await this.#livePids();
+    const pids = this.#livePids();
     return pids.length > 0 ? pids : [pid];
   }
 
-  async #livePids(): Promise<readonly number[]> {
-    if (this.#cgroup === undefined) return await this.#runtime.pids(this.id);
+  #livePids(): readonly number[] {
+    if (this.#cgroup === undefined) {
+      if (!this.killsRestOnExit) return pidNamespaceMembers(this.init.pid);
+      const execs = [...this.#execs.values()].filter(({ child }) => child?.exit === undefined);
+      return [this.init.pid, ...execs.map(({ pid }) => pid).filter((pid) => pid !== 0)];
+    }
     try {
       return cgroupPids(this.#cgroup);
     } catch (error) {

@@ -37,7 +37,6 @@ const PREFIX: Readonly<Record<Verb, string>> = {
   pause: "OCI runtime pause failed",
   resume: "OCI runtime resume failed",
   update: "OCI runtime update failed",
-  ps: "OCI runtime ps failed",
   checkpoint: "OCI runtime checkpoint failed",
   features: "OCI runtime features failed",
   version: "OCI runtime version failed",
@@ -138,7 +137,6 @@ export function kindOf(verb: Verb, runtimeMessage: string): FailureKind {
     case "pause":
     case "resume":
     case "update":
-    case "ps":
     case "checkpoint":
       if (says(FINISHED) || says(STOPPED)) return "notRunning";
       return says(MISSING) ? "containerNotFound" : "other";

@@ -14,7 +14,7 @@ import type { LentStdio } from "./runtime.ts";
 const SIGKILL = 9;
 /** How long a killed runtime may take to be gone; a process in uninterruptible sleep may take for ever. */
 const killGraceMs = 5_000;
-/** More of standard output than this is refused. `ps` of the largest container is well below. */
+/** More of standard output than this is refused: no answer that is asked for comes near it. */
 const outputBytesMax = 4 * 1024 * 1024;
 /** As much of the end of standard error as is looked at. */
 const errorBytesMax = 16 * 1024;

@@ -116,10 +116,6 @@ export function updateArgs(id: string): string[] {
   return ["update", "--resources=-", checked(id)];
 }
 
-export function psArgs(id: string): string[] {
-  return ["ps", "--format", "json", checked(id)];
-}
-
 function imageArgs(flags: ImagePaths): string[] {
   return [
     ...["--image-path", flags.imagePath],

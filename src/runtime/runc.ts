@@ -24,7 +24,6 @@ import {
   globalArgs,
   killArgs,
   pauseArgs,
-  psArgs,
   restoreArgs,
   resumeArgs,
   startArgs,
@@ -63,7 +62,6 @@ const deadlineMs: Readonly<Record<Verb, number>> = {
   pause: MINUTE_MS,
   resume: MINUTE_MS,
   update: MINUTE_MS,
-  ps: 30 * SECOND_MS,
   features: 10 * SECOND_MS,
   version: 10 * SECOND_MS,
 };
@@ -151,14 +149,6 @@ export class Runc implements Runtime {
   ): Promise<void> {
     const input = typeof resources === "string" ? Buffer.from(resources) : resources;
     await this.#run({ verb: "update", id, args: updateArgs(id), options, input });
-  }
-
-  async pids(id: string, options: CallOptions = {}): Promise<readonly number[]> {
-    const output = await this.#run({ verb: "ps", id, args: psArgs(id), options });
-    const pids = parsePids(output);
-    if (pids !== undefined) return pids;
-    const runtimeMessage = `the runtime listed no pids but ${JSON.stringify(output.slice(0, 200))}`;
-    throw new RuntimeError({ verb: "ps", kind: "other", runtimeMessage });
   }
 
   async checkpoint(id: string, request: CheckpointRequest): Promise<void> {
@@ -337,18 +327,4 @@ function readPid(verb: "create" | "restore" | "exec", pidFile: string): number {
     const runtimeMessage = `failed to retrieve OCI runtime ${subject} pid: ${messageOf(cause)}`;
     throw new RuntimeError({ verb, kind: "other", runtimeMessage }, { cause });
   }
-}
-
-/** `ps --format json`: a list of pids, or null where runc has none. Undefined for anything else. */
-function parsePids(output: string): readonly number[] | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(output);
-  } catch {
-    return undefined;
-  }
-  if (value === null) return [];
-  if (!Array.isArray(value)) return undefined;
-  const pids = value.filter((pid: unknown): pid is number => Number.isSafeInteger(pid));
-  return pids.length === value.length ? pids : undefined;
 }

@@ -22,7 +22,6 @@ export type Verb =
   | "pause"
   | "resume"
   | "update"
-  | "ps"
   | "checkpoint"
   | "features"
   | "version";
@@ -131,8 +130,6 @@ export interface Runtime {
   resume(id: string, options?: CallOptions): Promise<void>;
   /** Changes limits; `resources` is the JSON of an OCI LinuxResources. */
   update(id: string, resources: string | Uint8Array, options?: CallOptions): Promise<void>;
-  /** The pids of all processes in the container, in this process's pid namespace. */
-  pids(id: string, options?: CallOptions): Promise<readonly number[]>;
   checkpoint(id: string, request: CheckpointRequest): Promise<void>;
   /** The JSON of the OCI Features document. Old runtimes refuse (kind `other`). */
   features(options?: CallOptions): Promise<string>;

@@ -238,9 +238,9 @@ export class TaskService {
     return NOTHING;
   }
 
-  async pids({ id }: PidsRequest): Promise<PidsResponse> {
+  pids({ id }: PidsRequest): PidsResponse {
     const container = this.#registry.get(id);
-    const pids = await container.pids();
+    const pids = container.pids();
     const execIdOf = new Map([...container.execs].map((exec) => [exec.pid, exec.id]));
     return {
       processes: pids.map((pid) => {

@@ -93,6 +93,35 @@ describe("locateCgroup()", () => {
   });
 
   test.each([
+    ["4:memory:/user\n3:pids:/c1\n0::/user\n", { pids: "pids/c1" }],
+    ["4:memory:/user\n3:pids:/user\n0::/user\n", undefined],
+    ["4:memory:/c1\n3:pids:/c1\n0::/user\n", { memory: "memory/c1", pids: "pids/c1" }],
+  ])("a cgroup in which this process is too is not the container's: %j", (memberships, found) => {
+    using tree = makeTree({
+      "proc/9/cgroup": memberships,
+      "proc/self/cgroup": "4:memory:/user\n3:pids:/user\n0::/user\n",
+      "cgroup/memory/user/memory.stat": "",
+      "cgroup/memory/c1/memory.stat": "",
+      "cgroup/pids/user/pids.current": "",
+      "cgroup/pids/c1/pids.current": "",
+    });
+    const roots = rootsOf(tree);
+    const location = locateCgroup(9, roots);
+    const text = JSON.stringify(location ?? null).replaceAll(`${roots.cgroup}/`, "");
+    expect(JSON.parse(text)).toEqual(found === undefined ? null : { version: 1, paths: found });
+  });
+
+  test("on v2 the cgroup of this process is not the container's", () => {
+    using tree = makeTree({
+      "proc/9/cgroup": "0::/user.slice\n",
+      "proc/self/cgroup": "0::/user.slice\n",
+      "cgroup/cgroup.controllers": "memory\n",
+      "cgroup/user.slice/memory.events": "",
+    });
+    expect(locateCgroup(9, rootsOf(tree))).toBeUndefined();
+  });
+
+  test.each([
     ["no such process", {}],
     ["no cgroup file system", { "proc/9/cgroup": "4:memory:/c1\n0::/c1\n" }],
     [

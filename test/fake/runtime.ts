@@ -91,10 +91,6 @@ export class FakeRuntime implements Runtime, Disposable {
 
   async update(): Promise<void> {}
 
-  async pids(): Promise<readonly number[]> {
-    return this.#pids;
-  }
-
   async checkpoint(): Promise<void> {}
 
   async features(): Promise<string> {

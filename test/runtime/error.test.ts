@@ -100,7 +100,6 @@ describe("RuntimeError", () => {
     ["kill", "processFinished", "notFound", "process already finished"],
     ["kill", "containerNotFound", "notFound", "no such container"],
     ["kill", "timeout", "deadlineExceeded", "unknown error after kill: X"],
-    ["ps", "containerNotFound", "unknown", "OCI runtime ps failed: X"],
     ["start", "containerNotFound", "unknown", "OCI runtime start failed: X"],
     ["exec", "timeout", "deadlineExceeded", "OCI runtime exec failed: X"],
     ["exec", "canceled", "canceled", "OCI runtime exec failed: X"],

@@ -7,7 +7,6 @@ import {
   globalArgs,
   killArgs,
   pauseArgs,
-  psArgs,
   restoreArgs,
   resumeArgs,
   startArgs,
@@ -53,7 +52,6 @@ test.each([
   [deleteArgs("c", { force: true }), "delete --force c"],
   [pauseArgs("c"), "pause c"],
   [resumeArgs("c"), "resume c"],
-  [psArgs("c"), "ps --format json c"],
   [updateArgs("c"), "update --resources=- c"],
   [
     execArgs("c", { processFile: "/p", pidFile: "/b/e.pid" }),

@@ -203,33 +203,16 @@ describe("update()", () => {
   });
 });
 
-describe("pids()", () => {
-  test.each([
-    ["[1,22,333]", [1, 22, 333]],
-    ["[\\n  11467\\n]\\n", [11467]],
-    ["[]", []],
-    ["null\\n", []],
-  ])("of %s", async (text, pids) => {
-    using fake = openRuncScript(`echo a warning >&2; printf '${text}'`);
-    expect(await fake.runtime.pids("c1")).toEqual(pids);
-  });
-
-  test.each(["", "PID 7", '["7"]', '{"pids":[1]}', "[1.5]"])("refuses %j", async (text) => {
-    using fake = openRuncScript(`printf '${text}'`);
-    expect((await failureOf(fake.runtime.pids("c1"))).message).toContain("listed no pids but");
-  });
-
-  test("refuses more output than is accepted", async () => {
-    using fake = openRuncScript("head -c 5000000 /dev/zero");
-    expect((await failureOf(fake.runtime.pids("c1"))).message).toContain("more output");
-  });
-});
-
 describe("features() and version()", () => {
   test("are asked without flags, for there may be no bundle, and leave stderr out", async () => {
     using fake = openRuncScript('echo noise >&2; echo "$@"');
     expect(await fake.runtime.features()).toBe("features\n");
     expect(await fake.runtime.version()).toBe("--version\n");
+  });
+
+  test("more output than is accepted is refused", async () => {
+    using fake = openRuncScript("head -c 5000000 /dev/zero");
+    expect((await failureOf(fake.runtime.features())).message).toContain("more output");
   });
 });
 

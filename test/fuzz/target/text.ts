@@ -110,7 +110,7 @@ export const runtimeLogTarget: FuzzTarget = {
   run(input) {
     const message = parseLastError(text(input));
     assert.ok(message === undefined || message !== "");
-    for (const verb of ["create", "kill", "delete", "exec", "ps"] as const)
+    for (const verb of ["create", "kill", "delete", "exec", "update"] as const)
       kindOf(verb, text(input));
   },
 };
