@@ -43,7 +43,7 @@ export function decodeStartRequest(input: Uint8Array, invocation: Invocation): S
     namespace,
     ttrpcAddress: params?.containerdTtrpcAddress || environment.ttrpcAddress,
     grpcAddress: params?.containerdGrpcAddress || address || environment.grpcAddress,
-    socketDirectory: params?.socketDir ?? "",
+    socketDirectory: socketDirectoryOf(params),
     isBootstrap: params !== undefined,
   };
   if (params === undefined) return { ...base, isDebug, options: decodeOptions(input) };
@@ -73,6 +73,15 @@ function decodeParams(
     "invalidArgument",
     `Cannot use the bootstrap parameters on stdin: they are for task ${params.instanceId} of namespace ` +
       `${params.namespace}, the flags for task ${id} of namespace ${namespace}`,
+  );
+}
+
+function socketDirectoryOf(params: BootstrapParams | undefined): string {
+  const directory = params?.socketDir ?? "";
+  if (directory === "" || directory.startsWith("/")) return directory;
+  throw new ShimError(
+    "invalidArgument",
+    `Cannot use the socket directory ${JSON.stringify(directory)}: it is no absolute path`,
   );
 }
 

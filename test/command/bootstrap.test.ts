@@ -115,6 +115,12 @@ describe("decodeStartRequest()", () => {
     });
   });
 
+  test("a socket directory must be absolute", () => {
+    expect(() => decode({ socketDir: "s" })).toThrow(
+      'Cannot use the socket directory "s": it is no absolute path',
+    );
+  });
+
   test("options are found among the extensions, others are passed over", () => {
     const foreign = { typeUrl: "example.Other", value: Uint8Array.of(1, 2, 3) };
     const extensions = [{ value: undefined }, { value: foreign }, { value: any }];
