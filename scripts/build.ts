@@ -1,6 +1,7 @@
 /**
  * Compiles `src/main.ts` into one executable, `dist/containerd-shim-wedge-v2`, with `dist/shim` beside
- * it: the same file under the name that makes it the debugging command.
+ * it: the same file under the name that makes it the debugging command. And the library for programs
+ * into `dist/library`: JavaScript and types, as package.json exports them.
  *
  *     bun scripts/build.ts            does nothing when nothing has changed
  *     bun scripts/build.ts --force
@@ -16,6 +17,8 @@ import { executableName } from "../src/version.ts";
 const root = join(import.meta.dirname, "..");
 const dist = join(root, "dist");
 const executable = join(dist, executableName);
+const library = join(dist, "library");
+const libraryProject = join(root, "scripts/library.tsconfig.json");
 const stampFile = join(dist, ".stamp");
 
 /** The version of package.json. */
@@ -37,7 +40,8 @@ async function readRevision(): Promise<string> {
 async function digestInputs(definitions: readonly string[]): Promise<string> {
   const hash = new Bun.CryptoHasher("sha256");
   hash.update(`${Bun.version} ${process.arch} ${definitions.join(" ")}`);
-  const inputs = ["package-lock.json", "scripts/build.ts", "tsconfig.json"];
+  const inputs = ["package-lock.json", "scripts/build.ts", "scripts/library.tsconfig.json"];
+  inputs.push("tsconfig.json");
   for (const path of [...inputs, ...new Glob("src/**").scanSync(root)].sort()) {
     hash.update(`\0${path}\0`);
     hash.update(await readFile(join(root, path)));
@@ -68,6 +72,14 @@ async function compile(definitions: readonly string[], stamp: string): Promise<v
       { cwd: workspace, reject: false, all: true },
     );
     if (built.failed) throw new Error(`Cannot build ${executableName}:\n${built.all}`);
+    const emitted = await execa(
+      "tsc",
+      ["-p", libraryProject, "--outDir", join(workspace, "library")],
+      { cwd: root, preferLocal: true, reject: false, all: true },
+    );
+    if (emitted.failed) throw new Error(`Cannot build the library:\n${emitted.all}`);
+    await rm(library, { recursive: true, force: true });
+    await rename(join(workspace, "library"), library);
     const link = join(workspace, "shim");
     await symlink(executableName, link);
     await rename(outfile, executable);
@@ -85,7 +97,7 @@ async function build(isForced: boolean): Promise<void> {
     `WEDGE_REVISION="${await readRevision()}"`,
   ];
   const stamp = await digestInputs(definitions);
-  const isThere = existsSync(executable) && existsSync(stampFile);
+  const isThere = [executable, library, stampFile].every((path) => existsSync(path));
   if (!isForced && isThere && (await readFile(stampFile, "utf8")) === stamp) return;
   const startedAtMs = performance.now();
   await compile(definitions, stamp);

@@ -24,10 +24,11 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   rpc: ["base", "linux", "gen"],
   event: ["base", "linux", "rpc", "gen"],
   service: ["base", "rpc", "gen", "event", "container"],
+  library: ["base", "rpc", "gen"],
   debug: ["base", "linux", "cgroup", "rpc", "gen"],
   command: [
     ...["base", "linux", "gen", "runtime", "stdio", "cgroup", "container"],
-    ...["rpc", "event", "service", "debug"],
+    ...["rpc", "event", "service", "debug", "library"],
   ],
   "main.ts": ["base", "command", "debug"],
   "version.ts": [],

@@ -16,6 +16,7 @@ import { toRuntimeOptions } from "../container/runtime-options.ts";
 import { unmountTree } from "../container/unmount.ts";
 import { hasLeftJournal } from "../event/journal-file.ts";
 import { DeleteResponse } from "../gen/containerd/task/v2/task.ts";
+import { readSocketPath } from "../library/bundle-address.ts";
 import { isListening, removeStaleSocket } from "../linux/listener.ts";
 import { openPidfd, signalPidfd } from "../linux/pidfd.ts";
 import { waitUntilReady } from "../linux/ready.ts";
@@ -23,7 +24,7 @@ import type { RuntimeOptions } from "../runtime/runtime.ts";
 import { hasRuntimeState, type InitIdentity, isAlive, readInitIdentity } from "../runtime/state.ts";
 import type { Invocation, Variables } from "./flags.ts";
 import { checkIdentity } from "./identity.ts";
-import { isTaskServed, readSocketPath } from "./owner.ts";
+import { isTaskServed } from "./owner.ts";
 import { writeOutput } from "./stream.ts";
 
 const SIGKILL = 9;

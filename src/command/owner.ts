@@ -5,8 +5,6 @@
  * only the connection is gone. Nothing on disk tells the two apart for sure; asking the shim does.
  */
 
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { ShimError } from "../base/error.ts";
 import { TaskDefinition as TaskV2Definition } from "../gen/containerd/task/v2/task.ts";
 import { TaskDefinition as TaskV3Definition } from "../gen/containerd/task/v3/task.ts";
@@ -14,20 +12,8 @@ import { Status } from "../gen/containerd/types/task/task.ts";
 import { connectBun } from "../rpc/ttrpc/bun.ts";
 import { createStub } from "../rpc/ttrpc/stub.ts";
 
-const SCHEME = "unix://";
 /** A healthy shim answers in a millisecond: `State` never waits for anything. */
 const ANSWER_LIMIT_MS = 1500;
-
-/**
- * Path of the socket that the bundle's task is served at: as `start` wrote it, or as containerd 2 did
- * for a further container of a pod, for which no shim is started. Undefined when neither says so.
- */
-export function readSocketPath(bundle: string): string | undefined {
-  const address =
-    readText(join(bundle, "address"))?.trim() ??
-    addressOf(readText(join(bundle, "bootstrap.json")));
-  return address?.startsWith(SCHEME) ? address.slice(SCHEME.length) : undefined;
-}
 
 /**
  * Asks the shim at `socket` whether it has task `id` and the task has not ended. A shim that knows no
@@ -58,25 +44,5 @@ async function askState(socket: string, id: string, signal: AbortSignal): Promis
     return false;
   } catch {
     return false; // Nobody listens.
-  }
-}
-
-function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return undefined; // Every file is optional.
-  }
-}
-
-function addressOf(json: string | undefined): string | undefined {
-  if (json === undefined) return undefined;
-  try {
-    const document: unknown = JSON.parse(json);
-    if (typeof document !== "object" || document === null || !("address" in document))
-      return undefined;
-    return typeof document.address === "string" ? document.address : undefined;
-  } catch {
-    return undefined;
   }
 }

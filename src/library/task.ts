@@ -1,0 +1,192 @@
+/**
+ * `wedge/task`: the Task API of a running shim, any v2 shim's, and an events service for shims to talk
+ * to; for programs, under Node 20 and later and under Bun.
+ */
+
+import { join } from "node:path";
+import { ShimError } from "../base/error.ts";
+import {
+  TaskCheckpointed,
+  TaskCreate,
+  TaskDelete,
+  TaskExecAdded,
+  TaskExecStarted,
+  TaskExit,
+  TaskOOM,
+  TaskPaused,
+  TaskResumed,
+  TaskStart,
+} from "../gen/containerd/events/task.ts";
+import { EventsDefinition } from "../gen/containerd/services/events/ttrpc/v1/events.ts";
+import { TaskDefinition as TaskV2 } from "../gen/containerd/task/v2/task.ts";
+import { TaskDefinition as TaskV3 } from "../gen/containerd/task/v3/task.ts";
+import type { Envelope } from "../gen/containerd/types/event.ts";
+import { decodeMessage, mountService } from "../rpc/service.ts";
+import type { TtrpcClient } from "../rpc/ttrpc/client.ts";
+import { connectNet, listenNet } from "../rpc/ttrpc/net.ts";
+import { TtrpcServer } from "../rpc/ttrpc/server.ts";
+import { createStub, type Stub } from "../rpc/ttrpc/stub.ts";
+import { readSocketPath } from "./bundle-address.ts";
+
+const SCHEME = "unix://";
+const DEFAULT_STATE_DIRECTORY = "/run/containerd";
+const BUNDLES = "io.containerd.runtime.v2.task";
+/** A healthy shim answers Connect within a millisecond. */
+const CONNECT_TIMEOUT_MS = 10_000;
+const NANOSECONDS_PER_MILLISECOND = 1e6;
+
+/** Every method of the Task API; versions 2 and 3 have the same messages. */
+export type TaskClient = Stub<typeof TaskV2>;
+
+/** Which shim: by its socket (with or without `unix://`), or by the container that it serves. */
+export type TaskPlace =
+  | { readonly address: string }
+  | {
+      readonly namespace: string;
+      readonly id: string;
+      /** containerd's `state`; /run/containerd unless given. */
+      readonly stateDirectory?: string;
+    };
+
+/** A connected shim. Disposing closes the connection. */
+export interface TaskConnection extends Disposable {
+  readonly task: TaskClient;
+  /** Of the Task API that the shim serves. */
+  readonly version: 2 | 3;
+  /** For services of other names on the same socket. */
+  readonly client: TtrpcClient;
+}
+
+/**
+ * Connects to a shim and finds out which version of the Task API it serves.
+ *
+ * Rejects with RpcError `notFound` when the container has no shim that can be found, with node:net's
+ * error (`ENOENT`, `ECONNREFUSED`, `EACCES`) when nobody listens, `deadlineExceeded` when the shim hangs.
+ */
+export async function connectTask(place: TaskPlace): Promise<TaskConnection> {
+  const client = await connectNet({ path: socketOf(place) });
+  try {
+    const { task, version } = await negotiate(client, "id" in place ? place.id : "");
+    return { task, version, client, [Symbol.dispose]: () => client.close() };
+  } catch (error) {
+    client.close();
+    throw error;
+  }
+}
+
+function socketOf(place: TaskPlace): string {
+  if ("address" in place) {
+    const { address } = place;
+    return address.startsWith(SCHEME) ? address.slice(SCHEME.length) : address;
+  }
+  const { namespace, id, stateDirectory = DEFAULT_STATE_DIRECTORY } = place;
+  const bundle = join(stateDirectory, BUNDLES, namespace, id);
+  const path = readSocketPath(bundle);
+  if (path !== undefined) return path;
+  throw new ShimError(
+    "notFound",
+    `Cannot find the shim of ${namespace}/${id}: no address in ${bundle}`,
+  );
+}
+
+async function negotiate(
+  client: TtrpcClient,
+  id: string,
+): Promise<{ readonly task: TaskClient; readonly version: 2 | 3 }> {
+  const task = createStub(client, TaskV3);
+  try {
+    await task.connect({ id }, { timeoutMs: CONNECT_TIMEOUT_MS });
+    return { task, version: 3 };
+  } catch (error) {
+    if (!(error instanceof ShimError)) throw error;
+    if (error.reason === "unimplemented") return { task: createStub(client, TaskV2), version: 2 };
+    if (error.reason === "unavailable" || error.reason === "deadlineExceeded") throw error;
+    return { task, version: 3 }; // Any answer will do: the service is there.
+  }
+}
+
+/** What happened to a task, by the name of its message. */
+export type TaskEventMessage =
+  | { readonly name: "TaskCreate"; readonly message: TaskCreate }
+  | { readonly name: "TaskStart"; readonly message: TaskStart }
+  | { readonly name: "TaskExit"; readonly message: TaskExit }
+  | { readonly name: "TaskDelete"; readonly message: TaskDelete }
+  | { readonly name: "TaskOOM"; readonly message: TaskOOM }
+  | { readonly name: "TaskPaused"; readonly message: TaskPaused }
+  | { readonly name: "TaskResumed"; readonly message: TaskResumed }
+  | { readonly name: "TaskExecAdded"; readonly message: TaskExecAdded }
+  | { readonly name: "TaskExecStarted"; readonly message: TaskExecStarted }
+  | { readonly name: "TaskCheckpointed"; readonly message: TaskCheckpointed };
+
+/** One event as a shim has sent it. */
+export interface TaskNotice {
+  readonly namespace: string;
+  /** "/tasks/exit". */
+  readonly topic: string;
+  readonly at: Date;
+  /** Undefined for a message that is none of containerd's about tasks. */
+  readonly event: TaskEventMessage | undefined;
+}
+
+/**
+ * Serves containerd's events service at `path`, for shims that are started with `TTRPC_ADDRESS` set to
+ * it. A shim takes an event for delivered when `onEvent` has returned, or what it returned has resolved;
+ * when it throws, wedge sends the event again. Close the server with `shutdown` or by disposing it.
+ * Rejects when the path cannot be listened on.
+ */
+export async function serveEvents(
+  path: string,
+  onEvent: (notice: TaskNotice) => void | Promise<void>,
+): Promise<TtrpcServer> {
+  const server = new TtrpcServer({
+    services: [
+      mountService(EventsDefinition, {
+        forward: async ({ envelope }) => {
+          if (envelope !== undefined) await onEvent(toNotice(envelope));
+          return {};
+        },
+      }),
+    ],
+  });
+  await listenNet(server, { path });
+  return server;
+}
+
+function toNotice({ namespace, topic, timestamp, event }: Envelope): TaskNotice {
+  const { seconds = 0n, nanos = 0 } = timestamp ?? {};
+  const at = new Date(Number(seconds) * 1000 + nanos / NANOSECONDS_PER_MILLISECOND);
+  return { namespace, topic, at, event: event && decodeEvent(event.typeUrl, event.value) };
+}
+
+const EVENT_PACKAGE = "containerd.events.";
+
+/** The message in an event's `Any`; undefined when it is no task's. Throws RpcError `internal` for broken bytes. */
+export function decodeEvent(typeUrl: string, value: Uint8Array): TaskEventMessage | undefined {
+  const fullName = typeUrl.slice(typeUrl.lastIndexOf("/") + 1);
+  if (!fullName.startsWith(EVENT_PACKAGE)) return undefined;
+  const name = fullName.slice(EVENT_PACKAGE.length);
+  switch (name) {
+    case "TaskCreate":
+      return { name, message: decodeMessage(TaskCreate, value) };
+    case "TaskStart":
+      return { name, message: decodeMessage(TaskStart, value) };
+    case "TaskExit":
+      return { name, message: decodeMessage(TaskExit, value) };
+    case "TaskDelete":
+      return { name, message: decodeMessage(TaskDelete, value) };
+    case "TaskOOM":
+      return { name, message: decodeMessage(TaskOOM, value) };
+    case "TaskPaused":
+      return { name, message: decodeMessage(TaskPaused, value) };
+    case "TaskResumed":
+      return { name, message: decodeMessage(TaskResumed, value) };
+    case "TaskExecAdded":
+      return { name, message: decodeMessage(TaskExecAdded, value) };
+    case "TaskExecStarted":
+      return { name, message: decodeMessage(TaskExecStarted, value) };
+    case "TaskCheckpointed":
+      return { name, message: decodeMessage(TaskCheckpointed, value) };
+    default:
+      return undefined;
+  }
+}
