@@ -1,155 +1,79 @@
 /**
- * `npm run bench`: wedge beside the stock shim, in one run, as ratios.
+ * `npm run bench`: shims side by side in one run, as ratios; see `options.ts` for what can be asked.
  *
- * Runs of the two alternate (A B A B), so that a machine whose speed drifts favours neither. Progress goes
- * to stderr, the table to stdout; `--json` prints the figures for machines instead. Times of two cores are
- * noisy: read the ratios of medians.
+ * Peers take turns within every round (A B A B), so that a machine whose speed drifts favours none.
+ * Shims are driven as containerd drives them, by `start`, ttrpc and `delete`, with no containerd in
+ * between but in the group `e2e`. Progress goes to stderr. Absolute times belong to one machine and one
+ * hour: read the ratios of medians.
  */
 
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { parseArgs } from "node:util";
-import { Containerd, IMAGE, wedgeExecutable } from "../../test/e2e/containerd.ts";
-import { containerdVersions } from "../debian-programs.ts";
+import { mkdirSync } from "node:fs";
+import { messageOf } from "../../src/base/error.ts";
+import { type Bench, type GroupRun, openBench } from "./bench-run.ts";
+import { enclose, enclosedCgroup } from "./enclosure.ts";
+import { type BenchOptions, type GroupName, parseOptions, USAGE } from "./options.ts";
+import { baselineOf, findPeers } from "./peer.ts";
+import { writeReport } from "./report.ts";
 
-const SHIMS = ["wedge", "runc"] as const;
-type Shim = (typeof SHIMS)[number];
+const STALL_MS = 180_000;
 
-interface Figure {
-  readonly name: string;
-  readonly unit: string;
-  readonly samples: Readonly<Record<Shim, number[]>>;
+const GROUP_RUNS: Readonly<Record<GroupName, () => Promise<GroupRun>>> = {
+  life: async () => (await import("./group/life.ts")).measureLife,
+  exec: async () => (await import("./group/exec.ts")).measureExec,
+  kill: async () => (await import("./group/kill.ts")).measureKill,
+  rpc: async () => (await import("./group/rpc.ts")).measureRpc,
+  io: async () => (await import("./group/io.ts")).measureIo,
+  mem: async () => (await import("./group/memory.ts")).measureMemory,
+  leak: async () => (await import("./group/leak.ts")).measureLeak,
+  e2e: async () => (await import("./group/end-to-end.ts")).measureEndToEnd,
+  growth: async () => (await import("./group/growth.ts")).measureGrowth,
+};
+
+async function run(options: BenchOptions, cgroup: string): Promise<void> {
+  const peers = findPeers(options);
+  const baseline = baselineOf(peers, options.baseline);
+  mkdirSync(options.out, { recursive: true });
+  await using bench = openBench({ options, peers, cgroup });
+  bench.say(`Measuring ${peers.map(({ label }) => label).join(", ")}`);
+  for (const group of options.groups) await runGroup(bench, group);
+  writeReport({ options, peers, baseline, figures: bench.figures.list() });
 }
 
-const { values } = parseArgs({
-  options: {
-    runs: { type: "string", default: "30" },
-    containers: { type: "string", default: "10" },
-    json: { type: "boolean", default: false },
-  },
-});
-const runs = Number(values.runs);
-const containers = Number(values.containers);
-
-function figure(name: string, unit: string): Figure {
-  return { name, unit, samples: { wedge: [], runc: [] } };
+async function runGroup(bench: Bench, group: GroupName): Promise<void> {
+  const startedAtMs = performance.now();
+  const measure = await GROUP_RUNS[group]();
+  using stalled = watchProgress(bench, group);
+  await Promise.race([measure(bench), stalled.promise]);
+  bench.say(`${group}: done in ${((performance.now() - startedAtMs) / 1000).toFixed(1)} s`);
 }
 
-function progress(text: string): void {
-  process.stderr.write(`${text}\n`);
+/** A peer that hangs must not hang the benchmark: rejects when there is no progress any more. */
+function watchProgress(bench: Bench, group: GroupName): Disposable & { promise: Promise<never> } {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const timer = setInterval(() => {
+    if (bench.quietMs < STALL_MS) return;
+    reject(new Error(`No progress in group ${group} for ${STALL_MS / 1000} s: a peer hangs`));
+  }, 1000);
+  return { promise, [Symbol.dispose]: () => clearInterval(timer) };
 }
 
-function median(samples: readonly number[]): number {
-  const sorted = [...samples].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
-}
-
-/** Process start to exit of the executable, doing nothing (`-v`). */
-async function measureStartUp(stockShim: string): Promise<Figure> {
-  const result = figure("start-up (-v)", "ms");
-  const paths = { wedge: wedgeExecutable(), runc: stockShim };
-  for (let run = -2; run < runs; run++) {
-    for (const shim of SHIMS) {
-      const before = performance.now();
-      await Bun.spawn([paths[shim], "-v"], { stdout: "ignore" }).exited;
-      if (run >= 0) result.samples[shim].push(performance.now() - before);
-    }
+async function main(): Promise<number> {
+  const args = process.argv.slice(2);
+  const options = parseOptions(args);
+  if (options === undefined) {
+    console.log(USAGE);
+    return 0;
   }
-  return result;
+  const cgroup = enclosedCgroup();
+  if (cgroup === undefined) return await enclose(args, options.runtime);
+  await run(options, cgroup);
+  return 0;
 }
 
-/** A container's whole life as a person at a terminal has it. */
-async function measureLife(daemon: Containerd): Promise<Figure> {
-  const result = figure("ctr run --rm true", "ms");
-  for (let run = -2; run < runs; run++) {
-    for (const shim of SHIMS) {
-      const id = `life-${shim}-${run + 2}`;
-      const before = performance.now();
-      await daemon.ctr("run", "--rm", "--runtime", `io.containerd.${shim}.v2`, IMAGE, id, "true");
-      if (run >= 0) result.samples[shim].push(performance.now() - before);
-    }
-  }
-  return result;
+try {
+  process.exitCode = await main();
+} catch (error) {
+  process.stderr.write(`bench: ${messageOf(error)}\n`);
+  // What a peer that hangs has not answered would be waited for.
+  process.exit(1);
 }
-
-/** `ctr task exec` of a program that does nothing. */
-async function measureExec(daemon: Containerd): Promise<Figure> {
-  const result = figure("ctr task exec true", "ms");
-  for (const shim of SHIMS) {
-    const runtime = `io.containerd.${shim}.v2`;
-    await daemon.ctr("run", "-d", "--runtime", runtime, IMAGE, `exec-${shim}`, "sleep", "1000");
-  }
-  for (let run = -2; run < runs; run++) {
-    for (const shim of SHIMS) {
-      const before = performance.now();
-      await daemon.ctr("task", "exec", "--exec-id", `e${run + 2}`, `exec-${shim}`, "true");
-      if (run >= 0) result.samples[shim].push(performance.now() - before);
-    }
-  }
-  for (const shim of SHIMS) await remove(daemon, `exec-${shim}`);
-  return result;
-}
-
-/** What an idle shim holds, each with one container, {@link containers} of each kind at a time. */
-async function measureMemory(daemon: Containerd): Promise<Figure[]> {
-  const [pss, own, threads] = [
-    figure(`PSS per idle shim at ${containers}`, "kB"),
-    figure(`private memory per idle shim at ${containers}`, "kB"),
-    figure("threads of an idle shim", ""),
-  ];
-  for (const shim of SHIMS) {
-    const ids = Array.from({ length: containers }, (_, index) => `mem-${shim}-${index}`);
-    for (const id of ids) {
-      const runtime = `io.containerd.${shim}.v2`;
-      await daemon.ctr("run", "-d", "--runtime", runtime, IMAGE, id, "sleep", "1000");
-    }
-    await Bun.sleep(6000);
-    for (const pid of daemon.shims()) {
-      const proc = daemon.sandbox.path(join("/proc", String(pid)));
-      const rollup = readFileSync(join(proc, "smaps_rollup"), "utf8");
-      const field = (name: string) =>
-        Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(rollup)?.[1]);
-      pss.samples[shim].push(field("Pss"));
-      own.samples[shim].push(field("Private_Clean") + field("Private_Dirty"));
-      const status = readFileSync(join(proc, "status"), "utf8");
-      threads.samples[shim].push(Number(/^Threads:\s+(\d+)/m.exec(status)?.[1]));
-    }
-    for (const id of ids) await remove(daemon, id);
-  }
-  return [pss, own, threads];
-}
-
-async function remove(daemon: Containerd, id: string): Promise<void> {
-  await daemon.ctr("task", "rm", "--force", id);
-  await daemon.ctr("container", "rm", id);
-}
-
-function print(figures: readonly Figure[]): void {
-  if (values.json) {
-    console.log(JSON.stringify(figures, undefined, 2));
-    return;
-  }
-  console.log("| what | wedge | stock shim | ratio |\n|---|---|---|---|");
-  for (const { name, unit, samples } of figures) {
-    const [wedge, runc] = [median(samples.wedge), median(samples.runc)];
-    const cell = (value: number) => `${value.toFixed(value < 100 ? 1 : 0)} ${unit}`.trim();
-    console.log(`| ${name} | ${cell(wedge)} | ${cell(runc)} | ${(wedge / runc).toFixed(2)} |`);
-  }
-}
-
-async function main(): Promise<void> {
-  const [version] = containerdVersions();
-  if (version === undefined) throw new Error("No containerd is installed: run npm run setup");
-  await using daemon = await Containerd.start({ version });
-  progress(`containerd ${version.series}, ${runs} runs, ${containers} containers`);
-  progress("measuring start-up");
-  const startUp = await measureStartUp(join(version.directory, "containerd-shim-runc-v2"));
-  progress("measuring life");
-  const life = await measureLife(daemon);
-  progress("measuring exec");
-  const exec = await measureExec(daemon);
-  progress("measuring memory");
-  print([startUp, life, exec, ...(await measureMemory(daemon))]);
-}
-
-await main();
