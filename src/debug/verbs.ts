@@ -15,6 +15,15 @@ export interface VerbEntry {
 
 export const VERBS: readonly VerbEntry[] = [
   entry("run", "Run", async () => (await import("./verb/run.ts")).run),
+  entry("start", "Run", async () => (await import("./verb/start.ts")).start),
+  entry("exec", "Run", async () => (await import("./verb/exec.ts")).exec),
+  entry("attach", "Run", async () => (await import("./verb/attach.ts")).attach),
+  entry("kill", "Run", async () => (await import("./verb/kill.ts")).kill),
+  entry("pause", "Run", async () => (await import("./verb/pause.ts")).pause),
+  entry("resume", "Run", async () => (await import("./verb/resume.ts")).resume),
+  entry("wait", "Run", async () => (await import("./verb/wait.ts")).wait),
+  entry("state", "Run", async () => (await import("./verb/state.ts")).state),
+  entry("delete", "Run", async () => (await import("./verb/delete.ts")).deleteVerb),
   entry("ps", "See", async () => (await import("./verb/ps.ts")).ps),
   entry("inspect", "See", async () => (await import("./verb/inspect.ts")).inspect),
   entry("help", "About", async () => (await import("./verb/help.ts")).help, {

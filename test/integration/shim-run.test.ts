@@ -16,8 +16,9 @@ function bundleOf(options: BundleOptions) {
   return cleanup.use(makeBundle(options));
 }
 
-function sockets(): readonly string[] {
-  return existsSync(SOCKETS) ? readdirSync(SOCKETS) : [];
+/** Where the shim of a container listens, named as every shim names it. */
+function socketOf(id: string): string {
+  return join(SOCKETS, createHash("sha256").update(`default/${id}`).digest("hex"));
 }
 
 async function shim(args: readonly string[], input?: Uint8Array | string) {
@@ -39,9 +40,8 @@ describe("shim --id --bundle", () => {
   ])("passes the exit status of `%s` on: %i", async (script, code) => {
     // Init of a pid namespace cannot kill itself.
     const { id, path } = bundleOf({ script: `sh -c '${script}'; exit $?` });
-    const before = sockets();
     expect((await shim(["--id", id, "--bundle", path])).code).toBe(code);
-    expect(sockets()).toEqual(before);
+    expect(existsSync(socketOf(id))).toBe(false);
     expect(existsSync(`/run/containerd/runc/default/${id}`)).toBe(false);
     expect(readdirSync(path).sort()).toEqual(["config.json", "rootfs"]);
   });
@@ -103,6 +103,7 @@ describe("shim --id --bundle", () => {
     expect(code).toBe(0);
     const pid = Number(/\b(\d+)\s*$/.exec(stdout)?.[1]);
     expect(stdout).toContain(id);
+    expect(existsSync(socketOf(id))).toBe(true);
     expect(existsSync(`/proc/${pid}`)).toBe(true);
     expect(await shim(["--id", id, "--bundle", path])).toMatchObject({ code: 2 });
     await endDetached(id, path);
@@ -145,12 +146,11 @@ describe("bad input", () => {
   ])("%s is one clear line and exit code 2, with nothing left", async (_name, spoil, message) => {
     const { id, path } = bundleOf({ args: ["true"] });
     spoil(path);
-    const before = sockets();
     const { code, stdout, stderr } = await shim(["--id", id, "--bundle", path]);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr.trimEnd().split("\n")).toHaveLength(1);
     expect(stderr).toMatch(message);
-    expect(sockets()).toEqual(before);
+    expect(existsSync(socketOf(id))).toBe(false);
   });
 
   test.each([

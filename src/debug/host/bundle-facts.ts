@@ -33,6 +33,8 @@ export interface BundleFacts {
   /** In the numbers of the shim's pid namespace; undefined before init exists. */
   readonly initPid: number | undefined;
   readonly exit: RecordedExit | undefined;
+  /** It lies where a manager keeps its bundles. */
+  readonly isManaged: boolean;
 }
 
 /** Reads a bundle that is at `root` + `path`; undefined when there is no config.json, nor anything of a shim. */
@@ -55,6 +57,7 @@ export function readBundle(path: string, root = ""): BundleFacts | undefined {
     socket,
     initPid: initPid > 0 ? initPid : undefined,
     exit: parseExit(parseJson(read("exit.json"))),
+    isManaged: true,
   };
 }
 

@@ -13,7 +13,8 @@ const WAITING_INITS: readonly RegExp[] = [
   /youki.* create /,
 ];
 
-export type ContainerStatus = "creating" | "created" | "running" | "paused" | "stopped";
+/** "empty": no process yet, or its task is deleted. */
+export type ContainerStatus = "empty" | "created" | "running" | "paused" | "stopped";
 
 /** A container now. */
 export interface ContainerState {
@@ -37,8 +38,8 @@ export function readContainerState(
   const { exit } = bundle;
   const init = exit === undefined ? findInit(host, shim, bundle) : undefined;
   if (init === undefined) {
-    const isEarly = bundle.initPid === undefined && exit === undefined;
-    const status = isEarly ? "creating" : "stopped";
+    const wasThere = bundle.initPid !== undefined || exit !== undefined;
+    const status = wasThere ? "stopped" : "empty";
     return { status, init, cgroup: undefined, pids: [], exit };
   }
   const cgroup = tryLocate(init.pid);

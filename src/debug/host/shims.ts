@@ -166,9 +166,9 @@ class BundleIndex {
     );
     for (const { bundle, id, namespace, root, mountNamespace } of shims) {
       if (bundle === undefined) continue;
-      const isManaged = basename(bundle) === id && basename(dirname(bundle)) === namespace;
       const state = dirname(dirname(bundle));
-      if (isManaged) places.set(`${mountNamespace} ${state}`, { mountNamespace, root, state });
+      if (isManaged({ bundle, id, namespace }))
+        places.set(`${mountNamespace} ${state}`, { mountNamespace, root, state });
     }
     this.#bundles = [...places.values()].flatMap(({ mountNamespace, root, state }) =>
       listBundles(state, root).flatMap((path) => {
@@ -188,13 +188,24 @@ class BundleIndex {
     if (own.length > 0 || shim.bundle === undefined) return own;
     // No manager's directory: the names are those that the shim was started with.
     const found = readBundle(shim.bundle, shim.root);
-    return found === undefined ? [] : [{ ...found, id: shim.id, namespace: shim.namespace }];
+    return found === undefined
+      ? []
+      : [{ ...found, id: shim.id, namespace: shim.namespace, isManaged: isManaged(shim) }];
   }
 
   strays(shims: readonly HostShim[]): readonly BundleFacts[] {
     const served = new Set(shims.flatMap(({ bundles }) => bundles));
     return this.#bundles.map(({ facts }) => facts).filter((facts) => !served.has(facts));
   }
+}
+
+/** Managers keep bundles as STATE/NAMESPACE/ID. */
+function isManaged({
+  bundle,
+  id,
+  namespace,
+}: Pick<Located, "bundle" | "id" | "namespace">): boolean {
+  return bundle?.endsWith(`/${namespace}/${id}`) ?? false;
 }
 
 function isOf(facts: BundleFacts, shim: Located): boolean {

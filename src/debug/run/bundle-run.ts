@@ -13,13 +13,13 @@ import {
   type Run,
   startContainer,
 } from "./container-life.ts";
+import { deriveBundle, removeDerived } from "./derived-bundle.ts";
+import { openDetachedStreams } from "./detached-streams.ts";
 import { runForeground } from "./foreground.ts";
 import type { RunOptions } from "./run-options.ts";
-import { planRun } from "./run-plan.ts";
+import { planRun, type RunPlan } from "./run-plan.ts";
 import { ShimLog } from "./shim-log.ts";
 import { ShimProcess } from "./shim-process.ts";
-
-const NO_STREAMS = { stdin: "", stdout: "", stderr: "" };
 
 /** Returns the exit code. Throws a Refusal. */
 export async function runBundle(
@@ -27,11 +27,12 @@ export async function runBundle(
   { variables, output }: Context,
 ): Promise<number> {
   const warn = (message: string) => output.warn(message);
-  const plan = planRun(options, variables);
+  const planned = planRun(options, variables);
   using signals = new SignalRelay();
   using poller = new Poller();
   using children = new Children({ poller, reapStrays: false });
   const kernel = { poller, children };
+  const plan = withOwnBundle(planned);
   const trace = new BundleTrace(plan.bundle);
   using log = ShimLog.open(plan.bundle, poller, plan.isDebug);
   let isLeft = false;
@@ -55,14 +56,24 @@ export async function runBundle(
     if (isLoud) writeSync(2, log?.tail ?? "");
     throw error;
   } finally {
-    if (!isLeft) trace.remove();
+    if (!isLeft) {
+      trace.remove();
+      removeDerived(plan.bundle);
+    }
   }
 }
 
-/** Starts the container with its output discarded, and says where it is. */
+/** The plan over a bundle whose config.json is as the flags want it. */
+function withOwnBundle(plan: RunPlan): RunPlan {
+  const { bundle, changedConfig, isTerminal } = plan;
+  if (changedConfig === undefined) return plan;
+  return { ...plan, bundle: deriveBundle(bundle, changedConfig, { terminal: isTerminal }) };
+}
+
+/** Starts the container and says where it is. */
 async function runDetached(current: Run): Promise<void> {
   try {
-    const pid = await createContainer(current, NO_STREAMS);
+    const pid = await createContainer(current, openDetachedStreams(current.plan));
     await startContainer(current);
     writeSync(1, `${current.plan.id} ${pid}\n`);
   } catch (error) {

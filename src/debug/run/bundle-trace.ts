@@ -14,6 +14,9 @@ const FILES: ReadonlySet<string> = new Set([
   "init.pid",
   "options.json",
   "runtime",
+  // Of a terminal that nobody has yet, see detached-streams.ts.
+  "stdin",
+  "stdout",
 ]);
 /** The log of one call of the runtime, and a file on its way to being one of the above. */
 const TEMPORARY = /^(runtime-[a-z]+-\d+-[a-z0-9]+-\d+\.json|\.[a-z.]+\.\d+)$/;
@@ -34,9 +37,15 @@ export class BundleTrace {
 
   /** Removes them, once the shim has gone. */
   remove(): void {
-    for (const name of readdirSync(this.#bundle)) {
-      const isOurs = FILES.has(name) ? !this.#kept.has(name) : TEMPORARY.test(name);
-      if (isOurs) rmSync(join(this.#bundle, name), { force: true });
-    }
+    removeTraces(this.#bundle, this.#kept);
+  }
+}
+
+/** Removes the files of a shim that has gone, except `kept`. Nothing happens when the bundle has gone too. */
+export function removeTraces(bundle: string, kept: ReadonlySet<string> = new Set()): void {
+  if (!existsSync(bundle)) return;
+  for (const name of readdirSync(bundle)) {
+    const isOurs = FILES.has(name) ? !kept.has(name) : TEMPORARY.test(name);
+    if (isOurs) rmSync(join(bundle, name), { force: true });
   }
 }

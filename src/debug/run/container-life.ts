@@ -1,6 +1,6 @@
 /** The steps of a container's life that every way of running it shares, with errors for people. */
 
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, ShimError } from "../../base/error.ts";
 import { Options } from "../../gen/containerd/types/runc/options/oci.ts";
@@ -41,6 +41,7 @@ export async function createContainer(run: Run, paths: StreamPaths): Promise<num
       parentCheckpoint: "",
       options: { typeUrl: OPTIONS_TYPE, value: options },
     });
+    if (plan.pidFile !== undefined) writeFileSync(plan.pidFile, String(pid));
     return pid;
   } catch (error) {
     throw failure(`Cannot create container ${plan.id}`, error);

@@ -13,6 +13,14 @@ export interface RunOptions {
   readonly namespace: string;
   readonly isDetached: boolean;
   readonly isDebug: boolean;
+  /** How long the container may run; undefined for as long as it likes. */
+  readonly timeoutMs: number | undefined;
+  /** Whether it gets a terminal; undefined for what its config.json says. */
+  readonly isTerminal: boolean | undefined;
+  /** Where the pid of its init is written; undefined for nowhere. */
+  readonly pidFile: string | undefined;
+  /** A file that its output is appended to; undefined for our own streams. */
+  readonly logFile: string | undefined;
 }
 
 /** The flags as the parser gives them. */
@@ -24,6 +32,10 @@ export interface RunFlags {
   readonly namespace: string;
   readonly detach?: true | undefined;
   readonly debug?: true | undefined;
+  readonly timeout?: number | undefined;
+  readonly tty?: boolean | undefined;
+  readonly pidFile?: string | undefined;
+  readonly log?: string | undefined;
 }
 
 const POSITIONALS_MAX = 3;
@@ -47,6 +59,10 @@ export function toRunOptions(flags: RunFlags, positionals: readonly string[]): R
     namespace: flags.namespace,
     isDetached: flags.detach ?? false,
     isDebug: flags.debug ?? false,
+    timeoutMs: flags.timeout,
+    isTerminal: flags.tty,
+    pidFile: flags.pidFile,
+    logFile: flags.log,
   };
 }
 

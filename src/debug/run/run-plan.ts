@@ -5,12 +5,13 @@
  */
 
 import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { messageOf } from "../../base/error.ts";
 import { hasCode } from "../../linux/errno.ts";
 import { isListening } from "../../linux/listener.ts";
 import { usageError } from "../refusal.ts";
 import type { Variables } from "../variables.ts";
+import type { ConfigDocument } from "./derived-bundle.ts";
 import type { RunOptions } from "./run-options.ts";
 
 const DEFAULT_ROOT = "/run/containerd/runc";
@@ -30,9 +31,16 @@ export interface RunPlan {
   /** Its state directory without the namespace, as the shim's options have it. */
   readonly root: string;
   readonly isTerminal: boolean;
+  /** The bundle's config.json, when another than its own is needed: `isTerminal` is not what it says. */
+  readonly changedConfig: ConfigDocument | undefined;
+  /** Where output goes instead of our streams; absolute. */
+  readonly logFile: string | undefined;
+  /** Absolute. */
+  readonly pidFile: string | undefined;
   /** Whether the shim may have other containers. */
   readonly isGrouped: boolean;
   readonly isDebug: boolean;
+  readonly timeoutMs: number | undefined;
   /** The environment for the shim. */
   readonly variables: Variables;
 }
@@ -42,13 +50,20 @@ export function planRun(options: RunOptions, variables: Variables): RunPlan {
   requireName("id", options.id);
   requireName("namespace", options.namespace);
   const bundle = findBundle(options.bundle);
-  const config = readConfig(bundle);
+  const { config, isTerminal: hasTerminal, isGrouped } = readConfig(bundle);
+  const isTerminal = options.isTerminal ?? hasTerminal;
   const root = resolve(options.root ?? DEFAULT_ROOT);
   const runtime = findRuntime(options.runtime, variables);
   refuseUsedId(options.id, join(root, options.namespace, options.id));
   refuseUsedBundle(bundle);
-  const { id, namespace, isDebug } = options;
-  return { id, namespace, bundle, runtime, root, isDebug, variables, ...config };
+  const { id, namespace, isDebug, timeoutMs } = options;
+  return {
+    ...{ id, namespace, bundle, runtime, root, isDebug, timeoutMs, variables },
+    ...{ isTerminal, isGrouped },
+    changedConfig: isTerminal === hasTerminal ? undefined : config,
+    logFile: options.logFile && requireFolder("--log", options.logFile),
+    pidFile: options.pidFile && requireFolder("--pid-file", options.pidFile),
+  };
 }
 
 function requireName(what: string, name: string): void {
@@ -78,7 +93,15 @@ function findBundle(given: string): string {
   return path;
 }
 
+/** An absolute path in a directory that is there. */
+function requireFolder(flag: string, given: string): string {
+  const path = resolve(given);
+  if (isDirectory(dirname(path)) && !isDirectory(path)) return path;
+  throw usageError(`Cannot write ${path}: ${flag} takes a file in a directory that exists`);
+}
+
 interface ConfigFacts {
+  readonly config: ConfigDocument;
   readonly isTerminal: boolean;
   readonly isGrouped: boolean;
 }
@@ -106,6 +129,7 @@ function readConfig(bundle: string): ConfigFacts {
   requireRootfs(bundle, path, property(property(config, "root"), "path"));
   const annotations = property(config, "annotations");
   return {
+    config: Object(config),
     isTerminal: property(command, "terminal") === true,
     isGrouped: GROUP_ANNOTATIONS.some((name) => property(annotations, name) !== undefined),
   };

@@ -70,6 +70,8 @@ function statOpen(fd: number) {
 /** How a relay ended: the source is at its end and all is written, or the sink takes no more. */
 export type RelayEnd =
   | { readonly kind: "eof" }
+  /** What was read says that no more is to be passed on. */
+  | { readonly kind: "left" }
   | { readonly kind: "broken"; readonly error: SystemError };
 
 /** One direction. It owns both endpoints and closes them when it has ended or is disposed. */
@@ -80,13 +82,21 @@ export class ByteRelay implements Disposable {
   readonly #source: Endpoint;
   readonly #sink: Endpoint;
   readonly #resolve: (end: RelayEnd) => void;
+  readonly #isLast: (chunk: Uint8Array) => boolean;
   readonly #buffer = Buffer.allocUnsafe(BUFFER_BYTES);
   #pending: Uint8Array = this.#buffer.subarray(0, 0);
   #wait: Disposable | undefined;
   #isOver = false;
   #movedAtMs = performance.now();
 
-  constructor(poller: Poller, source: Endpoint, sink: Endpoint) {
+  /** `isLast` is shown each piece that is read; one for which it is true ends the relay and is not passed on. */
+  constructor(
+    poller: Poller,
+    source: Endpoint,
+    sink: Endpoint,
+    isLast: (chunk: Uint8Array) => boolean = () => false,
+  ) {
+    this.#isLast = isLast;
     const { promise, resolve } = Promise.withResolvers<RelayEnd>();
     this.ended = promise;
     this.#resolve = resolve;
@@ -120,8 +130,8 @@ export class ByteRelay implements Disposable {
       if (this.#pending.length === 0) {
         const step = this.#read();
         if (step === "again") break;
-        if (step === "ended") {
-          this.#finish({ kind: "eof" });
+        if (step === "ended" || step === "left") {
+          this.#finish({ kind: step === "left" ? "left" : "eof" });
           return;
         }
       }
@@ -138,14 +148,14 @@ export class ByteRelay implements Disposable {
     else this.#waitFor(this.#source, "readable");
   }
 
-  #read(): "moved" | "again" | "ended" {
+  #read(): "moved" | "again" | "ended" | "left" {
     try {
       const count = readFd(this.#source.fd, this.#buffer);
       if (count === "again") return "again";
       if (count === 0) return "ended";
       this.#pending = this.#buffer.subarray(0, count);
       this.#movedAtMs = performance.now();
-      return "moved";
+      return this.#isLast(this.#pending) ? "left" : "moved";
     } catch (error) {
       // A terminal that has hung up says so by an error; nothing more comes from any other either.
       if (error instanceof SystemError) return "ended";

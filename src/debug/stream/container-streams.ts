@@ -6,7 +6,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { O_NONBLOCK, O_RDONLY, O_WRONLY, type OwnedFd, openFd } from "../../linux/fd.ts";
+import { O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY, type OwnedFd, openFd } from "../../linux/fd.ts";
 import { makeFifo } from "../../linux/fifo.ts";
 import { growPipe } from "../../linux/pipe.ts";
 import type { Poller } from "../../linux/poller.ts";
@@ -30,20 +30,26 @@ interface OutputSource {
   readonly fd: 1 | 2;
 }
 
-/** Disposing closes everything and removes the directory. */
+/** Our reader keeps the FIFO open until the container has its own. */
+interface InputEnds {
+  readonly reader: OwnedFd | undefined;
+  readonly writer: OwnedFd;
+}
+
+/** Disposing closes everything, and removes the directory if one was made. */
 export class ContainerStreams implements Disposable {
   readonly paths: StreamPaths;
   readonly #poller: Poller;
   readonly #owned: DisposableStack;
   readonly #sources: readonly OutputSource[];
   #outputs: readonly ByteRelay[] = [];
-  readonly #stdin: { readonly reader: OwnedFd; readonly writer: OwnedFd };
+  readonly #stdin: InputEnds | undefined;
 
   private constructor(
     paths: StreamPaths,
     poller: Poller,
     sources: readonly OutputSource[],
-    stdin: { readonly reader: OwnedFd; readonly writer: OwnedFd },
+    stdin: InputEnds | undefined,
     owned: DisposableStack,
   ) {
     this.paths = paths;
@@ -53,8 +59,11 @@ export class ContainerStreams implements Disposable {
     this.#owned = owned;
   }
 
-  /** Makes the FIFOs. Nothing is passed on yet. */
-  static open(isTerminal: boolean, poller: Poller): ContainerStreams {
+  /** Makes the FIFOs, those for output unless it goes elsewhere. Nothing is passed on yet. */
+  static open(
+    request: { readonly isTerminal: boolean } | { readonly output: Omit<StreamPaths, "stdin"> },
+    poller: Poller,
+  ): ContainerStreams {
     using undo = new DisposableStack();
     const folder = mkdtempSync(join(tmpdir(), "wedge-shim-"));
     undo.defer(() => rmSync(folder, { recursive: true, force: true }));
@@ -65,12 +74,13 @@ export class ContainerStreams implements Disposable {
     };
     const paths = {
       stdin: make("stdin"),
-      stdout: make("stdout"),
-      stderr: isTerminal ? "" : make("stderr"),
+      ...("output" in request
+        ? request.output
+        : { stdout: make("stdout"), stderr: request.isTerminal ? "" : make("stderr") }),
     };
     const outputs = [
-      [paths.stdout, 1],
-      [paths.stderr, 2],
+      ["output" in request ? "" : paths.stdout, 1],
+      ["output" in request ? "" : paths.stderr, 2],
     ] as const;
     const sources = outputs
       .filter(([path]) => path !== "")
@@ -83,6 +93,26 @@ export class ContainerStreams implements Disposable {
     const reader = undo.use(openFd(paths.stdin, O_RDONLY | O_NONBLOCK));
     const writer = undo.use(openFd(paths.stdin, O_WRONLY | O_NONBLOCK));
     return new ContainerStreams(paths, poller, sources, { reader, writer }, undo.move());
+  }
+
+  /**
+   * Takes the place of the client of a process that runs already, at the FIFOs that it was given. Throws
+   * SystemError when one cannot be opened.
+   */
+  static join(paths: StreamPaths, poller: Poller): ContainerStreams {
+    using undo = new DisposableStack();
+    const outputs = [
+      [paths.stdout, 1],
+      [paths.stderr, 2],
+    ] as const;
+    const sources = outputs
+      .filter(([path]) => path !== "")
+      .map(([path, fd]) => ({ fifo: undo.use(openFd(path, O_RDONLY | O_NONBLOCK)), fd }));
+    // For both ways: it neither fails while the reader is away, nor ends the input when another writer goes.
+    const writer =
+      paths.stdin === "" ? undefined : undo.use(openFd(paths.stdin, O_RDWR | O_NONBLOCK));
+    const stdin = writer === undefined ? undefined : { reader: undefined, writer };
+    return new ContainerStreams(paths, poller, sources, stdin, undo.move());
   }
 
   /**
@@ -99,13 +129,17 @@ export class ContainerStreams implements Disposable {
 
   /**
    * Passes our stdin on, once the container has its end. Resolves at its end with "eof", the FIFO
-   * closed on this side; or when the container reads no more. Never rejects.
+   * closed on this side; when `isLast` says so, with "left"; or when the container reads no more. Never
+   * rejects; never resolves for a container without stdin.
    */
-  async passStdin(): Promise<RelayEnd["kind"]> {
+  async passStdin(isLast?: (chunk: Uint8Array) => boolean): Promise<RelayEnd["kind"]> {
+    if (this.#stdin === undefined) return await Promise.withResolvers<RelayEnd["kind"]>().promise;
     const { reader, writer } = this.#stdin;
-    reader[Symbol.dispose]();
+    reader?.[Symbol.dispose]();
     const source = openStandardStream(0, "read");
-    const relay = this.#owned.use(new ByteRelay(this.#poller, source, ownedEndpoint(writer)));
+    const relay = this.#owned.use(
+      new ByteRelay(this.#poller, source, ownedEndpoint(writer), isLast),
+    );
     return (await relay.ended).kind;
   }
 

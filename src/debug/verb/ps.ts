@@ -117,12 +117,11 @@ const COLUMNS: readonly Column<Listed>[] = [
 ];
 
 function paintOf(status: string, style: Style): (text: string) => string {
-  const looks: Readonly<Record<ContainerStatus | "empty", (text: string) => string>> = {
+  const looks: Readonly<Record<ContainerStatus, (text: string) => string>> = {
     running: style.good,
     paused: style.warning,
     stopped: style.faint,
     created: style.faint,
-    creating: style.faint,
     empty: style.warning,
   };
   return new Map(Object.entries(looks)).get(status) ?? style.faint;

@@ -1,6 +1,7 @@
 /** `shim run`, and `shim --id ID --bundle DIR`: a bundle under a shim of its own. */
 
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
+import { parseDuration } from "../duration.ts";
 import { type Context, newVerb } from "../verb.ts";
 
 const TEXT = {
@@ -9,7 +10,8 @@ const TEXT = {
 shim run ID DIR [NAME]; and the verb may be left out.
 
 In the foreground the container has this terminal if its config.json asks for one, else stdin, stdout
-and stderr; signals are passed on to it. The exit code is that of the container, 128 + N when signal
+and stderr; signals are passed on to it. Detached, its output goes to --log FILE or nowhere; a terminal
+waits for shim attach. The exit code is that of the container, 128 + N when signal
 N ended it.`,
   examples: [
     { line: "shim --id web --bundle /srv/bundles/web", what: "in the foreground" },
@@ -29,7 +31,16 @@ export function run(context: Context): CommandUnknownOpts {
       "runtime state goes to DIR/NAMESPACE/ID (default: /run/containerd/runc)",
     )
     .option("-n, --namespace <name>", "namespace of the container", "default")
-    .option("-d, --detach", "leave it to its shim, print its id and pid; its output is discarded")
+    .option("-d, --detach", "leave it to its shim, print its id and pid")
+    .option("-t, --tty", "give it a terminal, whatever config.json says")
+    .option("--no-tty", "give it none, whatever config.json says")
+    .option("--log <file>", "append its output to a file, and show none of it")
+    .option("--pid-file <file>", "write the pid of its init there")
+    .option(
+      "--timeout <time>",
+      "kill it when it runs longer: 10s, 2m; exit code 124",
+      parseDuration,
+    )
     .option("--debug", "show the log of the shim")
     .action(async (words, flags) => {
       const { toRunOptions } = await import("../run/run-options.ts");

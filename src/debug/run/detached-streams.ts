@@ -1,0 +1,29 @@
+/** The streams of a container that is left to its shim. */
+
+import { join, resolve } from "node:path";
+import { makeFifo } from "../../linux/fifo.ts";
+import type { StreamPaths } from "../stream/container-streams.ts";
+import type { RunPlan } from "./run-plan.ts";
+
+const FIFO_MODE = 0o600;
+
+/**
+ * Output goes to the log file, or is discarded. A terminal without one gets FIFOs in the bundle, for
+ * `shim attach`: its program waits when it has written more than those hold. Throws SystemError.
+ */
+export function openDetachedStreams({ bundle, isTerminal, logFile }: RunPlan): StreamPaths {
+  if (logFile !== undefined) return { stdin: "", ...logPaths(logFile, isTerminal) };
+  if (!isTerminal) return { stdin: "", stdout: "", stderr: "" };
+  const make = (name: string) => {
+    const path = join(bundle, name);
+    makeFifo(path, FIFO_MODE);
+    return path;
+  };
+  return { stdin: make("stdin"), stdout: make("stdout"), stderr: "" };
+}
+
+/** A terminal has one output. */
+export function logPaths(file: string, isTerminal: boolean): Omit<StreamPaths, "stdin"> {
+  const uri = `file://${resolve(file)}`;
+  return { stdout: uri, stderr: isTerminal ? "" : uri };
+}

@@ -1,0 +1,37 @@
+/** `shim delete`: takes away a container that has ended, and its shim when nobody else needs it. */
+
+import type { CommandUnknownOpts } from "@commander-js/extra-typings";
+import { connectShim } from "../connection.ts";
+import { findShims } from "../host/shims.ts";
+import { findTarget } from "../host/target.ts";
+import { removeContainer, removeExec } from "../removal.ts";
+import { type Context, newVerb } from "../verb.ts";
+
+const TEXT = {
+  summary: "take away a container that has ended",
+  description: `Takes away a container that has ended, or an exec of it, and prints its exit status. A container that
+was run with shim run --detach takes its shim and the shim's files with it.
+
+Of a container that a manager has made, the task is deleted and the manager is told by an event, as if
+it had asked itself.`,
+  examples: [
+    { line: "shim delete web", what: "one that has ended" },
+    { line: "shim delete web --force", what: "kill it first" },
+    { line: "shim delete web --exec probe", what: "one exec" },
+  ],
+};
+
+export function deleteVerb({ output }: Context): CommandUnknownOpts {
+  return newVerb("delete", TEXT)
+    .argument("<container>", "see shim help names")
+    .option("-n, --namespace <name>", "only in this namespace")
+    .option("-f, --force", "send SIGKILL first, and wait for its end")
+    .option("--exec <id>", "an exec of the container, not its init", "")
+    .action(async (word, { namespace, force, exec }) => {
+      const target = findTarget(findShims(), word, { namespace });
+      using connection = await connectShim(target.shim);
+      const remove = exec === "" ? removeContainer : removeExec;
+      const options = { target, connection, execId: exec, isForced: force ?? false };
+      output.print(`${await remove(options)}\n`);
+    });
+}

@@ -1,0 +1,55 @@
+/** `shim wait`: waits for a process to end, and ends as it did. */
+
+import type { CommandUnknownOpts } from "@commander-js/extra-typings";
+import { ShimError } from "../../base/error.ts";
+import { parseDuration } from "../duration.ts";
+import { onContainer } from "../managed.ts";
+import { formatDuration } from "../output/units.ts";
+import { EXIT_TIMEOUT, Refusal } from "../refusal.ts";
+import { toDate } from "../timestamp.ts";
+import { type Context, newVerb } from "../verb.ts";
+
+const TEXT = {
+  summary: "wait for a container to end, and end as it did",
+  description:
+    "Waits until the init of a container has ended, or an exec of it. Prints the exit status, and exits with it.",
+  examples: [
+    { line: "shim wait web", what: "for as long as it takes" },
+    { line: "shim wait web --timeout 30s", what: "exit code 124 when it still runs then" },
+    { line: "shim wait web --json", what: "with the time of its end" },
+  ],
+};
+
+export function wait(context: Context): CommandUnknownOpts {
+  return newVerb("wait", TEXT)
+    .argument("<container>", "see shim help names")
+    .option("-n, --namespace <name>", "only in this namespace")
+    .option("--exec <id>", "an exec of the container, not its init", "")
+    .option("--timeout <time>", "give up then: 10s, 2m", parseDuration)
+    .option("--json", "one object")
+    .action(async (word, flags) => {
+      const { timeout } = flags;
+      const options = timeout === undefined ? {} : { timeoutMs: timeout };
+      const { exitStatus, exitedAt } = await onContainer(
+        word,
+        flags,
+        "wait for",
+        async ({ task, id }) => {
+          try {
+            return await task.wait({ id, execId: flags.exec }, options);
+          } catch (error) {
+            if (timeout === undefined || !isLate(error)) throw error;
+            throw new Refusal(EXIT_TIMEOUT, `${id} still runs after ${formatDuration(timeout)}`);
+          }
+        },
+      );
+      const { output } = context;
+      if (flags.json) output.printJson({ exitStatus, exitedAt: toDate(exitedAt) ?? null });
+      else output.print(`${exitStatus}\n`);
+      context.exitCode = exitStatus;
+    });
+}
+
+function isLate(error: unknown): boolean {
+  return error instanceof ShimError && error.reason === "deadlineExceeded";
+}
