@@ -19,7 +19,7 @@ const FILES: ReadonlySet<string> = new Set([
   "stdout",
 ]);
 /** The log of one call of the runtime, and a file on its way to being one of the above. */
-const TEMPORARY = /^(runtime-[a-z]+-\d+-[a-z0-9]+-\d+\.json|\.[a-z.]+\.\d+)$/;
+const TEMPORARY = /^(runtime-[a-z-]+-\d+-[a-z0-9]+-\d+\.(json|conf)|\.[a-z.]+\.\d+)$/;
 
 /** Which of the files in a bundle are a shim's. Taken before the shim starts. */
 export class BundleTrace {
