@@ -69,6 +69,24 @@ export class DebianRelease implements Disposable {
     return tree;
   }
 
+  /** As {@link unpack}, with all that they depend on: a tree that needs no library of this system. */
+  unpackWhole(packages: readonly string[]): string {
+    const tree = mkdtempSync(join(this.#workspace, "unpacked-"));
+    const download = mkdtempSync(join(this.#workspace, "download-"));
+    mkdirSync(join(download, "archives/partial"), { recursive: true });
+    // As apt sees it nothing is installed, so nothing is left out.
+    const nothing = join(download, "status");
+    writeFileSync(nothing, "");
+    const options = { "Dir::State::status": nothing, "Dir::Cache": download };
+    const args = Object.entries(options).flatMap(([option, value]) => ["-o", `${option}=${value}`]);
+    const how = ["--download-only", "--no-install-recommends", "-y"];
+    run(download, "apt-get", ["-qq", ...this.#options, ...args, ...how, "install", ...packages]);
+    const archives = join(download, "archives");
+    for (const name of readdirSync(archives).filter((entry) => entry.endsWith(".deb")))
+      run(archives, "dpkg", ["-x", name, tree]);
+    return tree;
+  }
+
   [Symbol.dispose](): void {
     rmSync(this.#workspace, { recursive: true, force: true });
   }

@@ -1,6 +1,7 @@
 /**
  * Provides programs of other Debian releases beside the installed ones, for the end-to-end tests:
- * containerd and Docker, of each series that people run.
+ * containerd and Docker, of each series that people run, and a CRIU for kernels that are newer than this
+ * system's.
  *
  *     bun scripts/debian-programs.ts
  *
@@ -9,13 +10,23 @@
  */
 
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { DebianRelease } from "./debian-package.ts";
 
 /** The program in an unpacked tree that tells its version, and so proves that it runs here. */
-const PROBES = { containerd: "usr/bin/containerd", docker: "usr/sbin/dockerd" } as const;
+const PROBES = {
+  containerd: "usr/bin/containerd",
+  docker: "usr/sbin/dockerd",
+  criu: "criu",
+} as const;
+
+/** Runs a program of a newer release, which this system's C library is too old for, with its own. */
+const CRIU_SCRIPT = `#!/bin/sh
+tree=$(dirname "$(readlink -f "$0")")
+exec "$tree"/usr/lib*/ld-linux-*.so.* --library-path "$(echo "$tree"/usr/lib/*-linux-gnu)" "$tree/usr/sbin/criu" "$@"
+`;
 
 interface Source {
   readonly name: keyof typeof PROBES;
@@ -32,6 +43,7 @@ const SOURCES: readonly Source[] = [
   { name: "docker", release: "bookworm", packages: ["docker.io", "tini"] },
   { name: "docker", release: "trixie", packages: ["docker.io", "docker-cli", "tini"] },
   { name: "docker", release: "sid", packages: ["docker.io", "docker-cli", "tini-static"] },
+  { name: "criu", release: "sid", packages: ["criu"] },
 ];
 
 /** A containerd that tests can start. */
@@ -70,6 +82,20 @@ export function dockerVersions(): DockerVersion[] {
   }));
 }
 
+/** A CRIU that works on this kernel, installed or unpacked, or the last words of the one that does not. */
+export function findCriu(): { readonly program: string } | { readonly refusal: string } {
+  let refusal = "criu is not there: see scripts/debian-programs.ts";
+  const installed = Bun.which("criu");
+  const unpacked = SOURCES.filter(({ name }) => name === "criu").map(probeOf);
+  for (const program of [...(installed === null ? [] : [installed]), ...unpacked]) {
+    if (!existsSync(program)) continue;
+    const { status, stderr } = spawnSync(program, ["check"], { encoding: "utf8" });
+    if (status === 0) return { program };
+    refusal = `${program} check: ${stderr.trim().split("\n").at(-1)}`;
+  }
+  return { refusal };
+}
+
 /** Unpacks what is missing. Returns one line for each that cannot be had. */
 export function provide(): string[] {
   const missing = SOURCES.filter((source) => seriesOf(probeOf(source)) === undefined);
@@ -99,7 +125,9 @@ function provideRelease(name: string, sources: readonly Source[]): string[] {
 }
 
 function install(release: DebianRelease, source: Source): void {
-  const unpacked = release.unpack(source.packages);
+  const isWhole = source.name === "criu";
+  const unpacked = isWhole ? release.unpackWhole(source.packages) : release.unpack(source.packages);
+  if (isWhole) writeFileSync(join(unpacked, PROBES.criu), CRIU_SCRIPT, { mode: 0o755 });
   if (seriesOf(join(unpacked, PROBES[source.name])) === undefined) {
     throw new Error(`its ${PROBES[source.name]} does not run here`);
   }
@@ -125,7 +153,7 @@ function probeOf(source: Source): string {
 function seriesOf(program: string): string | undefined {
   if (!existsSync(program)) return undefined;
   const { stdout } = spawnSync(program, ["--version"], { encoding: "utf8" });
-  return / v?(\d+\.\d+)\.\d+/.exec(stdout)?.[1];
+  return / v?(\d+\.\d+)\b/.exec(stdout)?.[1];
 }
 
 /** Programs by their series; of two of a series the first. */
@@ -144,4 +172,6 @@ if (import.meta.main) {
     console.log(`containerd ${series}  ${directory}`);
   }
   for (const { series, tree } of dockerVersions()) console.log(`docker ${series}  ${tree}`);
+  const criu = findCriu();
+  console.log("program" in criu ? `criu  ${criu.program}` : criu.refusal);
 }

@@ -5,13 +5,20 @@
  * runtime process. Events are not sent from here: the service does, in the order it must keep.
  */
 
-import { copyFileSync, existsSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
 import { hasCode } from "../linux/errno.ts";
 import { RuntimeError } from "../runtime/error.ts";
 import type { CheckpointRequest, Runtime } from "../runtime/runtime.ts";
 import type { Bundle } from "./bundle.ts";
+import {
+  checkpointConfig,
+  loadStreamKeys,
+  restoreConfig,
+  saveStreamKeys,
+  streamKeys,
+} from "./checkpoint-stdio.ts";
 import type { ProcessContext } from "./context.ts";
 import {
   advanceInit,
@@ -139,6 +146,7 @@ export class InitProcess extends TaskProcess {
 
   async #restore(): Promise<void> {
     const { checkpoint, parentCheckpoint, criuWorkPath, bundle, noPivotRoot } = this.#options;
+    const config = restoreConfig(loadStreamKeys(checkpoint));
     await this.#bringToLife((stdio) =>
       this.#runtime.restore(this.id, {
         imagePath: checkpoint,
@@ -148,6 +156,7 @@ export class InitProcess extends TaskProcess {
         consoleSocket: stdio.consoleSocket,
         noPivot: noPivotRoot,
         stdio: stdio.childFds,
+        criu: { config },
       }),
     );
   }
@@ -208,8 +217,13 @@ export class InitProcess extends TaskProcess {
     this.permit("checkpoint");
     const keepsWork = request.workPath !== "";
     const work = keepsWork ? request.workPath : join(this.#options.bundle.work, "criu-work");
+    const keys = streamKeys(this.stdio?.handedStreams() ?? []);
+    const criu = { ...request.criu, config: checkpointConfig(keys) };
+    mkdirSync(request.imagePath, { recursive: true, mode: 0o700 });
+    // Before the container may be gone: without the keys its image were of no use.
+    saveStreamKeys(request.imagePath, keys);
     try {
-      await this.#runtime.checkpoint(this.id, { ...request, workPath: work });
+      await this.#runtime.checkpoint(this.id, { ...request, workPath: work, criu });
     } catch (cause) {
       const log = join(this.#options.bundle.path, "criu-dump.log");
       try {

@@ -1,6 +1,7 @@
 /** File descriptors: one owner each, and the few calls that every kind of descriptor shares. */
 
 import { ptr } from "bun:ffi";
+import { fstatSync, readFileSync } from "node:fs";
 import { assert } from "../base/assert.ts";
 import { cString } from "./bytes.ts";
 import { check, errno, SystemError } from "./errno.ts";
@@ -126,6 +127,19 @@ export function setNonBlocking(fd: number, on: boolean): void {
 /** Whether the open file description has all of these flags (O_RDWR, O_NONBLOCK, O_APPEND). */
 export function hasFlags(fd: number, flags: number): boolean {
   return (check("fcntl(F_GETFL)", fileTable().fcntl(fd, F_GETFL, 0)) & flags) === flags;
+}
+
+/** A file by mount and inode, which together name it for as long as it is open. */
+export interface FileIdentity {
+  readonly mountId: number;
+  readonly inode: bigint;
+}
+
+/** Which file `fd` refers to. Needs /proc (proc(5), fdinfo). */
+export function fileIdentity(fd: number): FileIdentity {
+  const mountId = /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "latin1"))?.[1];
+  assert(mountId !== undefined, "fdinfo tells the mount");
+  return { mountId: Number(mountId), inode: fstatSync(fd, { bigint: true }).ino };
 }
 
 /** Bytes that wait to be read in a pipe, FIFO, pty or socket (ioctl FIONREAD). */

@@ -11,6 +11,7 @@ import { messageOf } from "../base/error.ts";
 import type { Children, Exit } from "../linux/children.ts";
 import { hasCode } from "../linux/errno.ts";
 import { CallHistory, type OpenCall } from "./call-history.ts";
+import { criuConfigText, withCriuConfig } from "./criu-config.ts";
 import { findExecutable, scrubEnvironment } from "./environment.ts";
 import { type FailureKind, kindOf, RuntimeError } from "./error.ts";
 import { type Invocation, invoke, type Outcome } from "./invocation.ts";
@@ -81,6 +82,8 @@ interface Call {
   readonly options: CallOptions;
   readonly stdio?: LentStdio | undefined;
   readonly input?: Uint8Array | undefined;
+  /** Lines of configuration for CRIU. */
+  readonly criuConfig?: readonly string[] | undefined;
 }
 
 /** An OCI runtime as an executable. Holds no descriptor and no process between calls. */
@@ -106,7 +109,7 @@ export class Runc implements Runtime {
 
   async restore(id: string, request: RestoreRequest): Promise<number> {
     const args = restoreArgs(id, this.#options.bundle, request);
-    return await this.#makeProcess("restore", id, args, request);
+    return await this.#makeProcess("restore", id, args, request, request.criu?.config);
   }
 
   async start(id: string, options: CallOptions = {}): Promise<void> {
@@ -153,7 +156,8 @@ export class Runc implements Runtime {
 
   async checkpoint(id: string, request: CheckpointRequest): Promise<void> {
     const args = checkpointArgs(id, request);
-    await this.#run({ verb: "checkpoint", id, args, options: request });
+    const criuConfig = request.criu?.config;
+    await this.#run({ verb: "checkpoint", id, args, options: request, criuConfig });
   }
 
   async features(options: CallOptions = {}): Promise<string> {
@@ -176,12 +180,13 @@ export class Runc implements Runtime {
     id: string,
     args: readonly string[],
     request: ProcessRequest,
+    criuConfig?: readonly string[],
   ): Promise<number> {
     const { pidFile, consoleSocket } = request;
     rmSync(pidFile, { force: true });
     // With a terminal the process takes its stdio from the pty, so the runtime's own can be caught.
     const stdio = consoleSocket === undefined ? request.stdio : undefined;
-    await this.#run({ verb, id, args, options: request, stdio });
+    await this.#run({ verb, id, args, options: request, stdio, criuConfig });
     return readPid(verb, pidFile);
   }
 
@@ -196,10 +201,11 @@ export class Runc implements Runtime {
     // Verbs without a container have no bundle to speak of, and say what they have to say on stderr.
     const logFile = call.id === "" ? undefined : this.#temporaryFile(`${verb}-log`);
     let open: OpenCall | undefined;
+    using files = new DisposableStack();
     try {
       const outcome = await this.#invoke(call, {
         argv: [found.path, ...this.#globalArgs(logFile), ...call.args],
-        env: this.#environment,
+        env: this.#environmentFor(call, files),
         cwd: this.#options.bundle,
         stdio: call.stdio,
         input: call.input,
@@ -217,6 +223,14 @@ export class Runc implements Runtime {
     } finally {
       if (logFile !== undefined) rmSync(logFile, { force: true });
     }
+  }
+
+  #environmentFor({ criuConfig = [] }: Call, files: DisposableStack): readonly string[] {
+    if (criuConfig.length === 0) return this.#environment;
+    const file = this.#temporaryFile("criu", "conf");
+    files.defer(() => rmSync(file, { force: true }));
+    writeFileSync(file, criuConfigText(this.#environment, criuConfig), { mode: 0o600, flag: "wx" });
+    return withCriuConfig(this.#environment, file);
   }
 
   /** Spawns and waits; a spawn that the kernel refuses becomes a RuntimeError. */
@@ -244,10 +258,10 @@ export class Runc implements Runtime {
    * A name in the bundle that nothing else has: other processes (`delete` runs beside a shim) differ in
    * the pid, other objects of this one in the time.
    */
-  #temporaryFile(subject: string): string {
+  #temporaryFile(subject: string, format: "json" | "conf" = "json"): string {
     this.#fileCount++;
     const unique = `${process.pid}-${Date.now().toString(36)}-${this.#fileCount}`;
-    return join(this.#options.bundle, `runtime-${subject}-${unique}.json`);
+    return join(this.#options.bundle, `runtime-${subject}-${unique}.${format}`);
   }
 }
 

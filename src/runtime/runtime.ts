@@ -81,6 +81,8 @@ export interface CriuOptions {
   readonly terminal?: boolean | undefined;
   readonly fileLocks?: boolean | undefined;
   readonly emptyNamespaces?: readonly string[] | undefined;
+  /** What runtimes have no flags for: lines of CRIU's configuration (criu(8), CRIU_CONFIG_FILE). */
+  readonly config?: readonly string[] | undefined;
   /** soft, full, strict, or ignore where the runtime knows it; "" is its default. */
   readonly cgroupsMode?: string | undefined;
 }

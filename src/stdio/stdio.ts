@@ -71,6 +71,8 @@ export interface ProcessStdio {
   readonly lostBytes: number;
   /** Every descriptor held, by name. */
   descriptors(): readonly NamedFd[];
+  /** Which of its streams, 1 or 2, are the client's own files, each with a descriptor of the file, lent. */
+  handedStreams(): readonly { readonly place: 1 | 2; readonly fd: number }[];
 }
 
 /**
@@ -147,11 +149,15 @@ class StdioBuilder {
 
   #openOutput(path: string, name: string, places: readonly (1 | 2)[]): void {
     using endpoint = findEndpoint(path, name);
-    const { part, childEnd } = canHandOver(endpoint)
+    const isHanded = canHandOver(endpoint);
+    const { part, childEnd } = isHanded
       ? handOverOutput(endpoint, this.#options(name))
       : relayOutput(Sink.open(endpoint, name, this.#context), this.#options(name));
     this.stdio.add(part);
-    for (const place of places) this.stdio.setEnd(place, childEnd);
+    for (const place of places) {
+      this.stdio.setEnd(place, childEnd);
+      if (isHanded) this.stdio.setHanded(place, part);
+    }
   }
 
   /**
@@ -227,6 +233,7 @@ class OpenedStdio implements ProcessStdio {
     undefined,
     undefined,
   ];
+  readonly #handed = new Map<1 | 2, Part>();
   #input: { closeStdin(): void } | undefined;
   #terminal: TerminalParts | undefined;
   #isAttached = false;
@@ -251,6 +258,11 @@ class OpenedStdio implements ProcessStdio {
   /** Takes over `end`. One end may have two places. */
   setEnd(place: 0 | 1 | 2, end: OwnedFd): void {
     this.#ends[place] = end;
+  }
+
+  /** Notes that the stream at `place` is the client's own file. */
+  setHanded(place: 1 | 2, part: Part): void {
+    this.#handed.set(place, part);
   }
 
   get childFds(): ChildFds {
@@ -315,6 +327,12 @@ class OpenedStdio implements ProcessStdio {
     );
     const socket = this.#terminal?.socket.descriptors() ?? [];
     return [...ends, ...socket, ...this.#parts.flatMap((part) => part.descriptors())];
+  }
+
+  handedStreams(): readonly { readonly place: 1 | 2; readonly fd: number }[] {
+    return [...this.#handed].flatMap(([place, part]) =>
+      part.descriptors().map(({ fd }) => ({ place, fd })),
+    );
   }
 
   #closeEnds(): void {

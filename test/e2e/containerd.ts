@@ -50,6 +50,8 @@ export interface DaemonOptions {
   readonly unmount?: string;
   /** A network of its own, with loopback alone. */
   readonly ownNetwork?: boolean;
+  /** The program that runtimes find as `criu`. */
+  readonly criu?: string;
 }
 
 /** What a client's call left. */
@@ -79,11 +81,12 @@ export class Containerd implements AsyncDisposable {
 
   /** Starts a daemon with the test images loaded. The caller closes it. */
   static async start(options: DaemonOptions): Promise<Containerd> {
-    const { version, dropIn = false, unmount = "", ownNetwork = false } = options;
+    const { version, dropIn = false, unmount = "", ownNetwork = false, criu } = options;
     const sandbox = await Sandbox.open({ unmount, ownNetwork });
     const daemon = new Containerd(sandbox, version);
     try {
       daemon.#prepare(dropIn);
+      if (criu !== undefined) symlinkSync(criu, daemon.outside("bin/criu"));
       await daemon.resume();
       await daemon.#loadImages();
     } catch (error) {

@@ -1,7 +1,8 @@
 /** Verbs over scripts that misbehave in every way a runtime may. Real runtimes: `life.test.ts`. */
 
 import { describe, expect, test } from "bun:test";
-import { readdirSync, writeFileSync } from "node:fs";
+import { readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openFd } from "../../src/linux/fd.ts";
 import {
@@ -51,6 +52,26 @@ describe("a call", () => {
       reason: "unknown",
     });
     expect(fake.files()).toEqual([]);
+  });
+
+  test("configures CRIU by a file, after what the user's own says, and leaves none", async () => {
+    const own = join(tmpdir(), `wedge-criu-${crypto.randomUUID()}.conf`);
+    writeFileSync(own, "tcp-established");
+    using fake = openRuncScript('cat "$CRIU_CONFIG_FILE" > ../said; env >> ../said', {
+      environment: [`CRIU_CONFIG_FILE=${own}`],
+    });
+    const criu = { config: ["external file[1:2]"] };
+    await fake.runtime.checkpoint("c1", { imagePath: "/i", leaveRunning: true, criu });
+    rmSync(own);
+    expect(fake.read("said")).toStartWith("tcp-established\nexternal file[1:2]\n");
+    expect(fake.read("said").match(/^CRIU_CONFIG_FILE=.*$/gm)).toHaveLength(1);
+    expect(fake.files()).toEqual([]);
+  });
+
+  test("leaves the user's own configuration of CRIU in place when it has nothing to say", async () => {
+    using fake = openRuncScript("env > ../said", { environment: ["CRIU_CONFIG_FILE=/own.conf"] });
+    await fake.runtime.checkpoint("c1", { imagePath: "/i", leaveRunning: true });
+    expect(fake.read("said")).toContain("CRIU_CONFIG_FILE=/own.conf\n");
   });
 
   test("that succeeds leaves no file either, and may log errors", async () => {

@@ -1,0 +1,83 @@
+/**
+ * The client's FIFOs in a checkpoint.
+ *
+ * A FIFO that is handed over lies outside the container's mounts, where CRIU can look nothing up: it
+ * must be told to leave it out, and at the restore to put the new client's stream in its place. Both
+ * go by a key of mount and inode, so the image carries the keys of the streams. Pipes need none of
+ * this: runtimes see to them.
+ */
+
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileIdentity } from "../linux/fd.ts";
+
+/** Beside the images of CRIU, which takes no notice of it. */
+const STREAMS_FILE = "wedge-streams.json";
+const FORMAT_VERSION = 1;
+
+/** A stream of the process: 1 or 2, by a descriptor of the same file. */
+export interface HandedStream {
+  readonly place: 1 | 2;
+  /** Lent. */
+  readonly fd: number;
+}
+
+/** Keys of files outside the container, by the stream that they are. */
+export type StreamKeys = ReadonlyMap<1 | 2, string>;
+
+/** The keys of the streams as they are now. */
+export function streamKeys(streams: readonly HandedStream[]): StreamKeys {
+  return new Map(
+    streams.map(({ place, fd }) => {
+      const { mountId, inode } = fileIdentity(fd);
+      return [place, `file[${mountId.toString(16)}:${inode.toString(16)}]`];
+    }),
+  );
+}
+
+/** What CRIU is told at the checkpoint, a line each of its configuration. */
+export function checkpointConfig(keys: StreamKeys): readonly string[] {
+  return [...new Set(keys.values())].map((key) => `external ${key}`);
+}
+
+/** What CRIU is told at the restore: the stream that the runtime was given takes the old one's place. */
+export function restoreConfig(keys: StreamKeys): readonly string[] {
+  // Both streams may be one file, which has one heir.
+  const heirs = new Map([...keys].toReversed().map(([place, key]) => [key, place]));
+  return [...heirs].map(([key, place]) => `inherit-fd fd[${place}]:${key}`);
+}
+
+/** Puts the keys into the directory `image`, or takes an old image's away. Throws what node:fs throws. */
+export function saveStreamKeys(image: string, keys: StreamKeys): void {
+  const path = join(image, STREAMS_FILE);
+  rmSync(path, { force: true });
+  if (keys.size === 0) return;
+  const document = { version: FORMAT_VERSION, streams: Object.fromEntries(keys) };
+  writeFileSync(path, JSON.stringify(document), { mode: 0o600, flag: "wx" });
+}
+
+/**
+ * The keys that `image` carries; none where there are none, or none that this version can read. What
+ * does not look like a key is no key: images come from elsewhere, and these lines configure CRIU.
+ */
+export function loadStreamKeys(image: string): StreamKeys {
+  const keys = new Map<1 | 2, string>();
+  let document: unknown;
+  try {
+    document = JSON.parse(readFileSync(join(image, STREAMS_FILE), "utf8"));
+  } catch {
+    return keys; // An image of another shim, or streams that were no FIFOs.
+  }
+  if (!isObject(document) || document["version"] !== FORMAT_VERSION) return keys;
+  const streams = document["streams"];
+  if (!isObject(streams)) return keys;
+  for (const place of [1, 2] as const) {
+    const key = streams[place];
+    if (typeof key === "string" && /^file\[[0-9a-f]+:[0-9a-f]+\]$/.test(key)) keys.set(place, key);
+  }
+  return keys;
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null;
+}
