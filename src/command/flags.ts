@@ -7,6 +7,7 @@
  */
 
 import type { Inheritance } from "../linux/inheritance.ts";
+import { DEADLINES_VARIABLE } from "../runtime/deadlines.ts";
 
 const OOM_SCORE_VARIABLE = "WEDGE_CHILD_OOM_SCORE";
 const HUGE_PAGES_VARIABLE = "WEDGE_CHILD_HUGE_PAGES";
@@ -48,6 +49,8 @@ export interface Environment {
   readonly isCoreScheduled: boolean;
   /** What a daemon's children are to have, as `start` has told it. */
   readonly inheritance: Inheritance;
+  /** Other deadlines for the runtime than the usual ones; "" when unset. See `runtime/deadlines.ts`. */
+  readonly deadlines: string;
   readonly variables: Variables;
 }
 
@@ -172,6 +175,7 @@ function toEnvironment(variables: Variables): Environment {
     maxShimVersion: Number.isNaN(maximum) ? undefined : maximum,
     isCoreScheduled: (variables["SCHED_CORE"] ?? "") !== "",
     inheritance: parseInheritance(variables),
+    deadlines: variables[DEADLINES_VARIABLE] ?? "",
     variables,
   };
 }

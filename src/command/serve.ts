@@ -26,6 +26,7 @@ import { type MountedService, mountLazily, mountService, type Peer } from "../rp
 import { type BunAddress, listenBun } from "../rpc/ttrpc/bun.ts";
 import { TtrpcServer } from "../rpc/ttrpc/server.ts";
 import { CallHistory } from "../runtime/call-history.ts";
+import { parseDeadlines } from "../runtime/deadlines.ts";
 import { Runc } from "../runtime/runc.ts";
 import type { InspectSources } from "../service/inspect.ts";
 import { TaskService } from "../service/task.ts";
@@ -68,11 +69,12 @@ export async function serve(invocation: Invocation, ended: Promise<string>): Pro
   const publisher = openPublisher(invocation, log);
   const stop = Promise.withResolvers<string>();
   const history = new CallHistory();
+  const deadlines = parseDeadlines(invocation.environment.deadlines);
   const service = new TaskService({
     context: { poller, children, log, namespace },
     openRuntime: (taskBundle, options) => {
       const runtime = toRuntimeOptions(options, { namespace, bundle: taskBundle, environment });
-      return { runtime: new Runc(runtime, { children, history }), root: runtime.root };
+      return { runtime: new Runc(runtime, { children, history, deadlines }), root: runtime.root };
     },
     publish: (event, eventBundle) => publisher.publish(event, eventBundle),
     shutdown: () => stop.resolve(ASKED),

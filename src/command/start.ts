@@ -17,6 +17,7 @@ import { claimListener } from "../linux/listener.ts";
 import { followOomScore, readOomScore } from "../linux/oom-score.ts";
 import { signalPid } from "../linux/pidfd.ts";
 import { isolateCoreScheduling } from "../linux/self.ts";
+import { parseDeadlines } from "../runtime/deadlines.ts";
 import { chooseDialect, decodeStartRequest, encodeAnswer, type StartRequest } from "./bootstrap.ts";
 import { isContainerd2 } from "./containerd-build.ts";
 import { spawnDaemon } from "./daemon.ts";
@@ -35,6 +36,8 @@ const SIGKILL = 9;
 /** Runs in the bundle; returns the exit code. Throws ShimError, SystemError or what node:fs throws. */
 export function start(invocation: Invocation): number {
   checkIdentity(invocation);
+  // The daemon would have nobody to tell.
+  parseDeadlines(invocation.environment.deadlines);
   const bundle = process.cwd();
   const request = decodeStartRequest(readInput(0), invocation);
   const { id } = request;

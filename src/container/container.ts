@@ -112,7 +112,7 @@ export class Container {
 
   /**
    * Makes a container: options saved for `delete`, rootfs mounted, init created and stopped before its
-   * program. On failure nothing is left. `onOom` is told of each OOM kill from now on.
+   * program. On failure, and when `signal` aborts, nothing is left.
    *
    * Throws ShimError with the stock shim's words ("failed to mount rootfs component: ...",
    * "OCI runtime create failed: ...", ...).
@@ -121,7 +121,7 @@ export class Container {
     request: CreateRequest,
     { runtime, root }: OpenedRuntime,
     context: ProcessContext,
-    signal: AbortSignal | undefined,
+    signal: AbortSignal,
   ): Promise<Container> {
     const bundle = new Bundle(request.bundle);
     const { options } = request;
@@ -147,10 +147,9 @@ export class Container {
       runtime,
       context,
     );
-    await init.create();
+    await init.create(signal);
     undo.defer(() => init.abandon());
-    // The caller is gone and nobody will ever start or delete this: undone like a failure.
-    if (signal?.aborted) throw new ShimError("canceled", `Create of ${request.id} was given up`);
+    if (signal.aborted) throw new ShimError("canceled", `Create of ${request.id} was given up`);
     const container = new Container(
       request,
       init,
@@ -217,6 +216,15 @@ export class Container {
     return this.#execs.values();
   }
 
+  /**
+   * Finds ends of which no notice came. Done whenever a client asks about the container, so that nothing
+   * has to wake up for it.
+   */
+  lookForExits(): void {
+    this.init.child?.look();
+    for (const exec of this.#execs.values()) exec.child?.look();
+  }
+
   /** Registers a process to be started later. Throws ShimError `alreadyExists`, or as init's state refuses. */
   addExec(request: ExecRequest): ExecProcess {
     const { execId } = request;
@@ -253,6 +261,12 @@ export class Container {
   /** Resolves when no exec runs, nor is being started. */
   execsEnded(): Promise<void> {
     return this.#activeExecs.idle();
+  }
+
+  /** Gives up every start that is in flight: what is to be started has no container any more. */
+  abortStarts(): void {
+    this.init.abortStart();
+    for (const exec of this.#execs.values()) exec.abortStart();
   }
 
   /** SIGKILLs every exec that still runs, for when the runtime cannot. */

@@ -19,6 +19,7 @@ import { type StdioOwner, settleStdio, startStdio } from "./process-stdio.ts";
 
 /** What Wait answers for a process that could not be started; nothing was published about it. */
 const NEVER_STARTED_STATUS = 255;
+const SIGKILL = 9;
 
 export interface ExecOptions {
   readonly execId: string;
@@ -36,6 +37,8 @@ export class ExecProcess extends TaskProcess {
   readonly #runtime: Runtime;
   readonly #context: ProcessContext;
   #state: ExecState = { kind: "created" };
+  #isStarting = false;
+  #startFailure: ShimError | undefined;
 
   constructor(options: ExecOptions, init: InitProcess, runtime: Runtime, context: ProcessContext) {
     super(options.execId, options.paths);
@@ -60,10 +63,15 @@ export class ExecProcess extends TaskProcess {
     permitExec(this.#state, verb);
   }
 
-  /** Starts the process. A failure ends its life: waiters are released and Delete is due. */
+  /**
+   * Starts the process. A failure ends its life: waiters are released and Delete is due. Asked again
+   * it fails the same way.
+   */
   async start(): Promise<void> {
     using _permit = await this.lock.acquire();
+    if (this.#startFailure !== undefined) throw this.#startFailure;
     this.permit("start");
+    this.#isStarting = true;
     try {
       const child = await startStdio({
         paths: this.paths,
@@ -76,23 +84,31 @@ export class ExecProcess extends TaskProcess {
             pidFile: this.#options.bundle.execPidFile(this.id),
             consoleSocket: open.consoleSocket,
             stdio: open.childFds,
+            signal: this.startSignal,
           }),
       });
       this.setChild(child);
       this.#state = advanceExec(this.#state, { kind: "running" });
     } catch (error) {
+      if (error instanceof ShimError) this.#startFailure = error;
       this.recordTermination(neverStarted());
       throw error;
+    } finally {
+      this.#isStarting = false;
     }
   }
 
-  /** Signals the process itself, by pidfd. Throws ShimError `failedPrecondition` before it exists. */
+  /**
+   * Signals the process itself, by pidfd. Before it exists SIGKILL gives up a start that is in flight,
+   * which may hang; else throws ShimError `failedPrecondition`.
+   */
   kill(signal: number): void {
     this.permit("kill");
     const { child } = this;
     if (this.termination !== undefined || child?.exit !== undefined) throw alreadyFinished();
-    if (child === undefined) throw new ShimError("failedPrecondition", "process not created");
-    signalChild(() => child.signal(signal));
+    if (child !== undefined) signalChild(() => child.signal(signal));
+    else if (signal === SIGKILL && this.#isStarting) this.abortStart();
+    else throw new ShimError("failedPrecondition", "process not created");
   }
 
   /** Records the end, once, and tells the waiters. */

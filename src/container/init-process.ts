@@ -98,10 +98,10 @@ export class InitProcess extends TaskProcess {
 
   /**
    * Makes the process, stopped before its program, and its stdio. A process that is to be restored
-   * from a checkpoint is only recorded. On failure nothing of it is left.
+   * from a checkpoint is only recorded. On failure, and when `signal` aborts, nothing of it is left.
    * Throws ShimError with the stock shim's words: "OCI runtime create failed: ...".
    */
-  async create(): Promise<void> {
+  async create(signal: AbortSignal): Promise<void> {
     if (this.#state.kind === "checkpointed") return;
     const { containerId, bundle, noPivotRoot, noNewKeyring, runtimeState } = this.#options;
     const wasThere = existsSync(runtimeState);
@@ -113,6 +113,7 @@ export class InitProcess extends TaskProcess {
           noPivot: noPivotRoot,
           noNewKeyring,
           stdio: stdio.childFds,
+          signal,
         }),
       );
     } catch (error) {
@@ -137,7 +138,7 @@ export class InitProcess extends TaskProcess {
     using _permit = await this.lock.acquire();
     this.permit("start");
     if (this.#state.kind === "checkpointed") await this.#restore();
-    else await this.#runtime.start(this.id);
+    else await this.#runtime.start(this.id, { signal: this.startSignal });
     // It may have ended meanwhile and been told so, if the start was asked for too late.
     if (this.termination === undefined) {
       this.#state = advanceInit(this.#state, { kind: "running" });
@@ -157,6 +158,7 @@ export class InitProcess extends TaskProcess {
         noPivot: noPivotRoot,
         stdio: stdio.childFds,
         criu: { config },
+        signal: this.startSignal,
       }),
     );
   }
@@ -312,8 +314,12 @@ export class InitProcess extends TaskProcess {
     const { child } = this;
     if (child === undefined) return;
     child.signal(SIGKILL);
-    const deadline = AbortSignal.timeout(CREATED_KILL_TIMEOUT_MS);
-    await this.wait(deadline);
+    try {
+      await this.wait(AbortSignal.timeout(CREATED_KILL_TIMEOUT_MS));
+    } catch (cause) {
+      const text = `Cannot delete ${this.id}: its process ${child.pid} is not gone ${CREATED_KILL_TIMEOUT_MS} ms after SIGKILL`;
+      throw new ShimError("deadlineExceeded", text, { cause });
+    }
   }
 
   /** Undoes a creation that failed after the process was there. */

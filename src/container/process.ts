@@ -33,6 +33,7 @@ export abstract class TaskProcess {
   #wantedSize: { readonly columns: number; readonly rows: number } | undefined;
   /** Set while a Start is in flight. */
   #starting: PromiseWithResolvers<void> | undefined;
+  #startAbort: AbortController | undefined;
 
   constructor(id: string, paths: StdioPaths) {
     this.id = id;
@@ -119,6 +120,18 @@ export abstract class TaskProcess {
         starting.resolve();
       },
     };
+  }
+
+  /** For the runtime call that starts it. */
+  protected get startSignal(): AbortSignal {
+    this.#startAbort ??= new AbortController();
+    return this.#startAbort.signal;
+  }
+
+  /** Kills the runtime call that is starting it, if there is one; it can never be started after this. */
+  abortStart(): void {
+    this.#startAbort ??= new AbortController();
+    this.#startAbort.abort();
   }
 
   /** Tells every waiter. */

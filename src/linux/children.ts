@@ -18,6 +18,7 @@ import { type Inheritance, lendInheritance, plainInheritance } from "./inheritan
 import { copyTable, processTable } from "./libc.ts";
 import { openPidfd, signalPid, signalPidfd, signalProcessGroup } from "./pidfd.ts";
 import type { Poller, Watch } from "./poller.ts";
+import { waitUntilReady } from "./ready.ts";
 
 const WNOHANG = 1;
 const ECHILD = 10;
@@ -55,6 +56,11 @@ export interface Child {
   readonly exited: Promise<Exit>;
   /** Undefined while it runs. Set before `exited` resolves. */
   readonly exit: Exit | undefined;
+  /**
+   * Looks whether it has died, and reaps it if so: `exit` is set when this returns. Only where no notice
+   * came (SIGCHLD is lost when it finds another pending, and is all there is on kernels without pidfds).
+   */
+  look(): void;
   /** Sends a signal; false when it has exited. Throws SystemError (EPERM, EINVAL). */
   signal(number: number): boolean;
   /**
@@ -279,6 +285,9 @@ export class Children implements Disposable {
       get exit() {
         return entry.exit;
       },
+      look: () => {
+        if (this.#entries.get(pid) === entry) this.#reap(entry, hasDied(entry));
+      },
       signal: (number) => {
         if (entry.exit !== undefined) return false;
         if (entry.pidfd?.isOpen) return signalPidfd(entry.pidfd.fd, number);
@@ -332,6 +341,16 @@ export class Children implements Disposable {
   #forget(entry: Entry): void {
     entry.watch?.[Symbol.dispose]();
     entry.pidfd?.[Symbol.dispose]();
+  }
+}
+
+/** Whether the process is a zombie or gone; asked without a wait, as it may be no child of ours. */
+function hasDied({ pid, pidfd }: Entry): boolean {
+  if (pidfd?.isOpen) return waitUntilReady(pidfd.fd, "readable", 0);
+  try {
+    return !signalPid(pid, 0);
+  } catch {
+    return false; // It is there, and another user's.
   }
 }
 

@@ -1,4 +1,7 @@
-/** poll(2) for programs that have nothing else to do meanwhile: `start`, `delete`. Never for the daemon. */
+/**
+ * poll(2) for programs that have nothing else to do meanwhile: `start`, `delete`. The daemon may ask how
+ * things are, but never wait.
+ */
 
 import { ptr } from "bun:ffi";
 import { errno, SystemError } from "./errno.ts";

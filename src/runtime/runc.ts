@@ -10,8 +10,10 @@ import { join } from "node:path";
 import { messageOf } from "../base/error.ts";
 import type { Children, Exit } from "../linux/children.ts";
 import { hasCode } from "../linux/errno.ts";
+import { signalPid } from "../linux/pidfd.ts";
 import { CallHistory, type OpenCall } from "./call-history.ts";
 import { criuConfigText, withCriuConfig } from "./criu-config.ts";
+import { type Deadlines, defaultDeadlines } from "./deadlines.ts";
 import { findExecutable, scrubEnvironment } from "./environment.ts";
 import { type FailureKind, kindOf, RuntimeError } from "./error.ts";
 import { type Invocation, invoke, type Outcome } from "./invocation.ts";
@@ -45,32 +47,13 @@ import type {
   Verb,
 } from "./runtime.ts";
 
-const SECOND_MS = 1_000;
-const MINUTE_MS = 60 * SECOND_MS;
-
-/**
- * How long each verb may take. Managers set no limit, or minutes, to those that run hooks or wait for a
- * disk; so these end what hangs and nothing that is merely slow. The rest wait for the kernel alone.
- */
-const deadlineMs: Readonly<Record<Verb, number>> = {
-  create: 10 * MINUTE_MS,
-  restore: 30 * MINUTE_MS,
-  start: 10 * MINUTE_MS,
-  exec: 5 * MINUTE_MS,
-  delete: 5 * MINUTE_MS,
-  checkpoint: 30 * MINUTE_MS,
-  kill: 30 * SECOND_MS,
-  pause: MINUTE_MS,
-  resume: MINUTE_MS,
-  update: MINUTE_MS,
-  features: 10 * SECOND_MS,
-  version: 10 * SECOND_MS,
-};
+const SIGKILL = 9;
 
 export interface RuncContext {
   readonly children: Children;
   /** Where calls are listed; shared by all containers of a shim. */
   readonly history?: CallHistory;
+  readonly deadlines?: Deadlines;
 }
 
 /** One call, ready to be run. */
@@ -92,6 +75,7 @@ export class Runc implements Runtime {
   readonly #environment: readonly string[];
   readonly #children: Children;
   readonly #history: CallHistory;
+  readonly #deadlines: Deadlines;
   /** Counts this object's temporary files. */
   #fileCount = 0;
 
@@ -100,6 +84,7 @@ export class Runc implements Runtime {
     this.#environment = scrubEnvironment(options.environment);
     this.#children = context.children;
     this.#history = context.history ?? new CallHistory();
+    this.#deadlines = context.deadlines ?? defaultDeadlines;
   }
 
   async create(id: string, request: CreateRequest): Promise<number> {
@@ -186,7 +171,12 @@ export class Runc implements Runtime {
     rmSync(pidFile, { force: true });
     // With a terminal the process takes its stdio from the pty, so the runtime's own can be caught.
     const stdio = consoleSocket === undefined ? request.stdio : undefined;
-    await this.#run({ verb, id, args, options: request, stdio, criuConfig });
+    try {
+      await this.#run({ verb, id, args, options: request, stdio, criuConfig });
+    } catch (error) {
+      if (verb === "exec") killLeft(pidFile);
+      throw error;
+    }
     return readPid(verb, pidFile);
   }
 
@@ -209,7 +199,7 @@ export class Runc implements Runtime {
         cwd: this.#options.bundle,
         stdio: call.stdio,
         input: call.input,
-        timeoutMs: options.timeoutMs ?? deadlineMs[verb],
+        timeoutMs: options.timeoutMs ?? this.#deadlines[verb],
         signal: options.signal,
         onSpawn: (pid) => {
           open = this.#history.begin(verb, call.id, pid);
@@ -331,6 +321,18 @@ function unstarted(
   cause?: unknown,
 ): RuntimeError {
   return new RuntimeError({ verb, kind, runtimeMessage }, { cause });
+}
+
+/**
+ * A runtime that was killed may have made its process already. Nobody will adopt it; until the caller
+ * lets go of its hold the pid is its own.
+ */
+function killLeft(pidFile: string): void {
+  try {
+    signalPid(readPidFile(pidFile), SIGKILL);
+  } catch {
+    // The ordinary failure: there is none.
+  }
 }
 
 function readPid(verb: "create" | "restore" | "exec", pidFile: string): number {

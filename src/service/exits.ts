@@ -19,6 +19,12 @@ import { type TaskEvent, taskExit } from "../event/task-event.ts";
 import { toTimestamp } from "../event/timestamp.ts";
 import type { Exit } from "../linux/children.ts";
 
+/**
+ * How long starts in flight may go on once init has ended: the runtime's last steps and hooks, but not
+ * the whole deadline of one that hangs. The exit waits for them.
+ */
+const START_PATIENCE_MS = 5000;
+
 /** Takes an event about the task in `bundle`; returns at once. */
 export type Publish = (event: TaskEvent, bundle: string) => void;
 
@@ -69,9 +75,11 @@ export class Exits {
     const { init } = container;
     const exit = await init.child?.exited;
     if (exit === undefined) return;
+    const patience = setTimeout(() => container.abortStarts(), START_PATIENCE_MS);
     await init.startSettled();
     if (container.killsRestOnExit) await this.#killRest(container);
     await container.execsEnded();
+    clearTimeout(patience);
     await container.lookForLastOom();
     this.#record(container, exit);
     const thawed = init.recordTermination(exit);

@@ -13,6 +13,11 @@ export class Registry {
     return this.#containers.size + this.#reserved.size;
   }
 
+  /** Whether there is no container yet, but one is being created. */
+  get isOnlyCreating(): boolean {
+    return this.#containers.size === 0 && this.#reserved.size > 0;
+  }
+
   /**
    * Takes an id before anything is awaited, so that of two Creates of one id only one goes on.
    * Dispose the reservation when the Create has ended, either way. Throws ShimError `alreadyExists`.

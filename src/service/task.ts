@@ -65,6 +65,7 @@ import {
 import { Exits, type Publish } from "./exits.ts";
 import { decodeRuncOptions } from "./options.ts";
 import { Registry } from "./registry.ts";
+import { type Deleted, RepeatedCalls } from "./repeated-calls.ts";
 
 export interface TaskServiceOptions {
   readonly context: ProcessContext;
@@ -86,6 +87,10 @@ export class TaskService {
   readonly #options: TaskServiceOptions;
   readonly #registry = new Registry();
   readonly #exits: Exits;
+  /** Creates that run; aborting one gives it up. */
+  readonly #creations = new Map<string, AbortController>();
+  #wantsShutdown = false;
+  readonly #repeated = new RepeatedCalls();
 
   constructor(options: TaskServiceOptions) {
     this.#options = options;
@@ -115,10 +120,35 @@ export class TaskService {
   async create(request: CreateTaskRequest, { signal }: CallContext): Promise<CreateTaskResponse> {
     requireId("task id", request.id);
     requireBundle(request.bundle);
-    using _reservation = this.#registry.reserve(request.id);
+    return await this.#repeated.creates.run(request, signal, () => this.#create(request));
+  }
+
+  /** Goes on when its client has left: a retry, or a Delete, will come. */
+  async #create(request: CreateTaskRequest): Promise<CreateTaskResponse> {
+    const { id } = request;
+    const reservation = this.#registry.reserve(id);
+    const givenUp = new AbortController();
+    this.#creations.set(id, givenUp);
+    this.#repeated.deletes.forgetContainer(id);
+    try {
+      const container = await this.#makeContainer(request, givenUp.signal);
+      this.#registry.add(container);
+      this.#wantsShutdown = false;
+      const { pid } = container.init;
+      this.#publish(container, createEvent(request, pid));
+      this.#follow(container);
+      return { pid };
+    } finally {
+      this.#creations.delete(id);
+      reservation[Symbol.dispose]();
+      if (this.#registry.size === 0) this.#becameEmpty();
+    }
+  }
+
+  async #makeContainer(request: CreateTaskRequest, signal: AbortSignal): Promise<Container> {
     const { context, openRuntime } = this.#options;
-    const runcOptions = decodeRuncOptions(request.options);
-    const container = await Container.create(
+    const options = decodeRuncOptions(request.options);
+    return await Container.create(
       {
         id: request.id,
         bundle: request.bundle,
@@ -126,21 +156,18 @@ export class TaskService {
         paths: toPaths(request),
         checkpoint: request.checkpoint,
         parentCheckpoint: request.parentCheckpoint,
-        options: runcOptions,
+        options,
       },
-      openRuntime(request.bundle, runcOptions),
+      openRuntime(request.bundle, options),
       context,
       signal,
     );
-    this.#registry.add(container);
-    const { pid } = container.init;
-    const { id, bundle, rootfs, checkpoint } = request;
-    this.#publish(
-      container,
-      taskCreate({ containerId: id, bundle, rootfs, io: toPaths(request), checkpoint, pid }),
-    );
-    this.#follow(container);
-    return { pid };
+  }
+
+  /** Who deletes what is being created does not want it any more. Returns when nothing of it is left. */
+  async #giveUpCreation(id: string): Promise<void> {
+    this.#creations.get(id)?.abort();
+    await this.#repeated.creates.settled({ id, execId: "" });
   }
 
   /** From here on the container's OOM kills and its end are told. Nothing to do before init exists. */
@@ -150,8 +177,14 @@ export class TaskService {
     this.#exits.followInit(container);
   }
 
-  async start({ id, execId }: StartRequest): Promise<StartResponse> {
+  async start(request: StartRequest, { signal }: CallContext): Promise<StartResponse> {
+    return await this.#repeated.starts.run(request, signal, () => this.#start(request));
+  }
+
+  async #start(request: StartRequest): Promise<StartResponse> {
+    const { id, execId } = request;
     const container = this.#registry.get(id);
+    this.#repeated.processStarts(request);
     if (execId !== "") return { pid: await this.#startExec(container, execId) };
     const { init } = container;
     const wasThere = init.child !== undefined;
@@ -177,13 +210,23 @@ export class TaskService {
     return pid;
   }
 
-  async delete({ id, execId }: DeleteRequest): Promise<DeleteResponse> {
+  async delete(request: DeleteRequest, { signal }: CallContext): Promise<DeleteResponse> {
+    if (request.execId === "") await this.#giveUpCreation(request.id);
+    const { response } = await this.#repeated.deletes.run(request, signal, () =>
+      this.#delete(request),
+    );
+    return response;
+  }
+
+  async #delete({ id, execId }: DeleteRequest): Promise<Deleted> {
     const container = this.#registry.get(id);
     const process = execId === "" ? container.init : container.exec(execId);
     const termination = await process.delete();
     const { pid } = process;
     const exitStatus = termination?.status ?? 0;
     const exitedAt = toExitedAt(termination);
+    const state = toStateResponse(container.bundle.path, process);
+    this.#repeated.processEnds({ id, execId });
     if (execId === "") {
       await container.dispose();
       this.#registry.remove(id);
@@ -192,15 +235,20 @@ export class TaskService {
     } else {
       container.removeExec(execId);
     }
-    return { pid, exitStatus, exitedAt };
+    return { response: { pid, exitStatus, exitedAt }, state };
   }
 
-  async exec(request: ExecProcessRequest): Promise<Empty> {
+  async exec(request: ExecProcessRequest, { signal }: CallContext): Promise<Empty> {
+    return await this.#repeated.execs.run(request, signal, async () => this.#exec(request));
+  }
+
+  #exec(request: ExecProcessRequest): Empty {
     const container = this.#registry.get(request.id);
     const { execId } = request;
     requireId("exec id", execId);
     const processJson = toProcessJson(request.spec, request.terminal);
     container.addExec({ execId, paths: toPaths(request), processJson });
+    this.#repeated.deletes.forget(request);
     this.#publish(container, taskExecAdded({ containerId: request.id, execId }));
     return NOTHING;
   }
@@ -213,7 +261,10 @@ export class TaskService {
   }
 
   state({ id, execId }: StateRequest): StateResponse {
+    const untold = this.#repeated.untold(id, execId);
+    if (untold !== undefined) return untold.state;
     const container = this.#registry.get(id);
+    container.lookForExits();
     return toStateResponse(container.bundle.path, container.process(execId));
   }
 
@@ -239,7 +290,10 @@ export class TaskService {
   }
 
   pids({ id }: PidsRequest): PidsResponse {
+    const untold = this.#repeated.untold(id, "");
+    if (untold !== undefined) return { processes: [{ pid: untold.state.pid, info: undefined }] };
     const container = this.#registry.get(id);
+    container.lookForExits();
     const pids = container.pids();
     const execIdOf = new Map([...container.execs].map((exec) => [exec.pid, exec.id]));
     return {
@@ -274,7 +328,11 @@ export class TaskService {
   }
 
   async wait({ id, execId }: WaitRequest, { signal }: CallContext): Promise<WaitResponse> {
-    const termination = await this.#registry.get(id).process(execId).wait(signal);
+    const untold = this.#repeated.untold(id, execId);
+    if (untold !== undefined) return untold.response;
+    const container = this.#registry.get(id);
+    container.lookForExits();
+    const termination = await container.process(execId).wait(signal);
     return { exitStatus: termination.status, exitedAt: toExitedAt(termination) };
   }
 
@@ -283,17 +341,33 @@ export class TaskService {
   }
 
   connect({ id }: ConnectRequest): ConnectResponse {
-    const taskPid = this.#registry.find(id)?.init.pid ?? 0;
+    const untold = this.#repeated.untold(id, "");
+    const taskPid = this.#registry.find(id)?.init.pid ?? untold?.state.pid ?? 0;
     return { shimPid: process.pid, taskPid, version: "" };
   }
 
-  /** Refused in silence while a container is left: containerd asks after each delete, in a pod too. */
+  /**
+   * Refused in silence while a container is left: containerd asks after each delete, in a pod too. Where
+   * one is only being created it is obeyed when that has failed.
+   */
   shutdown(_request: ShutdownRequest): Empty {
     if (this.#registry.size === 0) this.#options.shutdown();
+    else this.#wantsShutdown = this.#registry.isOnlyCreating;
     return NOTHING;
+  }
+
+  /** A Create has failed, and it was the only one. */
+  #becameEmpty(): void {
+    if (this.#wantsShutdown) this.#options.shutdown();
+    else this.#options.onEmpty();
   }
 
   #publish({ bundle }: Container, event: TaskEvent): void {
     this.#options.publish(event, bundle.path);
   }
+}
+
+function createEvent(request: CreateTaskRequest, pid: number): TaskEvent {
+  const { id, bundle, rootfs, checkpoint } = request;
+  return taskCreate({ containerId: id, bundle, rootfs, io: toPaths(request), checkpoint, pid });
 }

@@ -75,6 +75,7 @@ describe("parseInvocation()", () => {
       namespace: undefined,
       maxShimVersion: undefined,
       isCoreScheduled: false,
+      deadlines: "",
     });
   });
 
@@ -85,6 +86,7 @@ describe("parseInvocation()", () => {
       NAMESPACE: "n",
       MAX_SHIM_VERSION: "2",
       SCHED_CORE: "1",
+      WEDGE_DEADLINES: "kill=5s",
     };
     expect(parse([], variables).environment).toEqual({
       ttrpcAddress: "/t",
@@ -93,6 +95,7 @@ describe("parseInvocation()", () => {
       maxShimVersion: 2,
       isCoreScheduled: true,
       inheritance: { oomScore: undefined, hasHugePages: undefined },
+      deadlines: "kill=5s",
       variables,
     });
   });

@@ -2,7 +2,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { readlinkSync } from "node:fs";
 import { Children, CLONE_NEWUSER } from "../../src/linux/children.ts";
 import { openPipe, readFd } from "../../src/linux/fd.ts";
-import { Poller } from "../../src/linux/poller.ts";
+import { Poller, type Watch } from "../../src/linux/poller.ts";
 import { becomeSubreaper } from "../../src/linux/self.ts";
 
 const poller = new Poller();
@@ -83,6 +83,49 @@ describe("Children.spawn()", () => {
     expect(child.signal(9)).toBe(true);
     expect((await child.exited).status).toBe(137);
     expect(child.signal(9)).toBe(false);
+  });
+});
+
+describe("an exit of which no notice comes", () => {
+  test("is told by the pidfd without SIGCHLD", async () => {
+    const handlers = process.listeners("SIGCHLD");
+    process.removeAllListeners("SIGCHLD");
+    using _handlers = {
+      [Symbol.dispose]: () => {
+        for (const handler of handlers) process.on("SIGCHLD", handler);
+      },
+    };
+    expect((await shell("exit 3").exited).status).toBe(3);
+  });
+
+  test("is found by looking without either", async () => {
+    class DeafPoller extends Poller {
+      override watch(): Watch {
+        return { modify: () => {}, [Symbol.dispose]: () => {} };
+      }
+    }
+    using _hold = children.hold(); // Or it would reap this one as a stray.
+    using deaf = new DeafPoller();
+    using own = new Children({ poller: deaf, reapStrays: false });
+    const child = own.spawn({
+      argv: ["/bin/sh", "-c", "exit 4"],
+      env: [],
+      stdio: [undefined, undefined, undefined],
+    });
+    while (!(await isZombie(child.pid))) await Bun.sleep(1);
+    expect(child.exit).toBeUndefined();
+    child.look();
+    expect(child.exit?.status).toBe(4);
+    expect((await child.exited).status).toBe(4);
+    child.look();
+  });
+
+  test("looking at one that runs changes nothing", async () => {
+    const child = shell("sleep 60");
+    child.look();
+    expect(child.exit).toBeUndefined();
+    child.signal(9);
+    expect((await child.exited).status).toBe(137);
   });
 });
 

@@ -121,10 +121,10 @@ async function liveExec({ service, random, model }: Life, execId: string): Promi
   const program = PROGRAMS[Math.floor(random() * PROGRAMS.length)] ?? "true";
   const spec = { typeUrl: "", value: Buffer.from(JSON.stringify({ args: [program] })) };
   const paths = { terminal: false, stdin: "", stdout: "", stderr: "" };
-  await service.exec({ id: "c", execId, spec, ...paths });
+  await service.exec({ id: "c", execId, spec, ...paths }, call);
   let pid: number;
   try {
-    ({ pid } = await service.start({ id: "c", execId }));
+    ({ pid } = await service.start({ id: "c", execId }, call));
   } catch {
     return; // Refused by the runtime, or init was dead: no exit may be told then.
   }
@@ -132,7 +132,7 @@ async function liveExec({ service, random, model }: Life, execId: string): Promi
     await service.kill({ id: "c", execId, signal: 15, all: false }).catch(() => {});
   const waited = await service.wait({ id: "c", execId }, call);
   expect(model.exits.get(execId)).toEqual({ pid, status: waited.exitStatus });
-  const deleted = await service.delete({ id: "c", execId });
+  const deleted = await service.delete({ id: "c", execId }, call);
   expect(deleted).toMatchObject({ pid, exitStatus: waited.exitStatus });
 }
 
@@ -161,7 +161,7 @@ async function live(seed: number, ownPidNamespace: boolean): Promise<void> {
   await service.create({ id: "c", bundle, ...none, ...io }, call);
   const waited = service.wait({ id: "c", execId: "" }, call);
   const life = { service, random, model };
-  if (random() < 0.85) await service.start({ id: "c", execId: "" }).catch(() => {});
+  if (random() < 0.85) await service.start({ id: "c", execId: "" }, call).catch(() => {});
   const execs = Array.from({ length: Math.floor(random() * 6) }, async (_, index) => {
     await Bun.sleep(random() * 8);
     await liveExec(life, `e${index}`).catch((error) => {
@@ -178,7 +178,7 @@ async function live(seed: number, ownPidNamespace: boolean): Promise<void> {
   expect(exitStatus).toBe(137);
   await Promise.all(execs);
   expect(model.exits.get("init")?.status).toBe(137);
-  const deleted = await service.delete({ id: "c", execId: "" });
+  const deleted = await service.delete({ id: "c", execId: "" }, call);
   expect(deleted.exitStatus).toBe(137);
   expect(service.size).toBe(0);
 }

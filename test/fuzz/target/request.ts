@@ -59,9 +59,10 @@ class Subject {
     }
     await this.#remove();
     const process = { id: CONTAINER, execId: "" };
-    await this.service.create(createRequest(this.bundle), context(new AbortController().signal));
-    await this.service.start(process);
-    await this.service.exec({ id: CONTAINER, execId: EXEC, spec, ...noStreams });
+    const call = context(new AbortController().signal);
+    await this.service.create(createRequest(this.bundle), call);
+    await this.service.start(process, call);
+    await this.service.exec({ id: CONTAINER, execId: EXEC, spec, ...noStreams }, call);
   }
 
   async close(): Promise<void> {
@@ -86,8 +87,9 @@ class Subject {
   async #remove(): Promise<void> {
     const process = { id: CONTAINER, execId: "" };
     await this.service.kill({ ...process, signal: 9, all: true }).catch(() => {});
-    await this.service.wait(process, context(AbortSignal.timeout(5000))).catch(() => {});
-    await this.service.delete(process).catch(() => {});
+    const call = context(AbortSignal.timeout(5000));
+    await this.service.wait(process, call).catch(() => {});
+    await this.service.delete(process, call).catch(() => {});
   }
 }
 

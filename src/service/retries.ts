@@ -1,0 +1,151 @@
+/**
+ * Calls that change something, each carried out once however often its client has to ask.
+ *
+ * A client whose deadline passes, or whose connection breaks, does not know how its call ended, and asks
+ * again. While the call still runs, the second joins it. When it has ended with nobody there to be told,
+ * its answer is kept for whoever repeats the request. Whether an answer that was sent is kept too is a
+ * matter of the method: without it the same request again is a new one, and is judged as such.
+ *
+ * Only successes are kept: what has failed may be tried again. All of it is plain data but the calls
+ * that run. No timer: what is too old goes when somebody looks.
+ */
+
+import type { Codec } from "../rpc/service.ts";
+
+/** Longer than any client goes on trying. */
+const KEPT_MS = 10 * 60_000;
+const KEPT_MAX = 64;
+
+/** What the requests have in common: a container, and one of its processes ("" is init). */
+export interface ProcessRequest {
+  readonly id: string;
+  readonly execId: string;
+}
+
+/** An answer that may be asked for again. */
+export interface KeptAnswer<Answer> {
+  readonly process: ProcessRequest;
+  /** Of the request, which may be large. */
+  readonly digest: string;
+  readonly answer: Answer;
+  /** Milliseconds since the epoch. */
+  readonly atMs: number;
+}
+
+export interface RetriesOptions<Request> {
+  /** Tells whether two requests are the same. */
+  readonly codec: Codec<Request>;
+  readonly keyOf: (request: Request) => ProcessRequest;
+  /** Which answers are kept: those that nobody took, or all. */
+  readonly keeps: "untaken" | "all";
+  /** Milliseconds since the epoch. */
+  readonly now?: () => number;
+}
+
+interface RunningCall<Request, Answer> {
+  readonly request: Request;
+  readonly callers: AbortSignal[];
+  readonly answer: Promise<Answer>;
+}
+
+/** The calls of one method. */
+export class Retries<Request, Answer> {
+  readonly #options: RetriesOptions<Request>;
+  readonly #now: () => number;
+  readonly #running = new Map<string, RunningCall<Request, Answer>>();
+  readonly #kept = new Map<string, KeptAnswer<Answer>>();
+
+  constructor(options: RetriesOptions<Request>) {
+    this.#options = options;
+    this.#now = options.now ?? Date.now;
+  }
+
+  /** Answers as the same request was answered, or by carrying it out. `caller` aborts when it has gone. */
+  async run(
+    request: Request,
+    caller: AbortSignal,
+    carryOut: () => Promise<Answer>,
+  ): Promise<Answer> {
+    const { keyOf, keeps } = this.#options;
+    const process = keyOf(request);
+    const key = keyText(process);
+    const running = this.#running.get(key);
+    if (running !== undefined && this.#digest(running.request) === this.#digest(request)) {
+      running.callers.push(caller);
+      return await running.answer;
+    }
+    const kept = this.find(process);
+    if (kept !== undefined && kept.digest === this.#digest(request)) {
+      if (keeps === "untaken" && !caller.aborted) this.#kept.delete(key);
+      return kept.answer;
+    }
+    const call = { request, callers: [caller], answer: carryOut() };
+    // One that is refused because another runs must not stand in that one's place.
+    if (running === undefined) this.#running.set(key, call);
+    try {
+      const answer = await call.answer;
+      const isTaken = call.callers.some(({ aborted }) => !aborted);
+      if (keeps === "all" || !isTaken) this.#keep(process, request, answer);
+      return answer;
+    } finally {
+      if (this.#running.get(key) === call) this.#running.delete(key);
+    }
+  }
+
+  /** The answer that waits for its client, if there is one. */
+  find(process: ProcessRequest): KeptAnswer<Answer> | undefined {
+    const kept = this.#kept.get(keyText(process));
+    if (kept === undefined || this.#now() - kept.atMs < KEPT_MS) return kept;
+    this.#kept.delete(keyText(process));
+    return undefined;
+  }
+
+  /** Resolves when no such call runs any more. */
+  async settled(process: ProcessRequest): Promise<void> {
+    const running = this.#running.get(keyText(process));
+    if (running === undefined) return;
+    try {
+      await running.answer;
+    } catch {
+      // Its own callers are told.
+    }
+  }
+
+  /** Forgets what was kept about a process: what is asked from now on is about something else. */
+  forget(process: ProcessRequest): void {
+    this.#kept.delete(keyText(process));
+  }
+
+  /** Forgets what was kept about a container and all its processes. */
+  forgetContainer(id: string): void {
+    for (const [key, { process }] of this.#kept) if (process.id === id) this.#kept.delete(key);
+  }
+
+  /** Everything kept, oldest first. */
+  get kept(): readonly KeptAnswer<Answer>[] {
+    return [...this.#kept.values()];
+  }
+
+  /** Takes over what a predecessor has kept. */
+  restore(kept: readonly KeptAnswer<Answer>[]): void {
+    for (const one of kept) this.#kept.set(keyText(one.process), one);
+  }
+
+  #keep({ id, execId }: ProcessRequest, request: Request, answer: Answer): void {
+    const [oldest] = this.#kept.keys();
+    if (oldest !== undefined && this.#kept.size >= KEPT_MAX) this.#kept.delete(oldest);
+    const process = { id, execId };
+    const digest = this.#digest(request);
+    this.#kept.set(keyText(process), { process, digest, answer, atMs: this.#now() });
+  }
+
+  #digest(request: Request): string {
+    const hash = new Bun.CryptoHasher("sha256");
+    return hash.update(this.#options.codec.encode(request).finish()).digest("base64");
+  }
+}
+
+/** Neither id can contain the separator: both are checked where they come in. */
+function keyText({ id, execId }: ProcessRequest): string {
+  return `${id}/${execId}`;
+}

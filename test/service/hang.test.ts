@@ -1,0 +1,146 @@
+/** A runtime that hangs, verb by verb: who is not held up, and what the caller is told. */
+
+import { describe, expect, test } from "bun:test";
+import { Status } from "../../src/gen/containerd/types/task/task.ts";
+import type { Bundle } from "../fake/bundle.ts";
+import { callOf, errorOf, ServicePlace } from "./kit.ts";
+
+/** Brings a container to where `verb` can be asked for, and asks. */
+const VERBS: Readonly<
+  Record<string, (place: ServicePlace) => Promise<{ bundle: Bundle; ask: () => Promise<unknown> }>>
+> = {
+  create: async (place) => {
+    const bundle = place.bundle();
+    return { bundle, ask: () => place.service.create(place.requestFor(bundle), callOf()) };
+  },
+  start: async (place) => {
+    const bundle = place.bundle();
+    await place.service.create(place.requestFor(bundle), callOf());
+    return { bundle, ask: () => place.service.start({ id: bundle.id, execId: "" }, callOf()) };
+  },
+  exec: async (place) => {
+    const bundle = await place.running();
+    await place.addExec(bundle, "e", ["true"]);
+    return { bundle, ask: () => place.service.start({ id: bundle.id, execId: "e" }, callOf()) };
+  },
+  kill: async (place) => {
+    const bundle = await place.running();
+    const request = { id: bundle.id, execId: "", signal: 9, all: true };
+    return { bundle, ask: () => place.service.kill(request) };
+  },
+  pause: async (place) => {
+    const bundle = await place.running();
+    return { bundle, ask: () => place.service.pause({ id: bundle.id }) };
+  },
+  update: async (place) => {
+    const bundle = await place.running();
+    const resources = { typeUrl: "", value: Buffer.from("{}") };
+    return {
+      bundle,
+      ask: () => place.service.update({ id: bundle.id, resources, annotations: new Map() }),
+    };
+  },
+  checkpoint: async (place) => {
+    const bundle = await place.running();
+    const request = { id: bundle.id, path: place.directory, options: undefined };
+    return { bundle, ask: () => place.service.checkpoint(request) };
+  },
+  delete: async (place) => {
+    const bundle = await place.running();
+    const { id } = bundle;
+    const waited = place.service.wait({ id, execId: "" }, callOf());
+    await place.service.kill({ id, execId: "", signal: 9, all: false });
+    await waited;
+    return { bundle, ask: () => place.service.delete({ id, execId: "" }, callOf()) };
+  },
+};
+
+describe.each(Object.keys(VERBS))("a runtime that hangs in %s", (verb) => {
+  test("holds up neither State, Pids and Wait nor another container", async () => {
+    await using place = new ServicePlace();
+    const other = await place.running();
+    const { bundle, ask } = (await VERBS[verb]?.(place)) ?? { bundle: other, ask: async () => {} };
+    place.hang(verb, bundle);
+    let hasEnded = false;
+    const asked = errorOf(ask()).finally(() => {
+      hasEnded = true;
+    });
+    await place.hung(verb, bundle);
+    const { id } = bundle;
+    if (verb === "create") {
+      expect(() => place.service.state({ id, execId: "" })).toThrow("container not created");
+    } else {
+      const { status, pid } = place.service.state({ id, execId: "" });
+      expect(status).not.toBe(Status.UNKNOWN);
+      expect(place.service.pids({ id }).processes[0]?.pid).toBe(pid);
+    }
+    await place.end(other);
+    place.service.shutdown({ id, now: false });
+    expect(hasEnded).toBe(false);
+    place.heal(verb, bundle);
+    await asked;
+  });
+
+  test("is killed at its deadline, and the caller is told what hung", async () => {
+    await using place = new ServicePlace(`${verb}=300ms`);
+    const { bundle, ask } = (await VERBS[verb]?.(place)) ?? {
+      bundle: place.bundle(),
+      ask: async () => {},
+    };
+    place.hang(verb, bundle);
+    const error = await errorOf(ask());
+    expect(error).toMatchObject({ reason: "deadlineExceeded" });
+    expect(String(error)).toMatch(
+      new RegExp(`${verb} \\(process \\d+\\) did not finish within \\d+ ms and was killed`),
+    );
+  });
+});
+
+describe("a runtime that hangs while a container ends", () => {
+  test("in start, does not keep its exit back, and the start fails", async () => {
+    await using place = new ServicePlace();
+    const bundle = place.bundle();
+    const { id } = bundle;
+    await place.service.create(place.requestFor(bundle), callOf());
+    place.hang("start", bundle);
+    const started = errorOf(place.service.start({ id, execId: "" }, callOf()));
+    await place.hung("start", bundle);
+    const waited = place.service.wait({ id, execId: "" }, callOf());
+    await place.service.kill({ id, execId: "", signal: 9, all: false });
+    expect((await waited).exitStatus).toBe(137);
+    expect(await started).toMatchObject({ reason: "canceled" });
+    expect(place.topics).toEqual(["/tasks/create", "/tasks/exit"]);
+    await place.service.delete({ id, execId: "" }, callOf());
+    expect(place.topics.at(-1)).toBe("/tasks/delete");
+  });
+
+  test("in exec, does not keep its exit back", async () => {
+    await using place = new ServicePlace();
+    const bundle = await place.running();
+    const { id } = bundle;
+    await place.addExec(bundle, "e", ["true"]);
+    place.hang("exec", bundle);
+    const started = errorOf(place.service.start({ id, execId: "e" }, callOf()));
+    await place.hung("exec", bundle);
+    await place.end(bundle);
+    expect(await started).toMatchObject({ reason: "canceled" });
+    expect(place.topics.at(-2)).toBe("/tasks/exit");
+  });
+});
+
+test("a start of an exec that hangs is given up by SIGKILL", async () => {
+  await using place = new ServicePlace();
+  const bundle = await place.running();
+  const { id } = bundle;
+  await place.addExec(bundle, "e", ["true"]);
+  place.hang("exec", bundle);
+  const started = errorOf(place.service.start({ id, execId: "e" }, callOf()));
+  await place.hung("exec", bundle);
+  const kill = (signal: number) => place.service.kill({ id, execId: "e", signal, all: false });
+  expect(await errorOf(kill(15))).toMatchObject({ reason: "failedPrecondition" });
+  await kill(9);
+  expect(await started).toMatchObject({ reason: "canceled" });
+  expect((await place.service.wait({ id, execId: "e" }, callOf())).exitStatus).toBe(255);
+  await place.service.delete({ id, execId: "e" }, callOf());
+  await place.end(bundle);
+});
