@@ -25,6 +25,8 @@ const TEST = {
   crun: ["crun"],
   containerd: ["containerd", "ctr", "containerd-shim-runc-v2"],
   strace: ["strace"],
+  rootlesskit: ["rootlesskit"],
+  uidmap: ["newuidmap", "newgidmap"],
   procps: ["ps"],
   iproute2: ["ip"],
   mount: ["mount", "umount"],

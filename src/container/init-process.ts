@@ -249,10 +249,13 @@ export class InitProcess extends TaskProcess {
   async kill(request: SignalRequest): Promise<void> {
     this.permit("kill");
     const { child } = this;
-    if (child !== undefined && !request.all) {
-      if (child.exit !== undefined) throw alreadyFinished();
-      const isPlain = this.#options.hasOwnPidNamespace && this.#state.kind !== "paused";
-      if (isPlain && !this.#isPausing) return signalChild(() => child.signal(request.signal));
+    const { hasOwnPidNamespace } = this.#options;
+    if (child?.exit !== undefined && !request.all) throw alreadyFinished();
+    if (child !== undefined && child.exit === undefined) {
+      // With its init the kernel kills all of a pid namespace; the runtime would need a cgroup for it.
+      const isEnough = !request.all || request.signal === SIGKILL;
+      const isPlain = hasOwnPidNamespace && this.#state.kind !== "paused" && !this.#isPausing;
+      if (isEnough && isPlain) return signalChild(() => child.signal(request.signal));
     }
     await this.#runtime.kill(this.id, request.signal, { all: request.all });
   }
