@@ -25,6 +25,7 @@ import { hasRuntimeState, type InitIdentity, isAlive, readInitIdentity } from ".
 import type { Invocation, Variables } from "./flags.ts";
 import { checkIdentity } from "./identity.ts";
 import { isTaskServed } from "./owner.ts";
+import { readPodMembers } from "./pod-members.ts";
 import { writeOutput } from "./stream.ts";
 
 const SIGKILL = 9;
@@ -38,6 +39,15 @@ const NANOSECONDS_PER_MILLISECOND = 1_000_000;
 
 type Warn = (message: string) => void;
 
+/** One task as `delete` finds it. */
+interface Remains {
+  readonly id: string;
+  readonly bundle: string;
+  /** Where the shim of the task listened. */
+  readonly socket: string | undefined;
+  readonly runtime: RuntimeOptions;
+}
+
 /** Returns the exit code. Throws ShimError `failedPrecondition` when the task has a live shim. */
 export async function deleteTask(invocation: Invocation): Promise<number> {
   checkIdentity(invocation);
@@ -50,17 +60,10 @@ export async function deleteTask(invocation: Invocation): Promise<number> {
     environment: entriesOf(environment.variables),
   });
   const socket = readSocketPath(bundle);
-  const init = readInitIdentity(runtime.root, id);
   // Read before anything is taken away: without a pid the end of the task is not believed.
-  const pid = readPid(join(bundle, "init.pid")) ?? init?.pid ?? 0;
-  if (hasRuntimeState(runtime.root, id)) {
-    await refuseIfServed(socket, id, init);
-    if (init !== undefined) killInit(init);
-    await removeFromRuntime(runtime, id, warn);
-  }
-  await attempt("Cannot unmount the rootfs", warn, () =>
-    unmountTree(join(bundle, "rootfs"), { whenBusy: "detach", busyLimitMs: UNMOUNT_LIMIT_MS }),
-  );
+  const pid = readPid(join(bundle, "init.pid")) ?? readInitIdentity(runtime.root, id)?.pid ?? 0;
+  if (hasRuntimeState(runtime.root, id)) await clearPod({ id, bundle, socket, runtime }, warn);
+  else await unmountRootfs(bundle, warn);
   if (socket !== undefined) {
     await attempt("Cannot remove the socket", warn, () => removeStaleSocket(socket));
   }
@@ -72,6 +75,36 @@ export async function deleteTask(invocation: Invocation): Promise<number> {
   // As late as possible: a shim that is just ending may have written it meanwhile.
   writeOutput(1, encodeResponse(pid, loadExitRecord(bundle)));
   return 0;
+}
+
+/**
+ * Clears a task whose shim has died, and what that shim held beside it: of a pod, containerd 2 asks for
+ * the sandbox alone. They have the same runtime and the same options.
+ */
+async function clearPod(task: Remains, warn: Warn): Promise<void> {
+  const ids = readPodMembers(task.bundle, task.runtime.root, task.id);
+  await clear(task, warn);
+  const others = ids.map((id) => ({ ...task, id, bundle: join(dirname(task.bundle), id) }));
+  await Promise.all(
+    others
+      .filter(({ id }) => hasRuntimeState(task.runtime.root, id))
+      .map((other) => attempt(`Cannot clear ${other.id}`, warn, () => clear(other, warn))),
+  );
+}
+
+/** Ends what runs of a task and takes away what its runtime and its mounts hold. Throws when it is served. */
+async function clear({ id, bundle, socket, runtime }: Remains, warn: Warn): Promise<void> {
+  const init = readInitIdentity(runtime.root, id);
+  await refuseIfServed(socket, id, init);
+  if (init !== undefined) killInit(init);
+  await removeFromRuntime(runtime, id, warn);
+  await unmountRootfs(bundle, warn);
+}
+
+async function unmountRootfs(bundle: string, warn: Warn): Promise<void> {
+  await attempt("Cannot unmount the rootfs", warn, () =>
+    unmountTree(join(bundle, "rootfs"), { whenBusy: "detach", busyLimitMs: UNMOUNT_LIMIT_MS }),
+  );
 }
 
 /** `-bundle`, or the working directory where that is this task's, or its neighbour of that name. */

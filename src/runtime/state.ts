@@ -1,9 +1,9 @@
 /**
  * What a runtime keeps on disk of a container, without asking the runtime.
  *
- * Only two questions are answered: is there anything, and which process is its init. The former holds
- * for every runtime that keeps its state under its root by id (runc, crun, youki, runsc); the latter
- * for those whose document is known.
+ * Only three questions are answered: is there anything, which process is its init, and which containers
+ * bear an annotation. The first holds for every runtime that keeps its state under its root by id (runc,
+ * crun, youki, runsc); the others for those whose document is known.
  */
 
 import { readdirSync, readFileSync } from "node:fs";
@@ -27,14 +27,8 @@ const START_TIME_INDEX = 22 - 3;
 
 /** Whether the runtime keeps anything of `id` under `root` (the namespace included). */
 export function hasRuntimeState(root: string, id: string): boolean {
-  let names: readonly string[];
-  try {
-    names = readdirSync(root);
-  } catch {
-    return false; // No root, no state.
-  }
   // A directory by the id, or files that begin with it.
-  return names.some(
+  return listNames(root).some(
     (name) => name === id || name.startsWith(`${id}.`) || name.startsWith(`${id}_`),
   );
 }
@@ -52,6 +46,17 @@ export function readInitIdentity(root: string, id: string): InitIdentity | undef
   return undefined;
 }
 
+/** The containers under `root` that have this annotation, as far as runc's documents tell. */
+export function findAnnotated(root: string, name: string, value: string): readonly string[] {
+  return listNames(root).filter((id) => {
+    const config = readFields(join(root, id, "state.json"))?.get("config");
+    // It notes each annotation as a label, `name=value`.
+    const labels =
+      typeof config === "object" && config !== null && "labels" in config ? config.labels : [];
+    return Array.isArray(labels) && labels.includes(`${name}=${value}`);
+  });
+}
+
 /** Whether that very process runs; a zombie does not. */
 export function isAlive({ pid, startTicks }: InitIdentity): boolean {
   let stat: string;
@@ -64,6 +69,15 @@ export function isAlive({ pid, startTicks }: InitIdentity): boolean {
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const state = fields[0] ?? "";
   return state !== "Z" && state !== "X" && Number(fields[START_TIME_INDEX]) === startTicks;
+}
+
+/** No root, no state. */
+function listNames(root: string): readonly string[] {
+  try {
+    return readdirSync(root);
+  } catch {
+    return [];
+  }
 }
 
 function readFields(path: string): ReadonlyMap<string, unknown> | undefined {
