@@ -42,8 +42,10 @@ const DRAIN_TIMEOUT_MS = 3000;
 const PUBLISH_TIMEOUT_MS = 5000;
 /** One that its manager has let go is in nobody's way: a manager that hangs may come to itself. */
 const LINGER_TIMEOUT_MS = 30_000;
-/** How long a shim without a container and without a connection waits for one. */
+/** How long a shim without a connection waits for its first container. */
 const UNUSED_TIMEOUT_MS = 120_000;
+/** The same after its last one: whoever deleted that asks for the end, if at all, in the next moment. */
+const EMPTIED_TIMEOUT_MS = 5000;
 /** The end that a manager asks for, when the last container is deleted. */
 const ASKED = "asked by its manager";
 
@@ -78,7 +80,7 @@ export async function serve(invocation: Invocation, ended: Promise<string>): Pro
     },
     publish: (event, eventBundle) => publisher.publish(event, eventBundle),
     shutdown: () => stop.resolve(ASKED),
-    onEmpty: () => unused.arm(),
+    onEmpty: () => unused.arm(EMPTIED_TIMEOUT_MS),
     log,
   });
   const socket = invocation.socket || socketPath(LISTENER_FD);
@@ -174,25 +176,25 @@ function describe(service: TaskService, publisher: Publisher, history: CallHisto
 
 /**
  * Ends a shim that nobody knows any more: its manager died between `start` and Create, or between the
- * last Delete and Shutdown. Armed from the start; no timer runs while a container is there. Events that
- * no manager has taken yet keep it.
+ * last Delete and Shutdown, or does not ask for the end of a pod whose sandbox went first (containerd
+ * 2.0 to 2.2). Armed from the start; no timer runs while a container is there. Events that no manager
+ * has taken yet keep it.
  */
 function watchUnused(shim: {
   readonly isEmpty: () => boolean;
   readonly isIdle: () => boolean;
   readonly stop: () => void;
-}): Disposable & { arm(): void } {
+}): Disposable & { arm(delayMs: number): void } {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const look = () => {
-    if (!shim.isEmpty()) return;
-    if (shim.isIdle()) shim.stop();
-    else arm();
-  };
-  const arm = () => {
+  const arm = (delayMs: number) => {
     clearTimeout(timer);
-    timer = setTimeout(look, UNUSED_TIMEOUT_MS);
+    timer = setTimeout(() => {
+      if (!shim.isEmpty()) return;
+      if (shim.isIdle()) shim.stop();
+      else arm(delayMs);
+    }, delayMs);
   };
-  arm();
+  arm(UNUSED_TIMEOUT_MS);
   return { arm, [Symbol.dispose]: () => clearTimeout(timer) };
 }
 
