@@ -24,6 +24,7 @@ const TEST = {
   ...RUN,
   crun: ["crun"],
   containerd: ["containerd", "ctr", "containerd-shim-runc-v2"],
+  "containernetworking-plugins": ["/usr/lib/cni/bridge"],
   strace: ["strace"],
   rootlesskit: ["rootlesskit"],
   uidmap: ["newuidmap", "newgidmap"],

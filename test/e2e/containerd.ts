@@ -6,10 +6,24 @@
  * by runtime name. It can be killed and started again over the same state, as often as a test likes.
  */
 
-import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join, resolve } from "node:path";
 import type { ContainerdVersion } from "../../scripts/debian-programs.ts";
 import { Client, type ClientOptions, Terminal, type TerminalOptions } from "./client.ts";
+import {
+  type CriOptions,
+  daemonConfig,
+  networkConfig,
+  networkConfigPath,
+} from "./daemon-config.ts";
 import { DaemonProcess, logTail } from "./daemon-process.ts";
 import { busyboxArchive } from "./image.ts";
 import { poll } from "./poll.ts";
@@ -19,29 +33,12 @@ import { Sandbox } from "./sandbox.ts";
 export const IMAGE = "localhost/wedge-busybox:latest";
 /** The same with user and group 1000. */
 export const USER_IMAGE = "localhost/wedge-busybox-user:latest";
+/** What holds the namespaces of a pod. */
+const PAUSE_IMAGE = "localhost/wedge-pause:latest";
 
 const SHIM = "containerd-shim-wedge-v2";
 const STOCK_SHIM = "containerd-shim-runc-v2";
 const SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/** Everything that is not needed to run containers, by the names of all releases. */
-const DISABLED_PLUGINS = [
-  "io.containerd.cri.v1.images",
-  "io.containerd.cri.v1.runtime",
-  "io.containerd.grpc.v1.cri",
-  "io.containerd.internal.v1.opt",
-  "io.containerd.internal.v1.restart",
-  "io.containerd.internal.v1.tracing",
-  "io.containerd.monitor.container.v1.restart",
-  "io.containerd.nri.v1.nri",
-  "io.containerd.snapshotter.v1.aufs",
-  "io.containerd.snapshotter.v1.blockfile",
-  "io.containerd.snapshotter.v1.btrfs",
-  "io.containerd.snapshotter.v1.devmapper",
-  "io.containerd.snapshotter.v1.erofs",
-  "io.containerd.snapshotter.v1.zfs",
-  "io.containerd.tracing.processor.v1.otlp",
-];
-
 export interface DaemonOptions {
   readonly version: ContainerdVersion;
   /** Our executable takes the stock shim's name too. */
@@ -52,6 +49,8 @@ export interface DaemonOptions {
   readonly ownNetwork?: boolean;
   /** The program that runtimes find as `criu`. */
   readonly criu?: string;
+  /** With CRI, its plugins, and a network of its own. */
+  readonly cri?: Omit<CriOptions, "pauseImage">;
 }
 
 /** What a client's call left. */
@@ -70,23 +69,24 @@ export function wedgeExecutable(): string {
 
 export class Containerd implements AsyncDisposable {
   readonly sandbox: Sandbox;
-  readonly version: ContainerdVersion;
+  readonly #options: DaemonOptions;
   readonly #clients = new Set<Client | Terminal>();
+  #version: ContainerdVersion;
   #process: DaemonProcess | undefined;
 
-  private constructor(sandbox: Sandbox, version: ContainerdVersion) {
+  private constructor(sandbox: Sandbox, options: DaemonOptions) {
     this.sandbox = sandbox;
-    this.version = version;
+    this.#options = options;
+    this.#version = options.version;
   }
 
   /** Starts a daemon with the test images loaded. The caller closes it. */
   static async start(options: DaemonOptions): Promise<Containerd> {
-    const { version, dropIn = false, unmount = "", ownNetwork = false, criu } = options;
+    const { unmount = "", cri, ownNetwork = cri !== undefined } = options;
     const sandbox = await Sandbox.open({ unmount, ownNetwork });
-    const daemon = new Containerd(sandbox, version);
+    const daemon = new Containerd(sandbox, options);
     try {
-      daemon.#prepare(dropIn);
-      if (criu !== undefined) symlinkSync(criu, daemon.outside("bin/criu"));
+      daemon.#prepare();
       await daemon.resume();
       await daemon.#loadImages();
     } catch (error) {
@@ -96,9 +96,14 @@ export class Containerd implements AsyncDisposable {
     return daemon;
   }
 
-  /** Its containerd namespace, a cgroup's name as well. */
+  /** Which containerd runs, or ran last. */
+  get version(): ContainerdVersion {
+    return this.#version;
+  }
+
+  /** The containerd namespace that its clients use: CRI's own, or one whose cgroups have the sandbox's name. */
   get namespace(): string {
-    return this.sandbox.name;
+    return this.#options.cri === undefined ? this.sandbox.name : "k8s.io";
   }
 
   /** A path below the sandbox's directory, as the inside knows it. */
@@ -130,6 +135,14 @@ export class Containerd implements AsyncDisposable {
   /** Starts the daemon if it is down. */
   async ensureServing(): Promise<void> {
     if (this.#process === undefined) await this.resume();
+  }
+
+  /** Puts another release in its place, over the same state. */
+  async replace(version: ContainerdVersion): Promise<void> {
+    await this.kill();
+    this.#version = version;
+    this.#configure();
+    await this.resume();
   }
 
   /** SIGKILLs the daemon alone, and waits until it is gone. Shims and containers stay. */
@@ -285,40 +298,53 @@ export class Containerd implements AsyncDisposable {
     await this.sandbox.close();
   }
 
-  #prepare(dropIn: boolean): void {
-    for (const name of ["bin", "tmp"]) mkdirSync(this.outside(name));
+  #prepare(): void {
+    for (const name of ["bin", "tmp", "cni/net.d"]) {
+      mkdirSync(this.outside(name), { recursive: true });
+    }
     const ours = process.env["WEDGE_E2E_RUNTIMES"] === "runc" ? undefined : wedgeExecutable();
     if (ours !== undefined) symlinkSync(ours, this.outside("bin", SHIM));
-    const stock = join(this.version.directory, STOCK_SHIM);
-    symlinkSync(dropIn ? wedgeExecutable() : stock, this.outside("bin", STOCK_SHIM));
-    writeFileSync(this.outside("config.toml"), this.#config());
+    const { criu } = this.#options;
+    if (criu !== undefined) symlinkSync(criu, this.outside("bin/criu"));
     writeFileSync(this.outside("containerd.log"), "");
+    this.#configure();
   }
 
-  #config(): string {
-    const quoted = (path: string) => JSON.stringify(path);
-    return [
-      "version = 2",
-      `root = ${quoted(this.inside("root"))}`,
-      `state = ${quoted(this.inside("state"))}`,
-      `disabled_plugins = ${JSON.stringify(DISABLED_PLUGINS)}`,
-      "[grpc]",
-      `address = ${quoted(this.#address())}`,
-      "",
-    ].join("\n");
-  }
-
-  #address(): string {
-    return this.inside("containerd.sock");
+  /** Writes what depends on the release. */
+  #configure(): void {
+    const { dropIn = false, cri } = this.#options;
+    const { series, directory } = this.#version;
+    const stock = this.outside("bin", STOCK_SHIM);
+    rmSync(stock, { force: true });
+    symlinkSync(dropIn ? wedgeExecutable() : join(directory, STOCK_SHIM), stock);
+    const config = daemonConfig({
+      series,
+      directory: this.inside(),
+      cri: cri === undefined ? undefined : { ...cri, pauseImage: PAUSE_IMAGE },
+    });
+    writeFileSync(this.outside("config.toml"), config);
+    const network = this.sandbox.path(networkConfigPath(this.inside()));
+    if (cri !== undefined) writeFileSync(network, networkConfig(this.inside()));
   }
 
   #ctr(args: readonly string[]): string[] {
     const program = join(this.version.directory, "ctr");
-    return this.sandbox.enter([program, "-a", this.#address(), "-n", this.namespace, ...args]);
+    return this.sandbox.enter([
+      program,
+      "-a",
+      this.inside("containerd.sock"),
+      "-n",
+      this.namespace,
+      ...args,
+    ]);
   }
 
   async #loadImages(): Promise<void> {
-    const archive = busyboxArchive([{ name: IMAGE }, { name: USER_IMAGE, user: "1000:1000" }]);
+    const archive = busyboxArchive([
+      { name: IMAGE },
+      { name: USER_IMAGE, user: "1000:1000" },
+      { name: PAUSE_IMAGE, command: ["/bin/sleep", "inf"] },
+    ]);
     writeFileSync(this.outside("image.tar"), archive);
     await this.ctr("images", "import", this.inside("image.tar"));
   }

@@ -19,6 +19,8 @@ export interface ImageConfig {
   readonly name: string;
   /** As in the image config's `User`, `uid:gid`; absent is root. */
   readonly user?: string;
+  /** What it runs unless told otherwise; a shell by default. */
+  readonly command?: readonly string[];
 }
 
 interface TarEntry {
@@ -53,7 +55,7 @@ export function busyboxArchive(images: readonly ImageConfig[]): Uint8Array {
         architecture: process.arch === "arm64" ? "arm64" : "amd64",
         os: "linux",
         config: {
-          Cmd: ["/bin/sh"],
+          Cmd: image.command ?? ["/bin/sh"],
           Env: ["PATH=/bin"],
           WorkingDir: "/",
           ...(image.user === undefined ? {} : { User: image.user }),

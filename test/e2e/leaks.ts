@@ -53,6 +53,9 @@ function isExpected(daemon: Containerd, line: string): boolean {
     `/run/runc`,
     `/run/crun`,
     `/run/crun/${ns}`,
+    "/run/netns",
+    daemon.inside("state/io.containerd.grpc.v1.cri/containers"),
+    daemon.inside("state/io.containerd.grpc.v1.cri/sandboxes"),
     daemon.inside("state/io.containerd.runtime.v2.task", ns),
     daemon.inside("root/io.containerd.runtime.v2.task", ns),
     ...["exec/netns", "exec/containerd", "exec/runtime-runc", `exec/runtime-runc/${ns}`].map(

@@ -10,6 +10,7 @@
  */
 
 import {
+  type Dirent,
   existsSync,
   mkdtempSync,
   readdirSync,
@@ -178,12 +179,21 @@ export function childOf(pid: number): number | undefined {
 
 function descendants(directory: string): string[] {
   const found: string[] = [];
-  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+  for (const entry of entriesOf(directory)) {
     if (!entry.isDirectory()) continue;
     const path = join(directory, entry.name);
     found.push(path, ...descendants(path));
   }
   return found;
+}
+
+/** Cgroups vanish between the listing of their parent and their own. */
+function entriesOf(directory: string): Dirent[] {
+  try {
+    return readdirSync(directory, { withFileTypes: true });
+  } catch {
+    return [];
+  }
 }
 
 /** Files of /proc vanish between listing and reading. */
