@@ -9,6 +9,8 @@ import { V2OomWatch } from "./v2/oom.ts";
 /** A watch over a container's cgroup. Disposing ends it at once and closes what it opened. */
 export interface OomWatch extends Disposable {
   readonly counts: OomCounts;
+  /** Tells at once of kills that are counted and not told yet; every one whose victim's exit was seen is. */
+  check(): void;
   /**
    * Tells what has not been told yet. To be awaited after init's exit and before that is published.
    *
@@ -27,6 +29,7 @@ export interface OomOptions {
 /** Where memory is not accounted, nobody is killed for it. */
 const NOTHING_TO_WATCH: OomWatch = {
   counts: {},
+  check: () => {},
   finalCheck: () => Promise.resolve(),
   [Symbol.dispose]: () => {},
 };

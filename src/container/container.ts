@@ -193,6 +193,11 @@ export class Container {
     }
   }
 
+  /** Reports an OOM kill that has not been told yet. */
+  lookForOom(): void {
+    this.#oomWatch?.check();
+  }
+
   /** Reports an OOM kill that has not been told yet, and stops watching. Never rejects. */
   async lookForLastOom(): Promise<void> {
     await this.#oomWatch?.finalCheck();

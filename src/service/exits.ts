@@ -5,7 +5,7 @@
  *   after the event of its creation was published, and waits for a Start in flight to be settled.
  * - The exit of init is the last one of a container: it waits for every exec that runs or is being
  *   started. Only init's exit waits, never an exec's.
- * - TaskOOM precedes TaskExit: the last look for OOM kills comes before.
+ * - TaskOOM precedes TaskExit, of an exec too: a look for OOM kills comes before.
  * - The exit is recorded in the bundle before it is told, so it outlives this process.
  * - Each container is followed on its own: a runtime that hangs for one delays no other.
  */
@@ -27,6 +27,9 @@ const START_PATIENCE_MS = 5000;
 
 /** Takes an event about the task in `bundle`; returns at once. */
 export type Publish = (event: TaskEvent, bundle: string) => void;
+
+/** By SIGKILL; a shell passes it on for its child. */
+const KILLED_STATUS = 137;
 
 export interface ExitsOptions {
   readonly publish: Publish;
@@ -67,6 +70,7 @@ export class Exits {
     using _active = active;
     const exit = await exec.child?.exited;
     if (exit === undefined) return;
+    if (exit.status === KILLED_STATUS) container.lookForOom();
     exec.recordTermination(exit);
     this.#tell(container, exec.id, exit);
   }

@@ -67,6 +67,18 @@ describe.skipIf(!existsSync(`${MEMORY_ROOT}/cgroup.event_control`))("watchOom() 
     expect(oom.inner.counts).toEqual({ "": 3 });
   });
 
+  test("a kill is told by a check as soon as its victim's exit is seen, with the event loop blocked until then", () => {
+    using cgroup = makeCgroup(MEMORY_ROOT);
+    limit(cgroup.path);
+    using oom = watch(v1(cgroup.path));
+    for (const count of [1, 2, 3]) {
+      expect(runBlocking(cgroup.path, GREEDY)).toBe(137);
+      oom.inner.check();
+      oom.inner.check();
+      expect(oom.told).toBe(count);
+    }
+  });
+
   test("a kill found by the final check alone is told once, with the event loop blocked until then", async () => {
     for (let round = 0; round < 30; round++) {
       using cgroup = makeCgroup(MEMORY_ROOT);

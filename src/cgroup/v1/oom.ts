@@ -82,6 +82,11 @@ export class V1OomWatch implements Disposable {
   }
 
   /** See OomWatch. */
+  check(): void {
+    this.#look();
+  }
+
+  /** See OomWatch. */
   async finalCheck(): Promise<void> {
     this.#look();
     const { kind } = this.#phase;

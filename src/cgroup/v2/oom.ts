@@ -61,6 +61,11 @@ export class V2OomWatch implements Disposable {
     return this.#tally.counts;
   }
 
+  /** See OomWatch. */
+  check(): void {
+    this.#look();
+  }
+
   /** See OomWatch. Never waits. */
   finalCheck(): Promise<void> {
     this.#look();
