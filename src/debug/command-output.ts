@@ -4,6 +4,7 @@ import type { Children, Exit } from "../linux/children.ts";
 import { O_NONBLOCK, openPipe, readFd, setNonBlocking } from "../linux/fd.ts";
 import type { Poller } from "../linux/poller.ts";
 
+const SIGKILL = 9;
 const READ_BYTES = 65536;
 /** More than any answer; the rest is read and dropped. */
 const OUTPUT_BYTES_MAX = 1024 * 1024;
@@ -20,6 +21,8 @@ export interface Command {
   readonly cwd?: string;
   /** `NAME=value`. */
   readonly env: readonly string[];
+  /** Killed when it takes longer; as long as it likes without. */
+  readonly timeoutMs?: number;
 }
 
 export interface CommandOutput {
@@ -56,7 +59,12 @@ export async function runCommand(command: Command, kernel: Kernel): Promise<Comm
   const watch = kernel.poller.watch(reader.fd, { readable: true }, () => {
     if (!drain()) watch[Symbol.dispose]();
   });
+  const timer =
+    command.timeoutMs === undefined
+      ? undefined
+      : setTimeout(() => child.signalGroup(SIGKILL), command.timeoutMs);
   const exit = await child.exited;
+  clearTimeout(timer);
   watch[Symbol.dispose]();
   drain();
   return { exit, text: Buffer.concat(chunks).toString() };

@@ -26,6 +26,10 @@ export const VERBS: readonly VerbEntry[] = [
   entry("delete", "Run", async () => (await import("./verb/delete.ts")).deleteVerb),
   entry("ps", "See", async () => (await import("./verb/ps.ts")).ps),
   entry("inspect", "See", async () => (await import("./verb/inspect.ts")).inspect),
+  entry("top", "See", async () => (await import("./verb/top.ts")).top),
+  entry("stats", "See", async () => (await import("./verb/stats.ts")).stats),
+  entry("doctor", "Check", async () => (await import("./verb/doctor.ts")).doctor),
+  entry("metrics", "Check", async () => (await import("./verb/metrics.ts")).metrics),
   entry("help", "About", async () => (await import("./verb/help.ts")).help, {
     isAboutAll: true,
   }),

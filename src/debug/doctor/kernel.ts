@@ -1,0 +1,87 @@
+/** Whether the kernel has what wedge uses, found out by using it. */
+
+import { release } from "node:os";
+import { messageOf } from "../../base/error.ts";
+import { cloneMount } from "../../linux/detached-mount.ts";
+import { openMemoryFile } from "../../linux/fd.ts";
+import { openPidfd } from "../../linux/pidfd.ts";
+import { readText } from "../host/process-table.ts";
+import { broken, type Finding, note, ok } from "./finding.ts";
+
+/** clone3(2), pidfds and waiting on them: before it, identities of processes are those of their pids. */
+const PIDFD_KERNEL = "5.3";
+const MOUNT_KERNEL = "5.2";
+
+/** All findings about the kernel. */
+export function checkKernel(): readonly Finding[] {
+  return [checkPidfd(), checkDetachedMounts(), checkMemoryFiles(), checkSecurity(), checkUser()];
+}
+
+function checkPidfd(): Finding {
+  const check = "kernel-pidfd";
+  try {
+    using pidfd = openPidfd(process.pid);
+    if (pidfd !== undefined) return ok(check, `Linux ${release()} has pidfds`);
+  } catch {
+    // Said below.
+  }
+  return note(
+    check,
+    `Linux ${release()} has no pidfds: exits are matched by pid`,
+    `use Linux ${PIDFD_KERNEL} or newer`,
+  );
+}
+
+function checkDetachedMounts(): Finding {
+  const check = "kernel-mounts";
+  try {
+    using _tree = cloneMount("/", { recursive: false });
+    return ok(check, "detached mounts work: id-mapped and long overlay mounts can be made");
+  } catch (error) {
+    return note(
+      check,
+      `detached mounts do not work (${messageOf(error)}): id-mapped mounts cannot be made`,
+      `run as root with CAP_SYS_ADMIN on Linux ${MOUNT_KERNEL} or newer, if containers need them`,
+    );
+  }
+}
+
+function checkMemoryFiles(): Finding {
+  const check = "kernel-memfd";
+  try {
+    using _file = openMemoryFile("wedge-doctor");
+    return ok(check, "memory files work: a shim can hand its state over");
+  } catch (error) {
+    return broken(
+      check,
+      `memory files do not work (${messageOf(error)}): a shim can neither sleep nor be upgraded`,
+      "allow memfd_create(2), in the seccomp profile of what starts containerd for one",
+    );
+  }
+}
+
+function checkSecurity(): Finding {
+  const check = "security";
+  const seccomp = readText("/proc/sys/kernel/seccomp/actions_avail") !== undefined;
+  const appArmor = readText("/sys/module/apparmor/parameters/enabled")?.trim() === "Y";
+  const selinux = readText("/sys/fs/selinux/enforce") !== undefined;
+  const modules = [appArmor ? "AppArmor" : "", selinux ? "SELinux" : ""].filter(Boolean);
+  const named = modules.length > 0 ? modules.join(" and ") : "no AppArmor or SELinux";
+  if (seccomp) return ok(check, `seccomp and ${named}`);
+  return note(
+    check,
+    `no seccomp, ${named}: profiles that containers ask for fail`,
+    "use a kernel with CONFIG_SECCOMP_FILTER, or containers without a profile",
+  );
+}
+
+function checkUser(): Finding {
+  const check = "user";
+  const user = process.geteuid?.() ?? 0;
+  if (user === 0) return ok(check, "called as root: all shims can be seen");
+  return note(
+    check,
+    `called as user ${user}: sockets, memory and bundles of other users' shims cannot be seen`,
+    "call it as root to see all",
+  );
+}

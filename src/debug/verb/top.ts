@@ -1,0 +1,38 @@
+/** `shim top`: what containers and shims use now, live. */
+
+import { type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import { parseDuration } from "../duration.ts";
+import { type Context, newVerb } from "../verb.ts";
+
+const DEFAULT_INTERVAL_MS = 2000;
+
+const TEXT = {
+  summary: "show what containers and shims use, live",
+  description: `Shows CPU, memory, processes and I/O of each container and of its shim, live; q ends it.
+
+CPU is that of the last interval, of one core; I/O is a second's. On a pipe one table is printed after one
+interval. No shim is asked, so none is woken.`,
+  examples: [
+    { line: "shim top", what: "every two seconds" },
+    { line: "shim top --sort memory --interval 5s", what: "the largest first" },
+    { line: "shim top --count 1 --json", what: "one interval, for programs" },
+  ],
+};
+
+export function top({ output }: Context): CommandUnknownOpts {
+  return newVerb("top", TEXT)
+    .option("-n, --namespace <name>", "only this namespace")
+    .addOption(
+      new Option("--sort <by>", "what is first")
+        .choices(["cpu", "memory", "pids", "io"])
+        .default("cpu"),
+    )
+    .option("--interval <time>", "between two looks: 500ms, 5s", parseDuration, DEFAULT_INTERVAL_MS)
+    .option("--count <n>", "end after so many (default: for ever, on a pipe 1)", Number)
+    .option("--json", "a list of objects for each interval")
+    .action(async ({ namespace, sort, interval, count, json }) => {
+      const { runTop } = await import("../top-loop.ts");
+      const options = { namespace, sort, intervalMs: interval, count, isJson: json ?? false };
+      await runTop(options, output);
+    });
+}
