@@ -26,8 +26,10 @@ export interface RelayOptions {
   readonly poller: Poller;
   /** Lent, non-blocking (a regular file may block). */
   readonly source: number;
-  /** Lent, non-blocking; undefined discards what comes. */
+  /** Lent, non-blocking; undefined for {@link take}, or to discard what comes. */
   readonly sink: number | undefined;
+  /** Takes all that comes, in the place of a sink. The bytes are lent for the call. */
+  readonly take?: (bytes: Uint8Array) => void;
   /** Whether both are pipes, so that bytes need not be copied. */
   readonly arePipes?: boolean;
   /** Told once, in no case after disposal. The relay holds nothing any more by then. */
@@ -123,7 +125,8 @@ export class Relay implements Disposable {
   #flush(): boolean {
     const { sink } = this.#options;
     while (this.#pending.length > 0) {
-      const written = sink === undefined ? this.#pending.length : this.#write(sink, this.#pending);
+      const written =
+        sink === undefined ? this.#hand(this.#pending) : this.#write(sink, this.#pending);
       if (written === "ended") return false;
       if (written === "again") {
         this.#sourceGate.shut();
@@ -134,6 +137,11 @@ export class Relay implements Disposable {
     }
     if (this.#pending.byteOffset > 0) this.#pending = new Uint8Array(0); // frees the chunk
     return true;
+  }
+
+  #hand(bytes: Uint8Array): number {
+    this.#options.take?.(bytes);
+    return bytes.length;
   }
 
   #write(sink: number, bytes: Uint8Array): Transfer | "ended" {

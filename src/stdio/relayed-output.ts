@@ -48,6 +48,7 @@ class RelayedOutput implements Part {
       poller: options.poller,
       source: source.fd,
       sink: sink.fd,
+      take: (bytes) => sink.take(bytes),
       arePipes: sink.isFifo,
       onEnd: (end) => this.#relayEnded(end),
       onSinkError: (error, bytes) => sink.refused(error, bytes),

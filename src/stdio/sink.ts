@@ -6,6 +6,7 @@ import { type OwnedFd, setNonBlocking } from "../linux/fd.ts";
 import type { Poller } from "../linux/poller.ts";
 import { type Endpoint, openReader, openWriter } from "./endpoint.ts";
 import { FifoHolder } from "./fifo-holder.ts";
+import type { LogStream } from "./log-file.ts";
 import { type NamedFd, openOnes } from "./part.ts";
 
 export interface SinkContext {
@@ -19,6 +20,7 @@ export class Sink {
   readonly #log: Logger;
   readonly #writer: OwnedFd | undefined;
   readonly #holder: FifoHolder | undefined;
+  readonly #stream: LogStream | undefined;
   #lostBytes = 0;
   #hasFinished = false;
 
@@ -27,11 +29,13 @@ export class Sink {
     readonly log: Logger;
     readonly writer?: OwnedFd;
     readonly holder?: FifoHolder;
+    readonly stream?: LogStream;
   }) {
     this.#name = options.name;
     this.#log = options.log;
     this.#writer = options.writer;
     this.#holder = options.holder;
+    this.#stream = options.stream;
   }
 
   /** Opens a FIFO with a holder, so that a reader may come, go and come again; anything else to append to. */
@@ -53,14 +57,24 @@ export class Sink {
     return new Sink({ name, log, writer });
   }
 
+  /** Writes records into a log file, which whoever opened it closes. */
+  static into(stream: LogStream, name: string, log: Logger): Sink {
+    return new Sink({ name, log, stream });
+  }
+
   /** Takes everything and keeps nothing. */
   static nowhere(name: string, log: Logger): Sink {
     return new Sink({ name, log });
   }
 
-  /** To write to; undefined is nowhere. */
+  /** To write to; undefined is nowhere, or {@link take}. */
   get fd(): number | undefined {
     return this.#writer?.fd;
+  }
+
+  /** Takes bytes that are not written to {@link fd}. */
+  take(bytes: Uint8Array): void {
+    this.#stream?.take(bytes, (error, lost) => this.refused(error, lost));
   }
 
   get isFifo(): boolean {
@@ -86,6 +100,7 @@ export class Sink {
 
   /** The last byte is written: lets the reader have its end of file, a late reader too. */
   finish(): void {
+    if (!this.#hasFinished) this.#stream?.finish((error, lost) => this.refused(error, lost));
     if (this.#lostBytes > 0 && !this.#hasFinished) {
       this.#log.error("Output was lost", { stream: this.#name, bytes: this.#lostBytes });
     }

@@ -1,15 +1,21 @@
 /** The stdio of one process: opened as the manager asked, lent to the runtime, let go when it has ended. */
 
-import { mkdirSync } from "node:fs";
-import { dirname } from "node:path";
 import type { Logger } from "../base/log.ts";
 import type { Children } from "../linux/children.ts";
-import { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY, type OwnedFd, openFd } from "../linux/fd.ts";
+import type { OwnedFd } from "../linux/fd.ts";
 import type { Poller } from "../linux/poller.ts";
 import { ConsoleSocket } from "./console-socket.ts";
 import { canHandOver, type EndOwner, findEndpoint } from "./endpoint.ts";
 import { handOverOutput } from "./handed-output.ts";
 import { type InputPart, InputSource, relayInput } from "./input.ts";
+import {
+  type LogCounters,
+  LogFile,
+  type LogFileOptions,
+  LogStream,
+  openLogFile,
+} from "./log-file.ts";
+import { openLogOutputs } from "./log-output.ts";
 import { type LoggerLimits, startLogger } from "./logger.ts";
 import type { NamedFd, Part } from "./part.ts";
 import { relayOutput } from "./relayed-output.ts";
@@ -69,6 +75,8 @@ export interface ProcessStdio {
   close(): Promise<void>;
   /** Bytes of output that could not be written and are lost. */
   readonly lostBytes: number;
+  /** What became of the output in a log file (`file://` with a format or a size); undefined without one. */
+  readonly logCounters: LogCounters | undefined;
   /** Every descriptor held, by name. */
   descriptors(): readonly NamedFd[];
   /** Which of its streams, 1 or 2, are the client's own files, each with a descriptor of the file, lent. */
@@ -118,7 +126,8 @@ class StdioBuilder {
         this.#openPaths();
         return;
       case "file":
-        this.#openFile(target.path);
+        if (target.log === undefined) this.#openFile(target.path);
+        else this.#openLog(target.path, target.log);
         return;
       case "binary": {
         const logger = await this.#startLogger(target);
@@ -172,6 +181,16 @@ class StdioBuilder {
     if (this.#request.stderr !== "") this.stdio.setEnd(2, childEnd);
   }
 
+  #openLog(path: string, options: LogFileOptions): void {
+    const isErrorWanted = this.#request.stderr !== "";
+    const file = new LogFile(path, options, this.#context.log);
+    this.stdio.addFile(file);
+    for (const output of openLogOutputs(file, isErrorWanted, (name) => this.#options(name))) {
+      this.stdio.add(output.part);
+      for (const place of output.places) this.stdio.setEnd(place, output.childEnd);
+    }
+  }
+
   async #terminalSink(target: Target): Promise<Sink> {
     const { stdout } = this.#request;
     const { log } = this.#context;
@@ -181,8 +200,12 @@ class StdioBuilder {
         using endpoint = findEndpoint(stdout, "stdout");
         return Sink.open(endpoint, "stdout", this.#context);
       }
-      case "file":
-        return Sink.over(openLogFile(target.path), "stdout", log);
+      case "file": {
+        if (target.log === undefined) return Sink.over(openLogFile(target.path), "stdout", log);
+        const file = new LogFile(target.path, target.log, log);
+        this.stdio.addFile(file);
+        return Sink.into(new LogStream(file, "stdout"), "stdout", log);
+      }
       case "binary": {
         const logger = await this.#startLogger(target);
         logger.stderr[Symbol.dispose](); // A terminal has one output: the logger sees the end of this one.
@@ -213,13 +236,6 @@ class StdioBuilder {
   }
 }
 
-/** Opens the file of a file:// URI to append to, with the directories above it. */
-function openLogFile(path: string): OwnedFd {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
-  // Not waiting: a FIFO may stand there, and a file does not care.
-  return openFd(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o644);
-}
-
 interface TerminalParts {
   readonly terminal: Terminal;
   readonly socket: ConsoleSocket;
@@ -236,6 +252,7 @@ class OpenedStdio implements ProcessStdio {
   readonly #handed = new Map<1 | 2, Part>();
   #input: { closeStdin(): void } | undefined;
   #terminal: TerminalParts | undefined;
+  #file: LogFile | undefined;
   #isAttached = false;
   #hasExited = false;
   #isClosed = false;
@@ -263,6 +280,15 @@ class OpenedStdio implements ProcessStdio {
   /** Notes that the stream at `place` is the client's own file. */
   setHanded(place: 1 | 2, part: Part): void {
     this.#handed.set(place, part);
+  }
+
+  /** Takes over `file`, which the streams of this process write to. */
+  addFile(file: LogFile): void {
+    this.#file = file;
+  }
+
+  get logCounters(): LogCounters | undefined {
+    return this.#file?.counters;
   }
 
   get childFds(): ChildFds {
@@ -314,6 +340,7 @@ class OpenedStdio implements ProcessStdio {
     this.#closeEnds();
     this.#terminal?.socket[Symbol.dispose]();
     await Promise.all(this.#parts.map((part) => part.close()));
+    this.#file?.[Symbol.dispose]();
   }
 
   get lostBytes(): number {
@@ -326,7 +353,8 @@ class OpenedStdio implements ProcessStdio {
       end?.isOpen ? [{ name: names[place] ?? "", fd: end.fd }] : [],
     );
     const socket = this.#terminal?.socket.descriptors() ?? [];
-    return [...ends, ...socket, ...this.#parts.flatMap((part) => part.descriptors())];
+    const parts = this.#parts.flatMap((part) => part.descriptors());
+    return [...ends, ...socket, ...parts, ...(this.#file?.descriptors() ?? [])];
   }
 
   handedStreams(): readonly { readonly place: 1 | 2; readonly fd: number }[] {

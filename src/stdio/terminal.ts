@@ -83,6 +83,7 @@ export class Terminal implements Part {
       poller: this.#poller,
       source: fd,
       sink: this.#sink.fd,
+      take: (bytes) => this.#sink.take(bytes),
       onEnd: (end) => this.#outputEnded(end),
       onSourceError: (error) => this.#masterFailed(error),
       onSinkError: (error, bytes) => this.#sink.refused(error, bytes),

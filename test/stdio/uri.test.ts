@@ -11,11 +11,35 @@ describe("parseTarget()", () => {
 
   test.each([
     ["file:///var/log/c1.log", "/var/log/c1.log"],
-    ["file:///a%20b?max-size=1", "/a b"],
+    ["file:///a%20b?x=1", "/a b"],
     ["file:/a", "/a"],
     ["FILE:///a", "/a"],
   ])("%p is the file %p", (text, path) => {
-    expect(parseTarget(text)).toEqual({ kind: "file", path });
+    expect(parseTarget(text)).toEqual({ kind: "file", path, log: undefined });
+  });
+
+  test.each([
+    ["max-size=1", "raw", 1, 5],
+    ["max-size=10m&max-files=3", "raw", 10 * 1024 * 1024, 3],
+    ["max-size=4KB&format=json", "json", 4096, 5],
+    ["format=cri", "cri", undefined, 5],
+    ["format=cri&max-size=1g&max-files=1&x=y", "cri", 1024 ** 3, 1],
+  ])("%p asks for records: %s, %p bytes, %d files", (query, format, maxBytes, maxFiles) => {
+    const log = { format, maxBytes, maxFiles };
+    expect(parseTarget(`file:///a?${query}`)).toMatchObject({ kind: "file", path: "/a", log });
+  });
+
+  test.each([
+    ["format=xml", "Cannot use format=xml of stdout uri: it takes raw, cri, json"],
+    ["max-size=ten", "Cannot use max-size=ten of stdout uri: it takes a number of bytes"],
+    ["max-size=0", "Cannot use max-size=0 of stdout uri: it takes a number of bytes"],
+    ["max-size=-1", "Cannot use max-size=-1 of stdout uri"],
+    ["max-size=99999999g", "Cannot use max-size=99999999g of stdout uri"],
+    ["max-size=1&max-files=0", "Cannot use max-files=0 of stdout uri: it takes a number from 1 to"],
+    ["max-size=1&max-files=1.5", "Cannot use max-files=1.5 of stdout uri"],
+    ["max-files=3", "Cannot use max-files of stdout uri without max-size"],
+  ])("%p is refused: %s", (query, message) => {
+    expect(() => parseTarget(`file:///a?${query}`)).toThrow(message);
   });
 
   test("a binary gets the first value of each key, in order", () => {

@@ -1,0 +1,208 @@
+/**
+ * A log file that is written in records and, when it has its size, is put aside for a new one:
+ * `log`, then `log.1` the youngest of the old ones, `log.2`, and so on.
+ */
+
+import { fstatSync, ftruncateSync, mkdirSync, renameSync } from "node:fs";
+import { dirname } from "node:path";
+import { messageOf, ShimError } from "../base/error.ts";
+import type { Logger } from "../base/log.ts";
+import { hasCode } from "../linux/errno.ts";
+import {
+  O_APPEND,
+  O_CREAT,
+  O_NONBLOCK,
+  O_WRONLY,
+  type OwnedFd,
+  openFd,
+  writeFd,
+} from "../linux/fd.ts";
+import { type LogFormat, LogFormatter, type LogRecord } from "./log-record.ts";
+import { type NamedFd, openOnes } from "./part.ts";
+
+/** What the query of a `file://` URI asks for. */
+export interface LogFileOptions {
+  readonly format: LogFormat;
+  /** A file has at most this many bytes, but for a record that is larger; undefined is no limit. */
+  readonly maxBytes: number | undefined;
+  /** Files that are kept, the one that is written to included. */
+  readonly maxFiles: number;
+}
+
+/** What became of the output of one log file. */
+export interface LogCounters {
+  readonly path: string;
+  /** Bytes in files, records' own included. */
+  readonly writtenBytes: number;
+  /** Bytes of the container that could not be written and are lost. */
+  readonly lostBytes: number;
+  readonly rotations: number;
+}
+
+/** Opens the file of a file:// URI to append to, with the directories above it. Throws SystemError. */
+export function openLogFile(path: string): OwnedFd {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+  // Not waiting: a FIFO may stand there, and a file does not care.
+  return openFd(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o644);
+}
+
+/** The file, and those that were put aside. Streams share it and write in turn. */
+export class LogFile implements Disposable {
+  readonly #path: string;
+  readonly #options: LogFileOptions;
+  readonly #log: Logger;
+  #fd: OwnedFd;
+  #bytes: number;
+  #writtenBytes = 0;
+  #lostBytes = 0;
+  #rotations = 0;
+  #hasRotationFailed = false;
+
+  /** Throws SystemError, or ShimError `failedPrecondition` for what is no regular file. */
+  constructor(path: string, options: LogFileOptions, log: Logger) {
+    this.#path = path;
+    this.#options = options;
+    this.#log = log;
+    this.#fd = openLogFile(path);
+    const stat = fstatSync(this.#fd.fd);
+    this.#bytes = stat.size;
+    if (stat.isFile()) return;
+    this.#fd[Symbol.dispose]();
+    throw new ShimError(
+      "failedPrecondition",
+      `Cannot keep a log in ${path}: it is no regular file`,
+    );
+  }
+
+  get format(): LogFormat {
+    return this.#options.format;
+  }
+
+  get counters(): LogCounters {
+    return {
+      path: this.#path,
+      writtenBytes: this.#writtenBytes,
+      lostBytes: this.#lostBytes,
+      rotations: this.#rotations,
+    };
+  }
+
+  /** Writes whole records; throws what the first refusal was, when all that can be written is. */
+  write(records: readonly LogRecord[]): void {
+    const { maxBytes = Number.POSITIVE_INFINITY } = this.#options;
+    let block: LogRecord[] = [];
+    let blockBytes = 0;
+    let failure: unknown;
+    const flush = () => {
+      try {
+        this.#append(block);
+      } catch (error) {
+        failure ??= error;
+      }
+      block = [];
+      blockBytes = 0;
+    };
+    for (const record of records) {
+      const bytes = this.#bytes + blockBytes;
+      if (bytes > 0 && bytes + record.bytes.length > maxBytes) {
+        flush();
+        this.#rotate();
+      }
+      block.push(record);
+      blockBytes += record.bytes.length;
+    }
+    flush();
+    if (failure !== undefined) throw failure;
+  }
+
+  [Symbol.dispose](): void {
+    this.#fd[Symbol.dispose]();
+  }
+
+  descriptors(): readonly NamedFd[] {
+    return openOnes({ "log-file": this.#fd });
+  }
+
+  /** All of `block` or nothing: half a record would spoil the next. */
+  #append(block: readonly LogRecord[]): void {
+    let rest: Uint8Array = Buffer.concat(block.map(({ bytes }) => bytes));
+    const { length } = rest;
+    try {
+      while (rest.length > 0) {
+        const written = writeFd(this.#fd.fd, rest);
+        if (written !== "again") rest = rest.subarray(written);
+      }
+    } catch (error) {
+      for (const { payload } of block) this.#lostBytes += payload;
+      ftruncateSync(this.#fd.fd, this.#bytes);
+      throw error;
+    }
+    this.#bytes += length;
+    this.#writtenBytes += length;
+  }
+
+  /** On failure the file grows on, and the next record tries again. */
+  #rotate(): void {
+    try {
+      if (this.#options.maxFiles === 1) {
+        ftruncateSync(this.#fd.fd);
+      } else {
+        for (let age = this.#options.maxFiles - 1; age > 0; age--) this.#makeOlder(age);
+        const next = openLogFile(this.#path);
+        this.#fd[Symbol.dispose]();
+        this.#fd = next;
+      }
+      this.#bytes = 0;
+      this.#rotations++;
+    } catch (error) {
+      if (this.#hasRotationFailed) return;
+      this.#hasRotationFailed = true;
+      this.#log.warn("Cannot rotate a log", { path: this.#path, error: messageOf(error) });
+    }
+  }
+
+  #makeOlder(age: number): void {
+    const younger = age === 1 ? this.#path : `${this.#path}.${age - 1}`;
+    try {
+      renameSync(younger, `${this.#path}.${age}`);
+    } catch (error) {
+      if (!hasCode(error, "ENOENT")) throw error; // There are not so many yet.
+    }
+  }
+}
+
+/** One stream on its way into a log file. */
+export class LogStream {
+  readonly #file: LogFile;
+  readonly #formatter: LogFormatter;
+  readonly #now: () => number;
+
+  constructor(file: LogFile, stream: "stdout" | "stderr", now = Date.now) {
+    this.#file = file;
+    this.#formatter = new LogFormatter(file.format, stream);
+    this.#now = now;
+  }
+
+  get formatter(): LogFormatter {
+    return this.#formatter;
+  }
+
+  /** Takes all of `chunk`; what cannot be written is lost and `onLost` is told. */
+  take(chunk: Uint8Array, onLost: (error: unknown, bytes: number) => void): void {
+    this.#write(this.#formatter.format(chunk, this.#now()), onLost);
+  }
+
+  /** The last byte was taken: closes a line that has not ended. */
+  finish(onLost: (error: unknown, bytes: number) => void): void {
+    this.#write(this.#formatter.finish(this.#now()), onLost);
+  }
+
+  #write(records: readonly LogRecord[], onLost: (error: unknown, bytes: number) => void): void {
+    const before = this.#file.counters.lostBytes;
+    try {
+      this.#file.write(records);
+    } catch (error) {
+      onLost(error, this.#file.counters.lostBytes - before);
+    }
+  }
+}

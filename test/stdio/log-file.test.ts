@@ -1,0 +1,156 @@
+/** `file://` with a form and a size: contents, rotation, and what a full disk costs. */
+
+import { describe, expect, test } from "bun:test";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Kit } from "./kit.ts";
+
+/** The payloads of CRI records, lines joined as a kubelet does. */
+function payloadOf(text: string, stream: string): string {
+  return text
+    .split("\n")
+    .map((line) => /^\S+ (\S+) ([PF]) (.*)$/.exec(line))
+    .filter((match) => match?.[1] === stream)
+    .map((match) => (match?.[3] ?? "") + (match?.[2] === "F" ? "\n" : ""))
+    .join("");
+}
+
+async function log(kit: Kit, query: string, script: string, path = join(kit.dir, "log")) {
+  const stdio = await kit.open({ stdout: `file://${path}?${query}`, stderr: "x" });
+  await kit.start(stdio, script);
+  await stdio.drained;
+  return { path, stdio };
+}
+
+/** The files of a log, oldest first. */
+function filesOf(path: string): string[] {
+  const old = [9, 8, 7, 6, 5, 4, 3, 2, 1].map((age) => `${path}.${age}`).filter(existsSync);
+  return [...old, path];
+}
+
+const textOf = (path: string) =>
+  filesOf(path)
+    .map((file) => readFileSync(file, "utf8"))
+    .join("");
+
+const seq = (from: number, to: number) =>
+  Array.from({ length: to - from + 1 }, (_, index) => `${from + index}\n`).join("");
+
+describe("a log file", () => {
+  test("in CRI records tells the streams apart, and closes the last line", async () => {
+    await using kit = new Kit();
+    const { path } = await log(kit, "format=cri", "seq 1 3000; seq 1 2000 >&2; printf end");
+    const text = readFileSync(path, "utf8");
+    expect(payloadOf(text, "stdout")).toBe(`${seq(1, 3000)}end\n`);
+    expect(payloadOf(text, "stderr")).toBe(seq(1, 2000));
+  });
+
+  test("in JSON records is what docker reads", async () => {
+    await using kit = new Kit();
+    const { path } = await log(kit, "format=json", "echo out; echo err >&2");
+    const records = readFileSync(path, "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    const byStream = Object.fromEntries(records.map((record) => [record.stream, record.log]));
+    expect(byStream).toEqual({ stdout: "out\n", stderr: "err\n" });
+    expect(new Date(records[0].time).getTime()).toBeGreaterThan(0);
+  });
+
+  test("is put aside at its size, on the border of a record, and nothing is lost between files", async () => {
+    await using kit = new Kit();
+    const { path, stdio } = await log(kit, "format=cri&max-size=64k&max-files=9", "seq 1 9000");
+    const files = filesOf(path);
+    expect(files.length).toBeGreaterThan(3);
+    for (const file of files) expect(statSync(file).size).toBeLessThanOrEqual(65536);
+    for (const file of files) expect(readFileSync(file, "utf8")).toMatch(/^2.*\n$/s);
+    expect(payloadOf(textOf(path), "stdout")).toBe(seq(1, 9000));
+    expect(stdio.logCounters).toMatchObject({ lostBytes: 0, rotations: files.length - 1 });
+  });
+
+  test("of raw bytes is put aside between lines, both streams in the order of writing", async () => {
+    await using kit = new Kit();
+    const script = "for i in $(seq 1 500); do echo out $i; echo err $i >&2; done";
+    const { path } = await log(kit, "max-size=2k&max-files=9", script);
+    const expected = Array.from({ length: 500 }, (_, at) => `out ${at + 1}\nerr ${at + 1}\n`).join(
+      "",
+    );
+    for (const file of filesOf(path)) expect(statSync(file).size).toBeLessThanOrEqual(2048);
+    expect(expected.endsWith(textOf(path))).toBe(true);
+    expect(readFileSync(path, "utf8")).toMatch(/^(out|err) \d+\n/);
+  });
+
+  test.each([
+    [1, ["log"]],
+    [3, ["log", "log.1", "log.2"]],
+  ])("keeps %d files", async (count, names) => {
+    await using kit = new Kit();
+    const { path } = await log(kit, `max-size=1k&max-files=${count}`, "seq 1 3000");
+    expect(readdirSync(kit.dir).sort()).toEqual(names);
+    expect(seq(1, 3000).endsWith(textOf(path))).toBe(true);
+    expect(textOf(path)).toMatch(/3000\n$/);
+  });
+
+  test("counts what an earlier process has written", async () => {
+    await using kit = new Kit();
+    const path = join(kit.dir, "log");
+    writeFileSync(path, "x".repeat(1000));
+    await log(kit, "max-size=1k", "seq 1 20", path);
+    expect(readFileSync(`${path}.1`, "utf8").length).toBeLessThanOrEqual(1024);
+    expect(textOf(path)).toBe("x".repeat(1000) + seq(1, 20));
+  });
+
+  test("grows on where the old one cannot be put aside, with one warning", async () => {
+    await using kit = new Kit();
+    const path = join(kit.dir, "log");
+    mkdirSync(`${path}.1`); // A file cannot take a directory's place.
+    await log(kit, "max-size=1k&max-files=2", "seq 1 3000", path);
+    expect(readFileSync(path, "utf8")).toBe(seq(1, 3000));
+    expect(kit.warnings).toEqual(["Cannot rotate a log"]);
+  });
+
+  test("takes a terminal too", async () => {
+    await using kit = new Kit();
+    const path = join(kit.dir, "log");
+    const stdio = await kit.open({ terminal: true, stdout: `file://${path}?format=json` });
+    expect(stdio.logCounters).toMatchObject({ path, writtenBytes: 0 });
+    await stdio.close();
+  });
+
+  test("on a full disk loses bytes and not the container, counts them, and has no half record", async () => {
+    await using kit = new Kit();
+    const disk = join(kit.dir, "disk");
+    mkdirSync(disk);
+    expect(Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=64k", "none", disk]).success).toBe(
+      true,
+    );
+    using _disk = { [Symbol.dispose]: () => Bun.spawnSync(["umount", "-l", disk]) };
+    const path = join(disk, "log");
+    const { stdio } = await log(kit, "format=cri", "seq 1 20000; echo end >&2", path);
+    const text = readFileSync(path, "utf8");
+    const kept = payloadOf(text, "stdout") + payloadOf(text, "stderr");
+    expect(text).toMatch(/\n$/);
+    const whole = `${seq(1, 20000)}end\n`;
+    expect(stdio.lostBytes).toBe(whole.length - kept.length);
+    expect(stdio.logCounters?.lostBytes).toBe(stdio.lostBytes);
+    expect(stdio.lostBytes).toBeGreaterThan(0);
+    expect(kit.warnings[0]).toBe("Output is refused and lost");
+  });
+
+  test("is refused where no regular file is", async () => {
+    await using kit = new Kit();
+    const opened = kit.open({ stdout: "file:///dev/null?format=cri" });
+    await expect(opened).rejects.toThrow("Cannot keep a log in /dev/null: it is no regular file");
+  });
+
+  test("takes 50 MB", async () => {
+    await using kit = new Kit();
+    const random = kit.random(1 << 20);
+    const script = `base64 -w 99 ${random.path} > ${random.path}.txt; for i in 1 2 3 4 5 6 7 8 9 10; do cat ${random.path}.txt ${random.path}.txt ${random.path}.txt; done`;
+    const { path } = await log(kit, "format=cri", script);
+    const once = readFileSync(`${random.path}.txt`, "utf8");
+    const payload = payloadOf(readFileSync(path, "utf8"), "stdout");
+    expect(payload.length).toBe(once.length * 30);
+    expect(payload).toBe(once.repeat(30));
+  }, 60_000);
+});
