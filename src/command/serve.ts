@@ -6,8 +6,6 @@
  * on), or when it has no container and nobody is connected. Containers are never killed from here.
  */
 
-import { readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
 import type { Logger } from "../base/log.ts";
 import { toRuntimeOptions } from "../container/runtime-options.ts";
 import { BundleJournals } from "../event/journal-file.ts";
@@ -30,6 +28,7 @@ import { parseDeadlines } from "../runtime/deadlines.ts";
 import { Runc } from "../runtime/runc.ts";
 import type { InspectSources } from "../service/inspect.ts";
 import { TaskService } from "../service/task.ts";
+import { noteAddress, removeOwnAddress } from "./address-file.ts";
 import { LISTENER_FD } from "./daemon.ts";
 import type { Invocation, Variables } from "./flags.ts";
 import { guardProcess } from "./guard.ts";
@@ -72,9 +71,11 @@ export async function serve(invocation: Invocation, ended: Promise<string>): Pro
   const stop = Promise.withResolvers<string>();
   const history = new CallHistory();
   const deadlines = parseDeadlines(invocation.environment.deadlines);
+  const socket = invocation.socket || socketPath(LISTENER_FD);
   const service = new TaskService({
     context: { poller, children, log, namespace },
     openRuntime: (taskBundle, options) => {
+      if (socket !== undefined) noteAddress(taskBundle, socket);
       const runtime = toRuntimeOptions(options, { namespace, bundle: taskBundle, environment });
       return { runtime: new Runc(runtime, { children, history, deadlines }), root: runtime.root };
     },
@@ -83,7 +84,6 @@ export async function serve(invocation: Invocation, ended: Promise<string>): Pro
     onEmpty: () => unused.arm(EMPTIED_TIMEOUT_MS),
     log,
   });
-  const socket = invocation.socket || socketPath(LISTENER_FD);
   const server: TtrpcServer = new TtrpcServer({
     services: [
       mountService(TaskDefinitionV2, service),
@@ -201,10 +201,5 @@ function watchUnused(shim: {
 /** Removes what `start` made for this shim, so that nothing tells of it when it is gone. */
 function removeTraces(bundle: string, path: string): void {
   removeStaleSocket(path);
-  const file = join(bundle, "address");
-  try {
-    if (readFileSync(file, "utf8") === `unix://${path}`) rmSync(file);
-  } catch {
-    // The bundle is gone already, or the file was never there.
-  }
+  removeOwnAddress(bundle, path);
 }

@@ -9,7 +9,6 @@
 
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { writeFileAtomically } from "../container/atomic-file.ts";
 import { loadSpec } from "../container/spec.ts";
 import { joinCgroup } from "../linux/cgroup-join.ts";
 import { disablesHugePages, setHugePagesDisabled } from "../linux/huge-pages.ts";
@@ -18,6 +17,7 @@ import { followOomScore, readOomScore } from "../linux/oom-score.ts";
 import { signalPid } from "../linux/pidfd.ts";
 import { isolateCoreScheduling } from "../linux/self.ts";
 import { parseDeadlines } from "../runtime/deadlines.ts";
+import { addressOf, removeAddress, writeAddress } from "./address-file.ts";
 import { chooseDialect, decodeStartRequest, encodeAnswer, type StartRequest } from "./bootstrap.ts";
 import { isContainerd2 } from "./containerd-build.ts";
 import { spawnDaemon } from "./daemon.ts";
@@ -28,9 +28,6 @@ import { readInput, writeOutput } from "./stream.ts";
 
 /** Which tasks share a shim, strongest first: asked for by name, or of one pod. */
 const GROUP_ANNOTATIONS = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"] as const;
-const ADDRESS_FILE = "address";
-/** Readable for tools; the bundle itself is not open to others. */
-const ADDRESS_MODE = 0o644;
 const SIGKILL = 9;
 
 /** Runs in the bundle; returns the exit code. Throws ShimError, SystemError or what node:fs throws. */
@@ -42,17 +39,14 @@ export function start(invocation: Invocation): number {
   const request = decodeStartRequest(readInput(0), invocation);
   const { id } = request;
   const path = join(socketDirectory(request, invocation), socketName(request, groupOf(bundle, id)));
-  const address = `unix://${path}`;
   using undo = new DisposableStack();
   const listener = claimListener(path);
   if (listener !== "taken") {
     undo.use(listener);
     undo.defer(() => rmSync(path, { force: true }));
   }
-  // Before the daemon serves: whatever happens from here on, containerd finds the shim by this file.
-  const addressFile = join(bundle, ADDRESS_FILE);
-  undo.defer(() => rmSync(addressFile, { force: true }));
-  writeFileAtomically(addressFile, address, ADDRESS_MODE);
+  undo.defer(() => removeAddress(bundle));
+  writeAddress(bundle, path);
   if (listener !== "taken") {
     if (invocation.environment.isCoreScheduled) isolateCoreScheduling();
     // Before the daemon is born: it would take its first pages as huge ones.
@@ -74,7 +68,7 @@ export function start(invocation: Invocation): number {
     environment: invocation.environment,
     isContainerd2: () => isContainerd2(`/proc/${process.ppid}/exe`),
   });
-  writeOutput(1, encodeAnswer(dialect, address));
+  writeOutput(1, encodeAnswer(dialect, addressOf(path)));
   undo.move();
   return 0;
 }

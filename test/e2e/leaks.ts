@@ -54,6 +54,8 @@ function isExpected(daemon: Containerd, line: string): boolean {
     `/run/crun`,
     `/run/crun/${ns}`,
     "/run/netns",
+    daemon.inside("state/io.containerd.sandbox.controller.v1.shim"),
+    daemon.inside("state/io.containerd.grpc.v1.cri"),
     daemon.inside("state/io.containerd.grpc.v1.cri/containers"),
     daemon.inside("state/io.containerd.grpc.v1.cri/sandboxes"),
     daemon.inside("state/io.containerd.runtime.v2.task", ns),
