@@ -26,6 +26,10 @@ const TEST = {
   containerd: ["containerd", "ctr", "containerd-shim-runc-v2"],
   "containernetworking-plugins": ["/usr/lib/cni/bridge"],
   strace: ["strace"],
+  // What the completions and the man page of shim are for.
+  zsh: ["zsh"],
+  fish: ["fish"],
+  "groff-base": ["groff"],
   rootlesskit: ["rootlesskit"],
   uidmap: ["newuidmap", "newgidmap"],
   procps: ["ps"],

@@ -33,6 +33,10 @@ export const VERBS: readonly VerbEntry[] = [
   entry("help", "About", async () => (await import("./verb/help.ts")).help, {
     isAboutAll: true,
   }),
+  entry("completion", "About", async () => (await import("./verb/completion.ts")).completion, {
+    isAboutAll: true,
+  }),
+  entry("man", "About", async () => (await import("./verb/man.ts")).man, { isAboutAll: true }),
 ];
 
 export function findVerb(name: string): VerbEntry | undefined {
