@@ -45,6 +45,11 @@ const LINGER_TIMEOUT_MS = 30_000;
 const UNUSED_TIMEOUT_MS = 120_000;
 /** The same after its last one: whoever deleted that asks for the end, if at all, in the next moment. */
 const EMPTIED_TIMEOUT_MS = 5000;
+/** What the daemon is born with, for those who look at it. */
+const OWN_DESCRIPTORS: ReadonlyMap<number, string> = new Map([
+  [2, "log"],
+  [LISTENER_FD, "listener"],
+]);
 /** The end that a manager asks for, when the last container is deleted. */
 const ASKED = "asked by its manager";
 
@@ -97,10 +102,7 @@ export async function serve(invocation: Invocation, ended: Promise<string>): Pro
         publisher,
         history,
         lostLogLines: () => sink.lost,
-        descriptors: new Map([
-          [2, "log"],
-          [LISTENER_FD, "listener"],
-        ]),
+        descriptors: OWN_DESCRIPTORS,
       }),
     ],
     log,
