@@ -11,6 +11,7 @@
 
 import { type Pointer, ptr } from "bun:ffi";
 import { assert } from "../base/assert.ts";
+import { ShimError } from "../base/error.ts";
 import { cString, cStringArray } from "./bytes.ts";
 import { check, checkReturned, errno, SystemError } from "./errno.ts";
 import { duplicateFd, O_RDWR, type OwnedFd } from "./fd.ts";
@@ -246,12 +247,18 @@ export class Children implements Disposable {
 
   /**
    * Takes responsibility for an orphan by pid, dead or alive. Needs a hold that is older than the
-   * orphan, or the pid may be somebody else's by now.
+   * orphan, or the pid may be somebody else's by now. Throws ShimError `failedPrecondition` for a process
+   * that is not ours to wait for, or has an owner: a pid that others name may be anybody's.
    */
   adopt(pid: number): Child {
-    const known = this.#entries.get(pid);
-    assert(known === undefined, `process ${pid} has one owner`);
-    return this.#track(pid);
+    const status = new Int32Array(1);
+    const isOwned = this.#entries.has(pid);
+    const waited = isOwned ? -1 : processTable().wait4(pid, ptr(status), WNOHANG, null);
+    if (waited < 0) {
+      const why = isOwned ? "it is another one's already" : "it is no child of this process";
+      throw new ShimError("failedPrecondition", `Cannot adopt process ${pid}: ${why}`);
+    }
+    return this.#track(pid, waited === pid ? exitOf(pid, status[0] ?? 0) : undefined);
   }
 
   /** Stops watching; processes go on. */
@@ -261,19 +268,21 @@ export class Children implements Disposable {
     this.#entries.clear();
   }
 
-  #track(pid: number): Child {
+  /** `exit`: how it has ended, when it has been waited for already. */
+  #track(pid: number, exit?: Exit): Child {
     const { promise, resolve } = Promise.withResolvers<Exit>();
     let pidfd: OwnedFd | undefined;
-    let isGone = false;
+    let ended = exit;
     try {
-      pidfd = openPidfd(pid);
+      if (exit === undefined) pidfd = openPidfd(pid);
     } catch {
-      isGone = true; // ESRCH: nobody's zombie, so nobody's status either.
+      // ESRCH: nobody's zombie, so nobody's status either.
+      ended = { pid, status: UNKNOWN_STATUS, signal: 0, atMs: Date.now() };
     }
     const entry: Entry = { pid, pidfd, resolve, watch: undefined, exit: undefined };
     this.#entries.set(pid, entry);
-    if (isGone) {
-      this.#finish(entry, { pid, status: UNKNOWN_STATUS, signal: 0, atMs: Date.now() });
+    if (ended !== undefined) {
+      this.#finish(entry, ended);
     } else if (pidfd === undefined) {
       this.#reap(entry, false);
     } else {

@@ -130,6 +130,19 @@ describe("an exit of which no notice comes", () => {
 });
 
 describe("Children.adopt()", () => {
+  test("refuses a process that is not ours to wait for, or is not there", () => {
+    using _hold = children.hold();
+    expect(() => children.adopt(process.ppid)).toThrow("it is no child of this process");
+    expect(() => children.adopt(4_194_303)).toThrow("it is no child of this process");
+  });
+
+  test("refuses a process that has an owner", async () => {
+    const owned = shell("exec sleep 1000");
+    expect(() => children.adopt(owned.pid)).toThrow("it is another one's already");
+    owned.signal(9);
+    expect((await owned.exited).status).toBe(137);
+  });
+
   test("an orphan that died before its pid was known still tells its status", async () => {
     using pipe = {
       ...openPipe(),
