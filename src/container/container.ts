@@ -86,8 +86,6 @@ export class Container {
   readonly #context: ProcessContext;
   readonly #stdioOwner: StdioOwner;
   readonly #execs = new Map<string, ExecProcess>();
-  /** Exec ids asked for and not yet registered. */
-  readonly #reserved = new Set<string>();
   readonly #activeExecs = new ActiveCount();
   #cgroup: CgroupLocation | undefined;
   #oomWatch: OomWatch | undefined;
@@ -233,9 +231,7 @@ export class Container {
   /** Registers a process to be started later. Throws ShimError `alreadyExists`, or as init's state refuses. */
   addExec(request: ExecRequest): ExecProcess {
     const { execId } = request;
-    if (this.#execs.has(execId) || this.#reserved.has(execId)) {
-      throw new ShimError("alreadyExists", `id ${execId}`);
-    }
+    if (this.#execs.has(execId)) throw new ShimError("alreadyExists", `id ${execId}`);
     this.init.permit("exec");
     const exec = new ExecProcess(
       { ...request, bundle: this.bundle, stdioOwner: this.#stdioOwner },
@@ -307,10 +303,10 @@ export class Container {
     }
   }
 
-  /** Lets go of what a deleted container still holds: watches, and the streams of forgotten execs. */
+  /** Lets go of what a deleted container still holds: watches, and execs that nobody has deleted. */
   async dispose(): Promise<void> {
     this.#oomWatch?.[Symbol.dispose]();
     this.#oomWatch = undefined;
-    await Promise.all([...this.#execs.values()].map((exec) => exec.stdio?.close()));
+    await Promise.all([...this.#execs.values()].map((exec) => exec.forget()));
   }
 }

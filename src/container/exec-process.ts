@@ -10,6 +10,7 @@ import {
   advanceExec,
   type ExecState,
   type ExecVerb,
+  neverStarted,
   permitExec,
   type Termination,
   terminationOf,
@@ -17,8 +18,6 @@ import {
 import { type StdioPaths, TaskProcess } from "./process.ts";
 import { type StdioOwner, settleStdio, startStdio } from "./process-stdio.ts";
 
-/** What Wait answers for a process that could not be started; nothing was published about it. */
-const NEVER_STARTED_STATUS = 255;
 const SIGKILL = 9;
 
 export interface ExecOptions {
@@ -119,6 +118,12 @@ export class ExecProcess extends TaskProcess {
     this.announceTermination(termination);
   }
 
+  /** The container is gone: lets go of the streams, and releases those who wait for what never started. */
+  async forget(): Promise<void> {
+    if (this.child === undefined) this.recordTermination(neverStarted());
+    await this.stdio?.close();
+  }
+
   /** Lets go of everything. The container's Delete does not wait for this. */
   async delete(): Promise<Termination | undefined> {
     using _permit = await this.lock.acquire();
@@ -131,8 +136,4 @@ export class ExecProcess extends TaskProcess {
     if (termination === undefined) this.announceTermination(neverStarted());
     return termination;
   }
-}
-
-function neverStarted(): Termination {
-  return { status: NEVER_STARTED_STATUS, signal: 0, atMs: Date.now() };
 }

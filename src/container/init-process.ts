@@ -24,6 +24,7 @@ import {
   advanceInit,
   type InitState,
   type InitVerb,
+  neverStarted,
   permitInit,
   type Termination,
   terminationOf,
@@ -103,25 +104,17 @@ export class InitProcess extends TaskProcess {
    */
   async create(signal: AbortSignal): Promise<void> {
     if (this.#state.kind === "checkpointed") return;
-    const { containerId, bundle, noPivotRoot, noNewKeyring, runtimeState } = this.#options;
-    const wasThere = existsSync(runtimeState);
-    try {
-      await this.#bringToLife((stdio) =>
-        this.#runtime.create(containerId, {
-          pidFile: bundle.initPidFile,
-          consoleSocket: stdio.consoleSocket,
-          noPivot: noPivotRoot,
-          noNewKeyring,
-          stdio: stdio.childFds,
-          signal,
-        }),
-      );
-    } catch (error) {
-      // A runtime that refuses cleans up itself, and a container of that name may be another's. One that
-      // has made the container, or was killed while it did, has left something.
-      if (!wasThere && existsSync(runtimeState)) await this.#deleteLeftovers();
-      throw error;
-    }
+    const { containerId, bundle, noPivotRoot, noNewKeyring } = this.#options;
+    await this.#bringToLife((stdio) =>
+      this.#runtime.create(containerId, {
+        pidFile: bundle.initPidFile,
+        consoleSocket: stdio.consoleSocket,
+        noPivot: noPivotRoot,
+        noNewKeyring,
+        stdio: stdio.childFds,
+        signal,
+      }),
+    );
   }
 
   async #deleteLeftovers(): Promise<void> {
@@ -133,15 +126,28 @@ export class InitProcess extends TaskProcess {
     }
   }
 
-  /** Lets the process run its program, or restores it. Throws as the runtime words it. */
+  /**
+   * Lets the process run its program, or restores it. A restore that fails ends its life: waiters are
+   * released and Delete is due. Throws as the runtime words it.
+   */
   async start(): Promise<void> {
     using _permit = await this.lock.acquire();
     this.permit("start");
-    if (this.#state.kind === "checkpointed") await this.#restore();
+    if (this.#state.kind === "checkpointed") await this.#restoreOrEnd();
     else await this.#runtime.start(this.id, { signal: this.startSignal });
     // It may have ended meanwhile and been told so, if the start was asked for too late.
     if (this.termination === undefined) {
       this.#state = advanceInit(this.#state, { kind: "running" });
+    }
+  }
+
+  /** Managers delete what has stopped, and a process that is "created" for ever would never do so. */
+  async #restoreOrEnd(): Promise<void> {
+    try {
+      await this.#restore();
+    } catch (error) {
+      await this.recordTermination(neverStarted());
+      throw error;
     }
   }
 
@@ -163,16 +169,25 @@ export class InitProcess extends TaskProcess {
     );
   }
 
-  /** Opens stdio, runs the runtime, adopts the process that it leaves behind. */
+  /** Opens stdio, runs the runtime, adopts the process that it leaves behind. On failure nothing is left. */
   async #bringToLife(run: Parameters<typeof startStdio>[0]["run"]): Promise<void> {
-    const child = await startStdio({
-      paths: this.paths,
-      owner: this.#options.stdioOwner,
-      context: this.#context,
-      onOpen: (stdio) => this.setStdio(stdio),
-      run,
-    });
-    this.setChild(child);
+    const { runtimeState, stdioOwner } = this.#options;
+    const wasThere = existsSync(runtimeState);
+    try {
+      const child = await startStdio({
+        paths: this.paths,
+        owner: stdioOwner,
+        context: this.#context,
+        onOpen: (stdio) => this.setStdio(stdio),
+        run,
+      });
+      this.setChild(child);
+    } catch (error) {
+      // A runtime that refuses cleans up itself, and a container of that name may be another's. One that
+      // has made the container, or was killed while it did, has left something.
+      if (!wasThere && existsSync(runtimeState)) await this.#deleteLeftovers();
+      throw error;
+    }
   }
 
   /** Freezes all processes of the container. State says `pausing` meanwhile. */
@@ -182,6 +197,10 @@ export class InitProcess extends TaskProcess {
     this.#isPausing = true;
     try {
       await this.#runtime.pause(this.id);
+    } catch (error) {
+      // Killed half-way it may have frozen the container, which would count as running and never be thawed.
+      if (error instanceof RuntimeError && error.kind === "timeout") await this.#thaw();
+      throw error;
     } finally {
       this.#isPausing = false;
     }
@@ -282,10 +301,12 @@ export class InitProcess extends TaskProcess {
     try {
       await this.#runtime.resume(this.id);
     } catch (error) {
-      this.#context.log.warn("Cannot thaw an ended container", {
-        id: this.id,
-        error: messageOf(error),
-      });
+      const { log } = this.#context;
+      const fields = { id: this.id, error: messageOf(error) };
+      // A checkpoint that ends a container takes it away from the runtime, cgroup and all.
+      if (error instanceof RuntimeError && error.kind === "containerNotFound")
+        log.debug("Nothing to thaw", fields);
+      else log.warn("Cannot thaw a container", fields);
     }
   }
 
@@ -309,6 +330,7 @@ export class InitProcess extends TaskProcess {
     await unmountRootfs(this.#options.bundle.rootfs, { children: this.#context.children });
     const termination = terminationOf(this.#state);
     this.#state = advanceInit(this.#state, { kind: "deleted", termination });
+    if (termination === undefined) this.announceTermination(neverStarted());
     return termination;
   }
 

@@ -10,6 +10,8 @@
 import { assert } from "../base/assert.ts";
 import { type Reason, ShimError } from "../base/error.ts";
 
+const NEVER_STARTED_STATUS = 255;
+
 /** How a process ended, as its waiters are told. */
 export interface Termination {
   /** 0-255: the exit code, or 128 + signal. */
@@ -147,6 +149,11 @@ export function advanceInit<To extends InitState>(from: InitState, to: To): To {
 export function advanceExec<To extends ExecState>(from: ExecState, to: To): To {
   assert(EXEC_NEXT[from.kind].includes(to.kind), `exec goes from ${from.kind} to ${to.kind}`);
   return to;
+}
+
+/** What waiters are told of a process that could not be started, or never was; no event tells of it. */
+export function neverStarted(): Termination {
+  return { status: NEVER_STARTED_STATUS, signal: 0, atMs: Date.now() };
 }
 
 /** Whether the process has ended, and how. */
