@@ -25,7 +25,8 @@ const VERBS: Readonly<
   },
   kill: async (place) => {
     const bundle = await place.running();
-    const request = { id: bundle.id, execId: "", signal: 9, all: true };
+    // SIGKILL to all of a pid namespace needs no runtime.
+    const request = { id: bundle.id, execId: "", signal: 15, all: true };
     return { bundle, ask: () => place.service.kill(request) };
   },
   pause: async (place) => {
