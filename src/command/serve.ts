@@ -156,7 +156,7 @@ function openPublisher({ namespace, environment }: Invocation, log: Logger): Pub
     namespace,
     connect: ttrpcAddress === "" ? undefined : () => connectEventSink(ttrpcAddress),
     log,
-    store: new BundleJournals(log),
+    store: new BundleJournals(process.cwd(), log),
   });
 }
 

@@ -26,6 +26,8 @@ import { tryLockFile } from "../linux/file-lock.ts";
 import type { JournalEntry } from "./journal.ts";
 
 const JOURNAL_FILE = "events.journal";
+/** containerd 2 writes it into the bundle of a container that shares a sandbox's shim. */
+const SANDBOX_FILE = "sandbox";
 const FILE_MODE = 0o600;
 /** A file that has grown to this is written anew with what still waits, which is less (see `journal.ts`). */
 const FILE_BYTES_MAX = 8 * 1024 * 1024;
@@ -50,9 +52,15 @@ export const NO_STORE: JournalStore = {
   close: () => {},
 };
 
-/** Keeps events in the bundles that they are about, so that each is found with its task. */
+/**
+ * Keeps events in the bundles that they are about, so that each is found with its task; but those of a
+ * pod's further containers in the bundle of the sandbox, as containerd 2 runs `delete` for that alone.
+ */
 export class BundleJournals implements JournalStore {
+  readonly #shimBundle: string;
   readonly #log: Logger;
+  /** Where the events about a bundle are kept. */
+  readonly #homes = new Map<string, string>();
   readonly #files = new Map<string, JournalFile>();
   /** Bundles that are gone, or whose file another process has: their events are in memory alone. */
   readonly #refused = new Set<string>();
@@ -60,7 +68,9 @@ export class BundleJournals implements JournalStore {
   #savedUpTo = 0;
   #hasFailed = false;
 
-  constructor(log: Logger) {
+  /** `shimBundle` is the one that the shim was started in. */
+  constructor(shimBundle: string, log: Logger) {
+    this.#shimBundle = shimBundle;
     this.#log = log;
   }
 
@@ -80,14 +90,15 @@ export class BundleJournals implements JournalStore {
   }
 
   release({ bundle, number }: JournalEntry): void {
-    const file = this.#files.get(bundle);
+    const home = this.#homes.get(bundle) ?? bundle;
+    const file = this.#files.get(home);
     if (file === undefined) return;
     try {
       if (file.release(number) > 0) return;
-      this.#files.delete(bundle);
+      this.#files.delete(home);
       file.remove();
     } catch (error) {
-      this.#reportFailure(bundle, error);
+      this.#reportFailure(home, error);
     }
   }
 
@@ -95,6 +106,7 @@ export class BundleJournals implements JournalStore {
     for (const file of this.#files.values()) file.remove();
     this.#files.clear();
     this.#refused.clear();
+    this.#homes.clear();
   }
 
   close(): void {
@@ -103,16 +115,29 @@ export class BundleJournals implements JournalStore {
   }
 
   #saveOne(entry: JournalEntry, entries: readonly JournalEntry[]): void {
-    const { bundle, number } = entry;
-    if (this.#refused.has(bundle)) return;
-    const file = this.#files.get(bundle) ?? JournalFile.create(bundle);
+    const home = this.#homeOf(entry.bundle);
+    if (this.#refused.has(home)) return;
+    const file = this.#files.get(home) ?? JournalFile.create(home);
     if (file === undefined) {
-      this.#refused.add(bundle);
+      this.#refused.add(home);
       return;
     }
-    this.#files.set(bundle, file);
-    if (file.bytes < FILE_BYTES_MAX) file.append([entry]);
-    else file.rewrite(entries.filter((other) => other.bundle === bundle && other.number <= number));
+    this.#files.set(home, file);
+    if (file.bytes < FILE_BYTES_MAX) {
+      file.append([entry]);
+      return;
+    }
+    const isHere = ({ bundle, number }: JournalEntry) =>
+      number <= entry.number && this.#homeOf(bundle) === home;
+    file.rewrite(entries.filter(isHere));
+  }
+
+  #homeOf(bundle: string): string {
+    const known = this.#homes.get(bundle);
+    if (known !== undefined) return known;
+    const home = existsSync(join(bundle, SANDBOX_FILE)) ? this.#shimBundle : bundle;
+    this.#homes.set(bundle, home);
+    return home;
   }
 
   #reportFailure(bundle: string, error: unknown): void {

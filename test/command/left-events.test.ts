@@ -17,7 +17,7 @@ const COUNT = 20;
 class LeftPlace extends Place {
   readonly socket = join(this.path, "containerd.ttrpc");
   readonly path1 = join(this.path, "c1");
-  readonly store = new BundleJournals(silentLogger);
+  readonly store = new BundleJournals(this.path, silentLogger);
 
   constructor() {
     super();

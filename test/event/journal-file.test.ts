@@ -9,6 +9,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -56,7 +57,7 @@ describe("events in bundles", () => {
   test("each bundle has its own, in order, for the owner alone to read", () => {
     using place = new Place();
     const [a, b] = [place.bundle("a"), place.bundle("b")];
-    const store = new BundleJournals(place.log);
+    const store = new BundleJournals(place.path, place.log);
     const entries = [entry(1, a), entry(2, b), entry(3, a)];
     store.save(entries);
     store.save([...entries, entry(4, b)]);
@@ -66,10 +67,22 @@ describe("events in bundles", () => {
     expect(left(b)).toEqual([2, 4]);
   });
 
+  test("those of a container that containerd runs no delete for are with the shim's own", () => {
+    using place = new Place();
+    const [sandbox, member] = [place.bundle("sandbox"), place.bundle("member")];
+    writeFileSync(join(member, "sandbox"), "sandbox");
+    const store = new BundleJournals(sandbox, place.log);
+    store.save([entry(1, sandbox), entry(2, member), entry(3, sandbox)]);
+    store.release(entry(1, sandbox));
+    rmSync(member, { recursive: true });
+    store.close();
+    expect(left(sandbox)).toEqual([2, 3]);
+  });
+
   test("a live owner keeps its events; what it lets go is not sent again", () => {
     using place = new Place();
     const bundle = place.bundle("a");
-    const store = new BundleJournals(place.log);
+    const store = new BundleJournals(place.path, place.log);
     const entries = [entry(1, bundle), entry(2, bundle), entry(3, bundle)];
     store.save(entries);
     expect(left(bundle)).toBeUndefined();
@@ -81,7 +94,7 @@ describe("events in bundles", () => {
   test("the file goes with its last event, or with all of them", () => {
     using place = new Place();
     const [a, b] = [place.bundle("a"), place.bundle("b")];
-    const store = new BundleJournals(place.log);
+    const store = new BundleJournals(place.path, place.log);
     store.save([entry(1, a), entry(2, b), entry(3, b)]);
     store.release(entry(1, a));
     expect(existsSync(fileOf(a))).toBe(false);
@@ -95,10 +108,10 @@ describe("events in bundles", () => {
   test("a successor of the owner replaces the file", () => {
     using place = new Place();
     const bundle = place.bundle("a");
-    const first = new BundleJournals(place.log);
+    const first = new BundleJournals(place.path, place.log);
     first.save([entry(1, bundle), entry(2, bundle)]);
     first.close();
-    const second = new BundleJournals(place.log);
+    const second = new BundleJournals(place.path, place.log);
     second.save([entry(2, bundle), entry(3, bundle)]);
     second.close();
     expect(left(bundle)).toEqual([2, 3]);
@@ -107,7 +120,7 @@ describe("events in bundles", () => {
   test("half a line at the end is no event", () => {
     using place = new Place();
     const bundle = place.bundle("a");
-    const store = new BundleJournals(place.log);
+    const store = new BundleJournals(place.path, place.log);
     store.save([entry(1, bundle)]);
     store.close();
     const whole = readFileSync(fileOf(bundle), "utf8");
@@ -118,7 +131,7 @@ describe("events in bundles", () => {
   test("a bundle that is gone is passed over, and one without events is nobody's business", () => {
     using place = new Place();
     const bundle = place.bundle("a");
-    const store = new BundleJournals(place.log);
+    const store = new BundleJournals(place.path, place.log);
     store.save([entry(1, join(place.path, "gone")), entry(2, bundle)]);
     store.close();
     expect(left(bundle)).toEqual([2]);
@@ -132,7 +145,7 @@ describe("events in bundles", () => {
     const mounted = Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=8k", "none", bundle]);
     expect(mounted.success).toBe(true);
     using _mount = { [Symbol.dispose]: () => Bun.spawnSync(["umount", "-l", bundle]) };
-    const store = new BundleJournals(place.log);
+    const store = new BundleJournals(place.path, place.log);
     const entries = Array.from({ length: 200 }, (_, index) => entry(index + 1, bundle));
     for (let length = 1; length <= entries.length; length++) store.save(entries.slice(0, length));
     expect(place.warnings).toEqual(["Events cannot be kept on disk"]);
@@ -145,7 +158,7 @@ describe("events in bundles", () => {
   test("a file does not grow with what was taken long ago", () => {
     using place = new Place();
     const bundle = place.bundle("a");
-    const store = new BundleJournals(place.log);
+    const store = new BundleJournals(place.path, place.log);
     const filler = "x".repeat(100_000);
     const big = (number: number): JournalEntry => {
       const { topic, event } = taskStart({ containerId: filler, pid: number });
