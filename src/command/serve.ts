@@ -52,11 +52,6 @@ const OWN_DESCRIPTORS: ReadonlyMap<number, string> = new Map([
 ]);
 /** The end that a manager asks for, when the last container is deleted. */
 const ASKED = "asked by its manager";
-/** What this process was started with. */
-const OWN_DESCRIPTORS = new Map([
-  [2, "log"],
-  [LISTENER_FD, "listener"],
-]);
 
 /**
  * Serves until it is asked to end; returns the exit code. The working directory is the bundle.
