@@ -5,7 +5,7 @@
  *     bun scripts/generate.ts --check   writes nothing, fails when src/gen is not what would be written
  */
 
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { $ } from "bun";
@@ -17,6 +17,13 @@ const buf = join(root, "node_modules", ".bin", "buf");
 /** Generates into `src/gen` of the tree at `into`. buf.gen.yaml names that folder relative to `proto/`. */
 async function generate(into: string): Promise<void> {
   await $`${buf} generate -o ${join(into, "proto")}`.cwd(protoFolder);
+  const options = ["--as-file-descriptor-set", "--exclude-source-info", "-o", "-#format=binpb"];
+  const descriptors = await $`${buf} build ${options}`.cwd(protoFolder).arrayBuffer();
+  const text = Buffer.from(descriptors).toString("base64");
+  await writeFile(
+    join(into, "src/gen/descriptors.ts"),
+    `/** A google.protobuf.FileDescriptorSet of all messages, in base64: for who reads them by name. */\nexport const descriptors =\n  "${text}";\n`,
+  );
 }
 
 /** Reads every file below `folder`, by path relative to it. */
