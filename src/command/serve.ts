@@ -10,6 +10,7 @@ import type { Logger } from "../base/log.ts";
 import { toRuntimeOptions } from "../container/runtime-options.ts";
 import { BundleJournals } from "../event/journal-file.ts";
 import { Publisher } from "../event/publisher.ts";
+import type { TaskEvent } from "../event/task-event.ts";
 import { connectEventSink } from "../event/ttrpc-sink.ts";
 import { TaskDefinition as TaskDefinitionV2 } from "../gen/containerd/task/v2/task.ts";
 import { TaskDefinition as TaskDefinitionV3 } from "../gen/containerd/task/v3/task.ts";
@@ -28,6 +29,7 @@ import { parseDeadlines } from "../runtime/deadlines.ts";
 import { Runc } from "../runtime/runc.ts";
 import type { InspectSources } from "../service/inspect.ts";
 import { TaskService } from "../service/task.ts";
+import type { TraceSources } from "../service/trace.ts";
 import { noteAddress, removeOwnAddress } from "./address-file.ts";
 import { LISTENER_FD } from "./daemon.ts";
 import type { Invocation, Variables } from "./flags.ts";
@@ -77,6 +79,7 @@ export async function serve(invocation: Invocation, ended: Promise<string>): Pro
   const history = new CallHistory();
   const deadlines = parseDeadlines(invocation.environment.deadlines);
   const socket = invocation.socket || socketPath(LISTENER_FD);
+  const eventObservers = new Set<(event: TaskEvent) => void>();
   const service = new TaskService({
     context: { poller, children, log, namespace },
     openRuntime: (taskBundle, options) => {
@@ -84,7 +87,7 @@ export async function serve(invocation: Invocation, ended: Promise<string>): Pro
       const runtime = toRuntimeOptions(options, { namespace, bundle: taskBundle, environment });
       return { runtime: new Runc(runtime, { children, history, deadlines }), root: runtime.root };
     },
-    publish: (event, eventBundle) => publisher.publish(event, eventBundle),
+    publish: publishTo(publisher, eventObservers),
     shutdown: () => stop.resolve(ASKED),
     onEmpty: () => unused.arm(EMPTIED_TIMEOUT_MS),
     log,
@@ -93,7 +96,7 @@ export async function serve(invocation: Invocation, ended: Promise<string>): Pro
     services: [
       mountService(TaskDefinitionV2, service),
       mountService(TaskDefinitionV3, service),
-      inspectable({
+      ...aboutItself({
         namespace,
         id: invocation.id,
         socket: socket ?? "",
@@ -103,6 +106,8 @@ export async function serve(invocation: Invocation, ended: Promise<string>): Pro
         history,
         lostLogLines: () => sink.lost,
         descriptors: OWN_DESCRIPTORS,
+        server: () => server,
+        events: eventObservers,
       }),
     ],
     log,
@@ -131,12 +136,18 @@ function openLog(sink: LogSink, { namespace, id, isDebug }: Invocation): DaemonL
   return createLogger({ sink, isDebug, fields: { namespace, id } });
 }
 
-/** What a shim tells of itself to those who ask; nothing of it is loaded before. */
-function inspectable(sources: InspectSources): MountedService {
-  return mountLazily("wedge.inspect.v1.Inspect", ["Inspect"], async () => {
-    const { mountInspect } = await import("../service/inspect.ts");
-    return mountInspect(sources);
-  });
+/** What a shim tells of itself to those who ask, and what it does to those who watch; loaded by then. */
+function aboutItself(sources: InspectSources & TraceSources): readonly MountedService[] {
+  return [
+    mountLazily("wedge.inspect.v1.Inspect", { Inspect: "unary" }, async () => {
+      const { mountInspect } = await import("../service/inspect.ts");
+      return mountInspect(sources);
+    }),
+    mountLazily("wedge.trace.v1.Trace", { Watch: "serverStream" }, async () => {
+      const { mountTrace } = await import("../service/trace.ts");
+      return mountTrace(sources);
+    }),
+  ];
 }
 
 function toEntries(variables: Variables): readonly string[] {
@@ -153,6 +164,14 @@ function openPublisher({ namespace, environment }: Invocation, log: Logger): Pub
     log,
     store: new BundleJournals(process.cwd(), log),
   });
+}
+
+/** Watchers first: the journal may go to disk. */
+function publishTo(publisher: Publisher, observers: TraceSources["events"]) {
+  return (event: TaskEvent, bundle: string) => {
+    for (const observe of observers) observe(event);
+    publisher.publish(event, bundle);
+  };
 }
 
 function listenAddress({ socket }: Invocation): BunAddress {

@@ -122,36 +122,52 @@ export function mountService(
 }
 
 /**
- * A service of unary methods that is loaded with its first call, so that having it costs nothing. The
- * names stand for the definition, which is not there before; a name it does not have is refused then.
+ * A service that is loaded with its first call, so that having it costs nothing. The names with their
+ * kinds stand for the definition, which is not there before; a name it does not have is refused then.
  */
 export function mountLazily(
   fullName: string,
-  names: readonly string[],
+  kinds: Readonly<Record<string, "unary" | "serverStream">>,
   load: () => Promise<MountedService>,
 ): MountedService {
   let loaded: Promise<MountedService> | undefined;
-  const call = async (name: string, bytes: unknown, context: CallContext) => {
+  const find = async (name: string): Promise<Method> => {
     loaded ??= load();
     const method = (await loaded).methods.get(name);
-    if (method === undefined || !(bytes instanceof Uint8Array)) {
-      throw new ShimError("unimplemented", `Cannot find method: ${fullName}/${name}`);
-    }
+    if (method !== undefined) return method;
+    throw new ShimError("unimplemented", `Cannot find method: ${fullName}/${name}`);
+  };
+  const answer = async (name: string, bytes: Uint8Array, context: CallContext) => {
+    const method = await find(name);
     return method.encodeResponse(await method.invoke(method.decodeRequest(bytes), context));
   };
-  const methods = new Map<string, Method>();
-  for (const name of names) {
-    methods.set(name, {
-      kind: "unary",
+  const answers = async function* (name: string, bytes: Uint8Array, context: CallContext) {
+    const method = await find(name);
+    const output = method.invoke(method.decodeRequest(bytes), context);
+    assert(isAsyncIterable(output), "the loaded method answers with a stream");
+    for await (const message of output) yield method.encodeResponse(message);
+  };
+  const methods = Object.entries(kinds).map(([name, kind]): [string, Method] => [
+    name,
+    {
+      kind,
       decodeRequest: (bytes) => bytes,
-      encodeResponse: (message) => {
-        assert(message instanceof Uint8Array, "the loaded method encodes its response");
-        return message;
-      },
-      invoke: (input, context) => call(name, input, context),
-    });
-  }
-  return { fullName, methods };
+      encodeResponse: asBytes,
+      invoke: (input, context) =>
+        (kind === "unary" ? answer : answers)(name, asBytes(input), context),
+    },
+  ]);
+  return { fullName, methods: new Map(methods) };
+}
+
+function asBytes(value: unknown): Uint8Array {
+  assert(value instanceof Uint8Array, "a lazy service passes bytes on");
+  return value;
+}
+
+/** Whether a handler's output is a stream of messages. */
+export function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
+  return typeof value === "object" && value !== null && Symbol.asyncIterator in value;
 }
 
 /** Builds the table of a server. Throws a `TypeError` when a service is mounted twice. */

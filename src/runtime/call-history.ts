@@ -29,11 +29,19 @@ export interface OpenCall {
   end(end: CallEnd): void;
 }
 
+/** Is told of every call, within the turn in which it happens. Must not throw. */
+export interface HistoryObserver {
+  began(call: RuntimeCall): void;
+  ended(call: RuntimeCall): void;
+}
+
 const endedCallsMax = 32;
 const errorCharactersMax = 512;
 
 /** The last {@link endedCallsMax} calls that ended, and all that run. */
 export class CallHistory {
+  /** Whoever wants to be told of calls; empty as a rule. */
+  readonly observers: Set<HistoryObserver> = new Set();
   readonly #ended: RuntimeCall[] = [];
   readonly #running = new Set<RuntimeCall>();
   readonly #now: () => number;
@@ -55,16 +63,14 @@ export class CallHistory {
       error: "",
     };
     this.#running.add(open);
+    for (const observer of this.observers) observer.began(open);
     return {
       end: ({ status, error }) => {
         if (!this.#running.delete(open)) return;
         const durationMs = this.#now() - startedAtMs;
-        this.#ended.push({
-          ...open,
-          durationMs,
-          status,
-          error: error.slice(0, errorCharactersMax),
-        });
+        const ended = { ...open, durationMs, status, error: error.slice(0, errorCharactersMax) };
+        for (const observer of this.observers) observer.ended(ended);
+        this.#ended.push(ended);
         if (this.#ended.length > endedCallsMax) this.#ended.shift();
       },
     };

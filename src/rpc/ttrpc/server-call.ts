@@ -19,6 +19,14 @@ export type CallState =
   | { readonly kind: "canceled"; readonly reason: Error }
   | { readonly kind: "answered" };
 
+/** Is told of every call, within the turn in which it happens. Must not throw. */
+export interface CallObserver {
+  callBegan(call: ServerCall): void;
+  callAnswered(call: ServerCall, answer: Uint8Array): void;
+  /** With what the handler has thrown, the deadline, or the end of the connection. */
+  callFailed(call: ServerCall, error: unknown): void;
+}
+
 export class ServerCall implements CallContext {
   readonly streamId: number;
   readonly request: Request;

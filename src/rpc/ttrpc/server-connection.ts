@@ -7,7 +7,13 @@
 import { messageOf, ShimError } from "../../base/error.ts";
 import type { Logger } from "../../base/log.ts";
 import { Request, Response } from "../../gen/ttrpc/request.ts";
-import { findMethod, type Method, type Peer, type ServiceTable } from "../service.ts";
+import {
+  findMethod,
+  isAsyncIterable,
+  type Method,
+  type Peer,
+  type ServiceTable,
+} from "../service.ts";
 import { statusOf } from "../status.ts";
 import { FrameConnection } from "./connection.ts";
 import {
@@ -21,7 +27,7 @@ import {
   TYPE_RESPONSE,
 } from "./frame.ts";
 import { Inbox } from "./inbox.ts";
-import { ServerCall } from "./server-call.ts";
+import { type CallObserver, ServerCall } from "./server-call.ts";
 import type { Transport } from "./transport.ts";
 
 /** Calls at work on one connection at a time. */
@@ -36,6 +42,7 @@ export interface ServerConnectionOptions {
   readonly peer: Peer;
   readonly table: ServiceTable;
   readonly log: Logger;
+  readonly observers: ReadonlySet<CallObserver>;
   /** Called once, when nothing of the connection is left. */
   readonly onClosed: () => void;
 }
@@ -45,6 +52,7 @@ export class ServerConnection {
   readonly #frames: FrameConnection;
   readonly #table: ServiceTable;
   readonly #log: Logger;
+  readonly #observers: ReadonlySet<CallObserver>;
   readonly #onClosed: () => void;
   readonly #calls = new Map<number, ServerCall>();
   #requestBytes = 0;
@@ -55,6 +63,7 @@ export class ServerConnection {
     this.peer = options.peer;
     this.#table = options.table;
     this.#log = options.log;
+    this.#observers = options.observers;
     this.#onClosed = options.onClosed;
     this.#frames = new FrameConnection(
       options.transport,
@@ -150,6 +159,7 @@ export class ServerConnection {
     const call = new ServerCall({ streamId, request, handler, peer: this.peer, inbox });
     this.#calls.set(streamId, call);
     this.#requestBytes += request.payload.length;
+    for (const observer of this.#observers) observer.callBegan(call);
     call.startTimer(() =>
       this.#fail(
         call,
@@ -214,8 +224,10 @@ export class ServerConnection {
       const payload = call.handler.encodeResponse(message);
       const body = Response.encode({ status: undefined, payload }).finish();
       this.#frames.send(call.streamId, TYPE_RESPONSE, 0, body);
+      for (const observer of this.#observers) observer.callAnswered(call, payload);
     } catch (error) {
       this.#respondError(call.streamId, error);
+      for (const observer of this.#observers) observer.callFailed(call, error);
     }
     this.#forget(call);
     call.finish();
@@ -225,6 +237,7 @@ export class ServerConnection {
   #fail(call: ServerCall, error: unknown): void {
     if (!call.isRunning) return;
     this.#respondError(call.streamId, error);
+    for (const observer of this.#observers) observer.callFailed(call, error);
     this.#forget(call);
     call.cancel(error instanceof Error ? error : new Error(messageOf(error)));
   }
@@ -238,6 +251,7 @@ export class ServerConnection {
       }
       if (!call.isRunning) return;
       this.#frames.send(call.streamId, TYPE_DATA, FLAG_REMOTE_CLOSED | FLAG_NO_DATA, NO_BYTES);
+      for (const observer of this.#observers) observer.callAnswered(call, NO_BYTES);
       this.#forget(call);
       call.finish();
     } catch (error) {
@@ -268,7 +282,10 @@ export class ServerConnection {
     this.#calls.clear();
     this.#requestBytes = 0;
     const reason = new ShimError("canceled", "The caller has gone", { cause: error });
-    for (const call of calls) call.cancel(reason);
+    for (const call of calls) {
+      for (const observer of this.#observers) observer.callFailed(call, reason);
+      call.cancel(reason);
+    }
     this.#onClosed();
   }
 }
@@ -290,10 +307,6 @@ function decodeRequest(body: Uint8Array): Request {
 /** Decodes messages as they are read. A message that does not decode ends the stream with an error. */
 async function* decodeEach(inbox: Inbox, method: Method): AsyncGenerator<unknown> {
   for await (const bytes of inbox) yield method.decodeRequest(bytes);
-}
-
-function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
-  return typeof value === "object" && value !== null && Symbol.asyncIterator in value;
 }
 
 /** An error text as long as a frame would be no answer: whoever reads it gets its beginning. */

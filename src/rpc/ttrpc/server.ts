@@ -8,6 +8,7 @@ import { ShimError } from "../../base/error.ts";
 import { type Logger, silentLogger } from "../../base/log.ts";
 import { type MountedService, type Peer, type ServiceTable, serviceTable } from "../service.ts";
 import { Completion } from "./completion.ts";
+import type { CallObserver } from "./server-call.ts";
 import { ServerConnection } from "./server-connection.ts";
 import type { Transport } from "./transport.ts";
 
@@ -26,6 +27,8 @@ export interface TtrpcServerOptions {
 }
 
 export class TtrpcServer implements Disposable {
+  /** Whoever wants to be told of calls; empty as a rule. */
+  readonly observers: Set<CallObserver> = new Set();
   readonly #table: ServiceTable;
   readonly #log: Logger;
   readonly #connections = new Set<ServerConnection>();
@@ -60,6 +63,7 @@ export class TtrpcServer implements Disposable {
       peer,
       table: this.#table,
       log: this.#log,
+      observers: this.observers,
       onClosed: () => {
         this.#connections.delete(connection);
         this.#resolveWhenEmpty();
