@@ -30,6 +30,7 @@ export const VERBS: readonly VerbEntry[] = [
   entry("stats", "See", async () => (await import("./verb/stats.ts")).stats),
   entry("doctor", "Check", async () => (await import("./verb/doctor.ts")).doctor),
   entry("metrics", "Check", async () => (await import("./verb/metrics.ts")).metrics),
+  entry("trace", "Follow and call", async () => (await import("./verb/trace.ts")).trace),
   entry("call", "Follow and call", async () => (await import("./verb/call.ts")).call),
   entry("help", "About", async () => (await import("./verb/help.ts")).help, {
     isAboutAll: true,

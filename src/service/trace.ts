@@ -6,7 +6,11 @@
 
 import type { TaskEvent } from "../event/task-event.ts";
 import { TaskDefinition } from "../gen/containerd/task/v2/task.ts";
-import { type Record, TraceDefinition, type WatchRequest } from "../gen/wedge/trace/v1/trace.ts";
+import {
+  TraceDefinition,
+  type TraceRecord,
+  type WatchRequest,
+} from "../gen/wedge/trace/v1/trace.ts";
 import {
   type CallContext,
   type MethodDefinition,
@@ -44,7 +48,7 @@ async function* watch(
   sources: TraceSources,
   { id }: WatchRequest,
   context: CallContext,
-): AsyncGenerator<Record> {
+): AsyncGenerator<TraceRecord> {
   const queue = new RecordQueue();
   queue.push({ watching: { shimPid: process.pid, namespace: sources.namespace } });
   using _observers = observe(sources, queue, { id, watcher: context });
@@ -57,11 +61,11 @@ async function* watch(
   }
 }
 
-type What = Omit<Record, "atUs">;
+type What = Omit<TraceRecord, "atUs">;
 
 /** A bounded queue with one reader. */
 class RecordQueue {
-  readonly #records: Record[] = [];
+  readonly #records: TraceRecord[] = [];
   #lost = 0;
   #hasEnded = false;
   #wake: (() => void) | undefined;
@@ -83,7 +87,7 @@ class RecordQueue {
   }
 
   /** The next record; undefined at the end. */
-  async next(): Promise<Record | undefined> {
+  async next(): Promise<TraceRecord | undefined> {
     while (this.#records.length === 0 && !this.#hasEnded) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#wake = resolve;
@@ -94,7 +98,7 @@ class RecordQueue {
   }
 }
 
-function stamp(what: What): Record {
+function stamp(what: What): TraceRecord {
   const atMs = performance.timeOrigin + performance.now();
   return { atUs: BigInt(Math.round(atMs * MICROSECONDS_PER_MILLISECOND)), ...what };
 }

@@ -13,7 +13,7 @@ export interface WatchRequest {
   id: string;
 }
 
-export interface Record {
+export interface TraceRecord {
   atUs: bigint;
   callBegan?: CallBegan | undefined;
   callEnded?: CallEnded | undefined;
@@ -109,7 +109,7 @@ export const WatchRequest: MessageFns<WatchRequest> = {
   },
 };
 
-function createBaseRecord(): Record {
+function createBaseTraceRecord(): TraceRecord {
   return {
     atUs: 0n,
     callBegan: undefined,
@@ -122,8 +122,8 @@ function createBaseRecord(): Record {
   };
 }
 
-export const Record: MessageFns<Record> = {
-  encode(message: Record, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const TraceRecord: MessageFns<TraceRecord> = {
+  encode(message: TraceRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.atUs !== 0n) {
       if (BigInt.asIntN(64, message.atUs) !== message.atUs) {
         throw new globalThis.Error("value provided for field message.atUs of type int64 too large");
@@ -157,7 +157,7 @@ export const Record: MessageFns<Record> = {
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): Record {
+  decode(input: BinaryReader | Uint8Array, length?: number): TraceRecord {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -166,7 +166,7 @@ export const Record: MessageFns<Record> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseRecord();
+      const message = createBaseTraceRecord();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -703,7 +703,7 @@ export const TraceDefinition = {
       name: "Watch",
       requestType: WatchRequest as typeof WatchRequest,
       requestStream: false,
-      responseType: Record as typeof Record,
+      responseType: TraceRecord as typeof TraceRecord,
       responseStream: true,
       options: {},
     },
