@@ -101,7 +101,6 @@ export async function serve(invocation: Invocation, ended: Promise<string>): Pro
         id: invocation.id,
         socket: socket ?? "",
         containers: () => service.containers,
-        connections: () => server.connections,
         publisher,
         history,
         lostLogLines: () => sink.lost,
@@ -137,11 +136,14 @@ function openLog(sink: LogSink, { namespace, id, isDebug }: Invocation): DaemonL
 }
 
 /** What a shim tells of itself to those who ask, and what it does to those who watch; loaded by then. */
-function aboutItself(sources: InspectSources & TraceSources): readonly MountedService[] {
+function aboutItself(
+  sources: Omit<InspectSources, "connections"> & TraceSources,
+): readonly MountedService[] {
+  const connections = () => sources.server().connections;
   return [
     mountLazily("wedge.inspect.v1.Inspect", { Inspect: "unary" }, async () => {
       const { mountInspect } = await import("../service/inspect.ts");
-      return mountInspect(sources);
+      return mountInspect({ ...sources, connections });
     }),
     mountLazily("wedge.trace.v1.Trace", { Watch: "serverStream" }, async () => {
       const { mountTrace } = await import("../service/trace.ts");

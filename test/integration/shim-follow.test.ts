@@ -30,18 +30,18 @@ async function shim(...args: string[]) {
 class Tracer {
   text = "";
   readonly #process: Bun.Subprocess<"ignore", "pipe", "inherit">;
-  readonly #stream: ReturnType<ReadableStream<Uint8Array>["getReader"]>;
+  readonly #chunks: AsyncIterator<Uint8Array>;
   readonly #decoder = new TextDecoder();
 
   constructor(...args: string[]) {
     this.#process = Bun.spawn([SHIM, "trace", ...args], { stdio: ["ignore", "pipe", "inherit"] });
-    this.#stream = this.#process.stdout.getReader();
+    this.#chunks = this.#process.stdout[Symbol.asyncIterator]();
   }
 
   /** Reads until the text has a match, or to its end. */
   async until(pattern: RegExp): Promise<void> {
     while (!pattern.test(this.text)) {
-      const { value, done } = await this.#stream.read();
+      const { value, done } = await this.#chunks.next();
       if (done) break;
       this.text += this.#decoder.decode(value, { stream: true });
     }
@@ -52,7 +52,7 @@ class Tracer {
     if (signal !== undefined) this.#process.kill(signal);
     const end = async () => {
       for (;;) {
-        const { value, done } = await this.#stream.read();
+        const { value, done } = await this.#chunks.next();
         if (done) return;
         this.text += this.#decoder.decode(value, { stream: true });
       }
