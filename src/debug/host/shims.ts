@@ -5,6 +5,7 @@
 
 import { readdirSync, readlinkSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { readMountInfo } from "../../linux/mount.ts";
 import { type BundleFacts, listBundles, readBundle } from "./bundle-facts.ts";
 import { recognize, type ShimKind } from "./executable-kind.ts";
 import { type HostProcess, listProcesses } from "./process-table.ts";
@@ -14,8 +15,10 @@ const EXECUTABLE_PREFIX = "containerd-shim";
 const DELETED_SUFFIX = " (deleted)";
 /** Words of a shim's command line that make it another thing than a daemon. */
 const ACTIONS: ReadonlySet<string> = new Set(["start", "delete"]);
+/** The end of the directory that every manager's containerd keeps bundles in. */
+const STATE_IN_PATH = /^.*?\/io\.containerd\.runtime\.v2\.task(?=\/)/;
 /** Where managers keep bundles when they are not told otherwise. */
-const USUAL_STATES: readonly string[] = [
+const USUAL_STATES = [
   "/run/containerd/io.containerd.runtime.v2.task",
   "/run/docker/containerd/daemon/io.containerd.runtime.v2.task",
   "/run/k3s/containerd/io.containerd.runtime.v2.task",
@@ -161,9 +164,9 @@ class BundleIndex {
 
   constructor(shims: readonly Located[], ownNamespace: string) {
     const own = { mountNamespace: ownNamespace, root: "" };
-    const places = new Map(
-      USUAL_STATES.map((state) => [`${ownNamespace} ${state}`, { ...own, state }]),
-    );
+    // Mounted root filesystems tell of managers whose shims are all gone.
+    const states = [...USUAL_STATES, ...statesOf(readMountInfo())];
+    const places = new Map(states.map((state) => [`${ownNamespace} ${state}`, { ...own, state }]));
     for (const { bundle, id, namespace, root, mountNamespace } of shims) {
       if (bundle === undefined) continue;
       const state = dirname(dirname(bundle));
@@ -197,6 +200,12 @@ class BundleIndex {
     const served = new Set(shims.flatMap(({ bundles }) => bundles));
     return this.#bundles.map(({ facts }) => facts).filter((facts) => !served.has(facts));
   }
+}
+
+/** The directories of bundles that mounts are in, each once. */
+function statesOf(mounts: readonly { readonly mountPoint: string }[]): readonly string[] {
+  const states = mounts.flatMap(({ mountPoint }) => STATE_IN_PATH.exec(mountPoint)?.[0] ?? []);
+  return [...new Set(states)];
 }
 
 /** Managers keep bundles as STATE/NAMESPACE/ID. */
