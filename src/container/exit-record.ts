@@ -1,14 +1,19 @@
 /**
  * `exit.json` in the bundle: how the container's init ended, written before anybody is told.
  *
- * It outlives the shim, so that `delete` after a crash can answer with what really happened.
+ * It outlives the shim, so that `delete` after a crash can answer with what really happened. There is none
+ * of an exec: nobody can ask for it once the shim is gone, and what clients wait for is its event, which
+ * the journal keeps.
  */
 
-import { readFileSync } from "node:fs";
+import { appendFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { hasCode } from "../linux/errno.ts";
 import { writeFileAtomically } from "./atomic-file.ts";
 
 const EXIT_FILE = "exit.json";
+/** The runtime's; it begins with the pid. */
+const PID_FILE = "init.pid";
 const FORMAT_VERSION = 1;
 
 /** The end of an init process. */
@@ -22,26 +27,51 @@ export interface ExitRecord {
   readonly oomKilled: boolean;
 }
 
-/** Replaces the record in the bundle. Throws what node:fs throws: ENOENT when the bundle is gone. */
+/**
+ * Replaces the record in the bundle. On a full disk it goes behind the pid in `init.pid`: that file is
+ * there before the container runs, and the rest of its first block is allocated. Throws what node:fs
+ * throws: ENOENT when the bundle is gone.
+ */
 export function saveExitRecord(bundle: string, record: ExitRecord): void {
-  const document = {
+  const text = JSON.stringify({
     version: FORMAT_VERSION,
     pid: record.pid,
     exitStatus: record.exitStatus,
     signal: record.signal,
     exitedAt: record.exitedAt.toISOString(),
     oomKilled: record.oomKilled,
-  };
-  writeFileAtomically(join(bundle, EXIT_FILE), JSON.stringify(document), 0o600);
+  });
+  try {
+    writeFileAtomically(join(bundle, EXIT_FILE), text, 0o600);
+  } catch (error) {
+    if (!hasCode(error, "ENOSPC", "EDQUOT")) throw error;
+    // One write of a few bytes within a block that exists is whole or not at all.
+    appendFileSync(join(bundle, PID_FILE), `\n${text}`, { flag: "a" });
+  }
 }
 
 /** The record of the bundle; undefined when there is none, or none that this version can read. */
 export function loadExitRecord(bundle: string): ExitRecord | undefined {
+  const spare = readText(join(bundle, PID_FILE))?.split("\n").at(1);
+  return parseRecord(readText(join(bundle, EXIT_FILE))) ?? parseRecord(spare);
+}
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return undefined;
+  }
+}
+
+/** Missing or damaged comes to the same: the status is not known. */
+function parseRecord(text: string | undefined): ExitRecord | undefined {
+  if (text === undefined) return undefined;
   let document: unknown;
   try {
-    document = JSON.parse(readFileSync(join(bundle, EXIT_FILE), "utf8"));
+    document = JSON.parse(text);
   } catch {
-    return undefined; // Missing or damaged comes to the same: the status is not known.
+    return undefined;
   }
   if (typeof document !== "object" || document === null) return undefined;
   const fields = new Map<string, unknown>(Object.entries(document));

@@ -121,6 +121,19 @@ describe("saveExitRecord()", () => {
     expect(readdirSync(bundle)).toEqual(["exit.json"]);
   });
 
+  test("finds its place on a full disk, behind the pid that others read", () => {
+    const bundle = makeDirectory();
+    const mounted = Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=16k", "none", bundle]);
+    expect(mounted.success).toBe(true);
+    using _mount = { [Symbol.dispose]: () => Bun.spawnSync(["umount", "-l", bundle]) };
+    writeFileSync(join(bundle, "init.pid"), "42");
+    expect(() => writeFileSync(join(bundle, "filler"), "x".repeat(65536))).toThrow("ENOSPC");
+    saveExitRecord(bundle, record);
+    expect(loadExitRecord(bundle)).toEqual(record);
+    expect(Number.parseInt(readFileSync(join(bundle, "init.pid"), "utf8"), 10)).toBe(42);
+    expect(readdirSync(bundle).sort()).toEqual(["filler", "init.pid"]);
+  });
+
   test("a bundle that is gone is ENOENT", () => {
     expect(() => saveExitRecord(join(root, "gone"), record)).toThrow("ENOENT");
   });

@@ -1,0 +1,152 @@
+/**
+ * What survives a shim that is killed, over real runc: the status that it has told, and the events that
+ * nobody has taken. The manager is the events service alone, so that it can be absent or hang.
+ */
+
+import { afterAll, describe, expect, test } from "bun:test";
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { TaskExit } from "../../src/gen/containerd/events/task.ts";
+import { DeleteResponse, TaskDefinition } from "../../src/gen/containerd/task/v2/task.ts";
+import { Options } from "../../src/gen/containerd/types/runc/options/oci.ts";
+import { connectBun } from "../../src/rpc/ttrpc/bun.ts";
+import { createStub } from "../../src/rpc/ttrpc/stub.ts";
+import { daemonsOf, Place, readOr, runShim, until } from "../command/shim-process.ts";
+import { makeBundle } from "../fake/bundle.ts";
+import { EventsService } from "../fake/events-service.ts";
+
+const SHIM = join(import.meta.dirname, "../../dist/containerd-shim-wedge-v2");
+/** More of them by hand: the moment between an exit and its report is short. */
+const TRIES = Number(process.env["WEDGE_TRIES"] ?? 6);
+const NO_STDIO = { terminal: false, stdin: "", stdout: "", stderr: "" };
+
+/** A shim with one container, whose runtime keeps its state here. */
+class ShimPlace extends Place {
+  readonly ttrpc = join(this.path, "ttrpc.sock");
+  readonly #env = { TTRPC_ADDRESS: this.ttrpc };
+  #count = 0;
+
+  /** Starts a shim and creates a container that runs `script` when it is told to. */
+  async create(script: string, options: Partial<Options> = {}) {
+    const id = `c${this.#count++}`;
+    const bundle = makeBundle({ id, parent: this.path, script });
+    const started = await this.start(id, { program: [SHIM], env: this.#env });
+    expect(started).toMatchObject({ exitCode: 0 });
+    const client = await connectBun({ unix: started.stdout.toString().replace("unix://", "") });
+    const task = createStub(client, TaskDefinition);
+    const { shimPid } = await task.connect({ id });
+    const value = Options.encode({
+      ...Options.decode(new Uint8Array()),
+      ...{ root: join(this.path, "runc"), ...options },
+    }).finish();
+    const created = task.create({
+      ...{ id, bundle: bundle.path, rootfs: [], checkpoint: "", parentCheckpoint: "" },
+      ...NO_STDIO,
+      options: { typeUrl: "containerd.runc.v1.Options", value },
+    });
+    return { id, bundle, client, task, shimPid, created };
+  }
+
+  /** What containerd runs when a shim is dead. */
+  async delete(id: string): Promise<DeleteResponse> {
+    const flags = ["-namespace", this.namespace, "-address", this.grpcAddress, "-id", id];
+    const bundle = join(this.path, id);
+    const run = await runShim([...flags, "-bundle", bundle, "delete"], {
+      cwd: bundle,
+      env: this.#env,
+      program: [SHIM],
+    });
+    expect(run).toMatchObject({ exitCode: 0, stderr: "" });
+    return DeleteResponse.decode(run.stdout);
+  }
+
+  async kill(pid: number, signal: "SIGKILL" | "SIGTERM"): Promise<void> {
+    process.kill(pid, signal);
+    await until(() => !daemonsOf(this.namespace).includes(pid));
+  }
+}
+
+describe("a shim that is killed", () => {
+  let place: ShimPlace | undefined;
+  afterAll(async () => await place?.[Symbol.asyncDispose]());
+
+  test.each(["its TaskExit was taken", "Wait was answered"])(
+    "at the moment when %s has told nothing that delete does not know",
+    async (moment) => {
+      place ??= new ShimPlace();
+      await using manager = new EventsService(place.ttrpc);
+      for (let count = 0; count < TRIES; count++) {
+        const before = manager.taken.length;
+        const { id, client, task, shimPid, created } = await place.create(`exit ${count + 1}`);
+        await created;
+        const waited = task.wait({ id, execId: "" });
+        await task.start({ id, execId: "" });
+        if (moment === "Wait was answered") expect((await waited).exitStatus).toBe(count + 1);
+        else await manager.received(before + 3);
+        await place.kill(shimPid, "SIGKILL");
+        await waited.catch(() => {});
+        client.close();
+        const told = TaskExit.decode(manager.taken.at(-1)?.event?.value ?? new Uint8Array());
+        const answer = await place.delete(id);
+        expect(answer.exitStatus).toBe(count + 1);
+        if (moment !== "Wait was answered") {
+          expect(answer).toMatchObject({ pid: told.pid, exitStatus: told.exitStatus });
+          expect(answer.exitedAt?.seconds).toBe(told.exitedAt?.seconds ?? -1n);
+        }
+      }
+    },
+  );
+
+  test.each(["SIGKILL", "SIGTERM"] as const)(
+    "by %s while its manager is away leaves its events to delete, in order",
+    async (signal) => {
+      await using away = new ShimPlace();
+      const { id, bundle, client, task, shimPid, created } = await away.create("exit 7");
+      await created;
+      await task.start({ id, execId: "" });
+      await task.wait({ id, execId: "" });
+      const journal = join(bundle.path, "events.journal");
+      await until(() => readOr(journal, "").includes("/tasks/exit"));
+      await away.kill(shimPid, signal);
+      client.close();
+      await using manager = new EventsService(away.ttrpc);
+      expect(await away.delete(id)).toMatchObject({ exitStatus: 7 });
+      expect(manager.topics).toEqual(["/tasks/create", "/tasks/start", "/tasks/exit"]);
+      expect(existsSync(journal)).toBe(false);
+    },
+  );
+});
+
+describe("a shim whose manager hangs", () => {
+  test("answers, tells the exit of its container, and keeps its events", async () => {
+    await using place = new ShimPlace();
+    await using manager = new EventsService(place.ttrpc);
+    manager.isHung = true;
+    const { id, bundle, client, task, created } = await place.create("exit 9");
+    await created;
+    await task.start({ id, execId: "" });
+    expect((await task.wait({ id, execId: "" })).exitStatus).toBe(9);
+    expect((await task.delete({ id, execId: "" })).exitStatus).toBe(9);
+    expect(manager.taken).toEqual([]);
+    const journal = join(bundle.path, "events.journal");
+    await until(() => readOr(journal, "").includes("/tasks/delete"));
+    client.close();
+  });
+});
+
+describe("a shim whose runtime hangs", () => {
+  test("ends on SIGTERM all the same", async () => {
+    await using place = new ShimPlace();
+    mkdirSync(join(place.path, "bin"));
+    const wrapper = join(place.path, "bin", "runtime");
+    const hung = join(place.path, "hung");
+    writeFileSync(wrapper, `#!/bin/sh\necho $$ > ${hung}\nexec sleep 1000\n`);
+    chmodSync(wrapper, 0o755);
+    const { client, shimPid, created } = await place.create("true", { binaryName: wrapper });
+    created.catch(() => {});
+    await until(() => readOr(hung, "").includes("\n"));
+    await place.kill(shimPid, "SIGTERM");
+    client.close();
+    process.kill(Number(readFileSync(hung, "utf8")), "SIGKILL");
+  });
+});
