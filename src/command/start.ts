@@ -49,6 +49,9 @@ export function start(invocation: Invocation): number {
   writeAddress(bundle, path);
   if (listener !== "taken") {
     if (invocation.environment.isCoreScheduled) isolateCoreScheduling();
+    const oomScore = readOomScore("self");
+    // This process's own, which the daemon inherits: what an unprivileged daemon is, it closes to us.
+    followOomScore(process.pid, process.ppid);
     // Before the daemon is born: it would take its first pages as huge ones.
     const hasHugePages = !disablesHugePages() && setHugePagesDisabled(true);
     const pid = spawnDaemon({
@@ -56,11 +59,10 @@ export function start(invocation: Invocation): number {
       bundle,
       variables: invocation.environment.variables,
       listener: listener.fd,
-      inheritance: { oomScore: readOomScore("self"), hasHugePages },
+      inheritance: { oomScore, hasHugePages },
     });
     undo.defer(() => signalPid(pid, SIGKILL));
     if (request.options.shimCgroup !== "") joinCgroup(request.options.shimCgroup, pid);
-    followOomScore(pid, process.ppid);
   }
   const dialect = chooseDialect({
     isBootstrap: request.isBootstrap,

@@ -180,6 +180,26 @@ describe("the compiled executable", () => {
   );
 
   test(
+    "a user without privileges gets a shim, at a place of his own",
+    async () => {
+      await using place = new Place();
+      const bundle = place.bundle("a");
+      for (const path of [place.path, bundle, join(bundle, "config.json")])
+        chownSync(path, NOBODY, NOBODY);
+      const user = ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"];
+      const program = [...user, copyForAll()];
+      const run = await place.start("a", { program, env: { XDG_RUNTIME_DIR: place.path } });
+      expect(run).toMatchObject({ exitCode: 0, stderr: "" });
+      expect(run.stdout.toString()).toContain(`unix://${place.path}/containerd/s/`);
+      const [pid = 0] = daemonsOf(place.namespace);
+      expect(readOr(`/proc/${pid}/status`, "")).toMatch(/^Uid:\t65534\t/m);
+      const own = Number(readFileSync("/proc/self/oom_score_adj", "utf8"));
+      expect(Number(readOr(`/proc/${pid}/oom_score_adj`, ""))).toBe(Math.min(own + 1, 1000));
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
     "a daemon that gets SIGUSR1 or SIGPIPE lives on and opens no debugger",
     async () => {
       await using place = new Place();
