@@ -7,8 +7,8 @@ export interface MemoryFigures {
   readonly pssKb: number;
   readonly rssKb: number;
   /**
-   * What is free when it ends, however few of its kind there are: what it has written to. Pages of an
-   * executable that nobody else runs at the moment are not among them.
+   * What is free when it ends, however few of its kind there are. Pages of its executable are not
+   * among it, even while nobody else runs that, or while they are so new that the disk lacks them.
    */
   readonly privateKb: number;
   readonly pageTablesKb: number;
@@ -21,7 +21,7 @@ export function readMemory(pid: number): MemoryFigures {
   return {
     pssKb: field(rollup, "Pss"),
     rssKb: field(rollup, "Rss"),
-    privateKb: field(rollup, "Private_Dirty"),
+    privateKb: field(rollup, "Anonymous"),
     pageTablesKb: field(status, "VmPTE"),
     threads: field(status, "Threads"),
   };

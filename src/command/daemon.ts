@@ -15,6 +15,21 @@ export const LISTENER_FD = 3;
 
 const LOG_FIFO = "log";
 
+/**
+ * The engine as a process wants it that does little, and sleeps in between: no threads that compile or
+ * collect beside the one that works, machine code only for what has proved hot, and freed pages given
+ * back at once, not by a thread that wakes up for them. All of it is taken out of the environment again
+ * before a runtime gets to see that (`runtime/environment.ts`).
+ */
+const ENGINE_SETTINGS = [
+  "BUN_JSC_useConcurrentJIT=0",
+  "BUN_JSC_useConcurrentGC=0",
+  "BUN_JSC_numberOfGCMarkers=1",
+  "BUN_JSC_thresholdForJITAfterWarmUp=5000",
+  "BUN_JSC_thresholdForJITSoon=5000",
+  "MIMALLOC_PURGE_DELAY=0",
+] as const;
+
 /** What the daemon is told, all of it on its command line and in its environment. */
 export interface DaemonOptions {
   readonly namespace: string;
@@ -53,7 +68,11 @@ export function spawnDaemon(options: DaemonOptions): number {
       options.grpcAddress,
       ...(options.isDebug ? ["-debug"] : []),
     ],
-    env: [...daemonEnvironment(variables), ...inheritanceEntries(options.inheritance)],
+    env: [
+      ...daemonEnvironment(variables),
+      ...inheritanceEntries(options.inheritance),
+      ...ENGINE_SETTINGS,
+    ],
     cwd: options.bundle,
     stdio: [undefined, undefined, log?.fd, options.listener],
     leads: "session",

@@ -6,7 +6,6 @@
  */
 
 import { existsSync, mkdirSync, realpathSync, rmdirSync } from "node:fs";
-import { getSystemErrorMessage } from "node:util";
 import { messageOf, ShimError } from "../base/error.ts";
 import type { Children } from "../linux/children.ts";
 import { hasCode, SystemError } from "../linux/errno.ts";
@@ -93,6 +92,8 @@ function componentError(component: RootfsMount, rootfsDir: string, thrown: unkno
 /** The refusal in words, with what the user can do about it where that can be found out. */
 function explain(component: RootfsMount, rootfsDir: string, thrown: unknown): string {
   if (!(thrown instanceof SystemError)) return messageOf(thrown);
+  // Loaded by now: the error itself has needed it.
+  const { getSystemErrorMessage } = process.getBuiltinModule("node:util");
   const text = thrown.call === "mount" ? getSystemErrorMessage(-thrown.errno) : messageOf(thrown);
   switch (thrown.code) {
     case "ENOENT": {

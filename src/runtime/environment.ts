@@ -17,13 +17,13 @@ const REMOVED: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Settings of the engine this program is built on, which would change any other program built on it,
+ * Settings of the engine and of the allocator this program is built on, which would change any other program built on it,
  * and what `start` tells the daemon about its children.
  */
-const REMOVED_PREFIXES = ["BUN_", "WEDGE_CHILD_"] as const;
+const REMOVED_PREFIXES = ["BUN_", "MIMALLOC_", "WEDGE_CHILD_"] as const;
 
 /**
- * `environment` as a runtime may have it: without {@link REMOVED}, `BUN_*` and `WEDGE_CHILD_*`, and with only absolute
+ * `environment` as a runtime may have it: without {@link REMOVED} and {@link REMOVED_PREFIXES}, and with only absolute
  * directories in LD_LIBRARY_PATH. An empty entry there (a trailing colon) means the working directory
  * (ld.so(8)), which for a runtime is the bundle.
  */

@@ -120,7 +120,7 @@ describe("start", () => {
   );
 
   test(
-    "the daemon leads a session and has no descriptor but its own, and no variable of the engine",
+    "the daemon leads a session, has no descriptor but its own, and the engine set up as we want it",
     async () => {
       await using place = new Place();
       const bundle = place.bundle("a");
@@ -129,6 +129,7 @@ describe("start", () => {
         stdin: bootstrap(place, "a"),
         env: {
           BUN_RUNTIME_TRANSPILER_CACHE_PATH: "0",
+          BUN_JSC_useConcurrentJIT: "1",
           NODE_OPTIONS: "--no-warnings",
           NOTIFY_SOCKET: "/run/systemd/notify",
           LISTEN_FDS: "1",
@@ -151,8 +152,12 @@ describe("start", () => {
       expect(environment).toContain("KEPT=yes");
       expect(environment).toContain("LD_LIBRARY_PATH=/nowhere/lib");
       expect(environment).toContain(`TTRPC_ADDRESS=${join(place.path, "t.sock")}`);
-      const dropped = /^(BUN_|NODE_OPTIONS|NOTIFY_SOCKET|LISTEN_)/;
+      const dropped = /^(BUN_(?!JSC_)|NODE_OPTIONS|NOTIFY_SOCKET|LISTEN_)/;
       expect(environment.filter((entry) => dropped.test(entry))).toEqual([]);
+      const compilers = environment.filter((entry) =>
+        entry.startsWith("BUN_JSC_useConcurrentJIT="),
+      );
+      expect(compilers).toEqual(["BUN_JSC_useConcurrentJIT=0"]);
       const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
       expect(words.slice(words.indexOf("-namespace"), -1)).toEqual([
         ...["-namespace", place.namespace, "-id", "a", "-address", place.grpcAddress],

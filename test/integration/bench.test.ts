@@ -47,6 +47,8 @@ test(
         expect(count, name).toBePositive();
       }
     }
+    const threads = figures.find(({ name }) => name === "threads, 1 at a time");
+    expect(threads?.peers["wedge"]?.median).toBeLessThanOrEqual(5);
     for (const group of GROUPS) {
       const drawing = readFileSync(join(out, `${group}.svg`), "utf8");
       expect(drawing).toStartWith("<svg ");

@@ -13,6 +13,7 @@ describe("scrubEnvironment()", () => {
     [["NOTIFY_SOCKET=/run/systemd/notify", "A=b"], ["A=b"]],
     [["LISTEN_FDS=1", "LISTEN_PID=7", "LISTEN_FDNAMES=x"], []],
     [["WEDGE_CHILD_OOM_SCORE=0", "WEDGE_CHILDREN=kept"], ["WEDGE_CHILDREN=kept"]],
+    [["BUN_JSC_useConcurrentJIT=0", "MIMALLOC_PURGE_DELAY=0"], []],
     [["BUN_OPTIONS=--inspect", "BUN_BE_BUN=1", "BUNDLE=kept"], ["BUNDLE=kept"]],
     [["LD_LIBRARY_PATH=/opt/containerd/lib:"], ["LD_LIBRARY_PATH=/opt/containerd/lib"]],
     [["LD_LIBRARY_PATH=:/a::/b:.:lib"], ["LD_LIBRARY_PATH=/a:/b"]],
