@@ -24,7 +24,6 @@ import type { RuntimeOptions } from "../runtime/runtime.ts";
 import { hasRuntimeState, type InitIdentity, isAlive, readInitIdentity } from "../runtime/state.ts";
 import type { Invocation, Variables } from "./flags.ts";
 import { checkIdentity } from "./identity.ts";
-import { isTaskServed } from "./owner.ts";
 import { readPodMembers } from "./pod-members.ts";
 import { writeOutput } from "./stream.ts";
 
@@ -145,7 +144,9 @@ async function refuseIfServed(
   init: InitIdentity | undefined,
 ): Promise<void> {
   if (socket === undefined || (init !== undefined && !isAlive(init))) return;
-  if (!isListening(socket) || !(await isTaskServed(socket, id))) return;
+  if (!isListening(socket)) return;
+  const { isTaskServed } = await import("./owner.ts");
+  if (!(await isTaskServed(socket, id))) return;
   throw new ShimError(
     "failedPrecondition",
     `Cannot delete task ${id}: a live shim still answers for it at ${socket}; ` +

@@ -15,6 +15,7 @@ import {
   MNT_DETACH,
   type MountInfo,
   MS_SLAVE,
+  mayHaveMountsBelow,
   mount,
   mountsBelow,
   readMountInfo,
@@ -50,6 +51,7 @@ export async function unmountTree(directory: string, options: UnmountOptions = {
   const giveUpAt = performance.now() + (options.busyLimitMs ?? BUSY_LIMIT_MS);
   let flags = UMOUNT_NOFOLLOW;
   for (;;) {
+    if (!mayHaveMountsBelow(path)) return;
     const all = readMountInfo();
     const tree = mountsBelow(path, all);
     if (tree.length === 0) return;

@@ -159,6 +159,18 @@ export function mountsBelow(directory: string, mounts: readonly MountInfo[]): Mo
   );
 }
 
+/**
+ * Whether something may be mounted at `directory` or below it: false for sure when nothing is. Costs a
+ * search in the kernel's text, where {@link readMountInfo} takes apart the mounts of all containers.
+ */
+export function mayHaveMountsBelow(directory: string): boolean {
+  const name = directory.replaceAll(
+    /[ \t\n\\]/g,
+    (character) => `\\${character.charCodeAt(0).toString(8).padStart(3, "0")}`,
+  );
+  return readFileSync("/proc/self/mountinfo", "utf8").includes(` ${name}`);
+}
+
 /** The mount that a visitor of `directory` sees there; undefined when none is mounted right there. */
 export function topMountAt(directory: string): MountInfo | undefined {
   const here = readMountInfo().filter(({ mountPoint }) => mountPoint === directory);

@@ -1,5 +1,13 @@
 import { beforeAll, describe, expect, test } from "bun:test";
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { mountRootfs, unmountRootfs } from "../../src/container/rootfs.ts";
 import type { UnmountOptions } from "../../src/container/unmount.ts";
@@ -47,6 +55,16 @@ describe.each([
     await unmountRootfs(rootfs, options);
     expect(mountsHere()).toEqual([`${rootfs}-other`]);
     expect(readdirSync(rootfs)).toEqual(["a"]);
+  });
+
+  test("a mount point is found whose name the kernel has to escape", async () => {
+    const odd = join(base, "a b\tc\\d\ne");
+    mkdirSync(odd);
+    mount({ source: "none", target: odd, type: "tmpfs", flags: 0 });
+    await unmountRootfs(odd, options);
+    writeFileSync(join(odd, "seen"), "");
+    expect(mountsHere()).toEqual([]);
+    rmSync(odd, { recursive: true });
   });
 
   test("a busy mount is refused after the limit with what to do, and nothing is removed", async () => {

@@ -1,5 +1,10 @@
 import { expect, test } from "bun:test";
-import { mountsBelow, parseMountInfo, readMountInfo } from "../../src/linux/mount.ts";
+import {
+  mayHaveMountsBelow,
+  mountsBelow,
+  parseMountInfo,
+  readMountInfo,
+} from "../../src/linux/mount.ts";
 
 const text = [
   "22 1 0:20 / / rw,relatime shared:1 - ext4 /dev/root rw",
@@ -40,4 +45,10 @@ test("mountsBelow() tells a directory from others with the same beginning", () =
 
 test("readMountInfo() knows the root", () => {
   expect(readMountInfo().some(({ mountPoint }) => mountPoint === "/")).toBe(true);
+});
+
+test("mayHaveMountsBelow() overlooks no mount of this machine", () => {
+  const points = readMountInfo().map(({ mountPoint }) => mountPoint);
+  expect(points.filter((point) => !mayHaveMountsBelow(point))).toEqual([]);
+  expect(mayHaveMountsBelow("/nowhere/at/all")).toBe(false);
 });
