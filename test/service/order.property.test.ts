@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { silentLogger } from "../../src/base/log.ts";
 import type { TaskEvent } from "../../src/event/task-event.ts";
 import {
+  TaskCreate,
   TaskDelete,
   TaskExecAdded,
   TaskExecStarted,
@@ -41,9 +42,17 @@ const call: CallContext = {
   peer: {},
 };
 
+type Stage = "created" | "started" | "exited";
+
+interface Known {
+  readonly stage: Stage;
+  /** 0 until an event has told it. */
+  readonly pid: number;
+}
+
 /** What a client knows; every event must be one that may come now. */
 class Model {
-  readonly #processes = new Map<string, "created" | "started" | "exited">();
+  readonly #processes = new Map<string, Known>();
   readonly exits = new Map<string, { pid: number; status: number }>();
   #isDeleted = false;
 
@@ -51,50 +60,83 @@ class Model {
     expect(this.#isDeleted).toBe(false);
     switch (topic) {
       case "/tasks/create":
-        this.#enter("init", [undefined], "created");
+        this.#enter("init", [undefined], {
+          stage: "created",
+          pid: TaskCreate.decode(event.value).pid,
+        });
         break;
-      case "/tasks/start":
-        TaskStart.decode(event.value);
-        this.#enter("init", ["created"], "started");
+      case "/tasks/start": {
+        const { pid } = TaskStart.decode(event.value);
+        expect(pid).toBe(this.#processes.get("init")?.pid ?? 0);
+        this.#enter("init", ["created"], { stage: "started", pid });
         break;
+      }
       case "/tasks/exec-added":
-        this.#enter(TaskExecAdded.decode(event.value).execId, [undefined], "created");
+        // An id may be had again, but only after it was deleted: see `forget`.
+        this.#enter(TaskExecAdded.decode(event.value).execId, [undefined], {
+          stage: "created",
+          pid: 0,
+        });
         break;
-      case "/tasks/exec-started":
-        expect(this.#processes.get("init")).not.toBe("exited");
-        this.#enter(TaskExecStarted.decode(event.value).execId, ["created"], "started");
+      case "/tasks/exec-started": {
+        expect(this.#processes.get("init")?.stage).not.toBe("exited");
+        const { execId, pid } = TaskExecStarted.decode(event.value);
+        expect(pid).toBeGreaterThan(0);
+        this.#enter(execId, ["created"], { stage: "started", pid });
+        break;
+      }
+      case "/tasks/paused":
+      case "/tasks/resumed":
+        expect(this.#processes.get("init")?.stage).toBe("started");
         break;
       case "/tasks/exit":
         this.#exit(TaskExit.decode(event.value));
         break;
       case "/tasks/delete":
-        TaskDelete.decode(event.value);
-        expect(this.#processes.get("init")).toBe("exited");
+        expect(TaskDelete.decode(event.value)).toMatchObject({
+          pid: this.exits.get("init")?.pid ?? 0,
+          exitStatus: this.exits.get("init")?.status ?? 0,
+        });
+        this.finish();
         this.#isDeleted = true;
         break;
       default:
+        throw new Error(`An event that nobody expects: ${topic}`);
     }
   }
 
-  #exit({ id, containerId, pid, exitStatus }: TaskExit): void {
+  /** An exec was deleted: no event tells of it, and its id is free. */
+  forget(execId: string): void {
+    expect(this.#processes.get(execId)?.stage).not.toBe("started");
+    this.#processes.delete(execId);
+    this.exits.delete(execId);
+  }
+
+  /** Every process that was started has told its exit. */
+  finish(): void {
+    const open = [...this.#processes].filter(([, { stage }]) => stage === "started");
+    expect(open).toEqual([]);
+    expect(this.#processes.get("init")?.stage).toBe("exited");
+  }
+
+  #exit({ id, containerId, pid, exitStatus, exitedAt }: TaskExit): void {
     const name = id === containerId ? "init" : id;
+    expect(exitedAt).toBeDefined();
     if (name === "init") {
-      const open = [...this.#processes].filter(([, state]) => state === "started");
+      const open = [...this.#processes].filter(([, { stage }]) => stage === "started");
       expect(open.map(([process]) => process).filter((process) => process !== "init")).toEqual([]);
-      this.#enter(name, ["created", "started"], "exited");
-    } else {
-      this.#enter(name, ["started"], "exited");
     }
+    expect(pid).toBe(this.#processes.get(name)?.pid ?? 0);
+    this.#enter(name, name === "init" ? ["created", "started"] : ["started"], {
+      stage: "exited",
+      pid,
+    });
     this.exits.set(name, { pid, status: exitStatus });
   }
 
-  #enter(
-    name: string,
-    from: readonly ("created" | "started" | undefined)[],
-    to: "created" | "started" | "exited",
-  ): void {
-    const state = this.#processes.get(name);
-    expect({ name, state, to, allowed: from.some((allowed) => allowed === state) }).toMatchObject({
+  #enter(name: string, from: readonly (Stage | undefined)[], to: Known): void {
+    const stage = this.#processes.get(name)?.stage;
+    expect({ name, stage, to, allowed: from.some((allowed) => allowed === stage) }).toMatchObject({
       allowed: true,
     });
     this.#processes.set(name, to);
@@ -105,6 +147,8 @@ interface Life {
   readonly service: TaskService;
   readonly random: () => number;
   readonly model: Model;
+  /** Of clients that wait for what never started: released at the latest when the container is deleted. */
+  readonly waits: Promise<number | undefined>[];
 }
 
 const PROGRAMS = [
@@ -116,24 +160,85 @@ const PROGRAMS = [
   "sleep 1000",
 ];
 
-/** Registers, starts, perhaps kills, waits for and deletes one exec; every answer may be a refusal. */
-async function liveExec({ service, random, model }: Life, execId: string): Promise<void> {
+/** Several clients wait for one process, some of which go away; the statuses that they are told. */
+function waitMany({ service, random }: Life, execId: string): Promise<number | undefined>[] {
+  return Array.from({ length: 1 + Math.floor(random() * 4) }, async () => {
+    const client = new AbortController();
+    const timer = random() < 0.3 ? setTimeout(() => client.abort(), random() * 10) : undefined;
+    try {
+      const context = { ...call, signal: client.signal };
+      return (await service.wait({ id: "c", execId }, context)).exitStatus;
+    } catch (error) {
+      if (!client.signal.aborted) throw error;
+      return undefined;
+    } finally {
+      clearTimeout(timer);
+    }
+  });
+}
+
+/** Answers or refusals; which of them is for the model to judge. */
+async function anyOf<T>(answers: readonly Promise<T>[]): Promise<T | undefined> {
+  const settled = await Promise.allSettled(answers);
+  return settled.find((answer) => answer.status === "fulfilled")?.value;
+}
+
+/** Registers, starts, perhaps kills, waits for and deletes one exec, by several clients at once. */
+async function liveExec(life: Life, execId: string): Promise<void> {
+  const { service, random, model } = life;
   const program = PROGRAMS[Math.floor(random() * PROGRAMS.length)] ?? "true";
   const spec = { typeUrl: "", value: Buffer.from(JSON.stringify({ args: [program] })) };
   const paths = { terminal: false, stdin: "", stdout: "", stderr: "" };
   await service.exec({ id: "c", execId, spec, ...paths }, call);
-  let pid: number;
-  try {
-    ({ pid } = await service.start({ id: "c", execId }, call));
-  } catch {
-    return; // Refused by the runtime, or init was dead: no exit may be told then.
+  const waits = waitMany(life, execId);
+  life.waits.push(...waits);
+  const remove = async () => {
+    const answer = await service.delete({ id: "c", execId }, call);
+    model.forget(execId);
+    return answer;
+  };
+  const early: Promise<unknown>[] = [];
+  // Too early or too late, both are refused.
+  const perhaps = (ask: () => Promise<unknown>) =>
+    early.push(
+      Bun.sleep(random() * 4)
+        .then(ask)
+        .catch(() => {}),
+    );
+  if (random() < 0.2) perhaps(remove);
+  if (random() < 0.2) perhaps(() => service.kill({ id: "c", execId, signal: 15, all: false }));
+  const starts = Array.from({ length: random() < 0.3 ? 2 : 1 }, () =>
+    service.start({ id: "c", execId }, call),
+  );
+  const started = await anyOf(starts);
+  await Promise.all(early);
+  if (started === undefined) {
+    // Refused by the runtime, init was dead, or deleted first: no exit may be told then.
+    await anyOf([remove()]);
+    return;
   }
   if (random() < 0.3)
     await service.kill({ id: "c", execId, signal: 15, all: false }).catch(() => {});
-  const waited = await service.wait({ id: "c", execId }, call);
-  expect(model.exits.get(execId)).toEqual({ pid, status: waited.exitStatus });
-  const deleted = await service.delete({ id: "c", execId }, call);
-  expect(deleted).toMatchObject({ pid, exitStatus: waited.exitStatus });
+  const { exitStatus } = await service.wait({ id: "c", execId }, call);
+  const { pid } = started;
+  expect(model.exits.get(execId)).toEqual({ pid, status: exitStatus });
+  for (const status of await Promise.all(waits)) expect([undefined, exitStatus]).toContain(status);
+  const deleted = await anyOf([remove(), remove()]);
+  expect(deleted).toMatchObject({ pid, exitStatus });
+}
+
+/** Ends a container by a kill, or by a Delete where it was never started. */
+async function end(
+  { service, random }: Life,
+  runtime: FakeRuntime,
+  { ownPidNamespace, isStarted }: { ownPidNamespace: boolean; isStarted: boolean },
+): Promise<void> {
+  if (random() < 0.3) await service.pause({ id: "c" }).catch(() => {});
+  if (random() < 0.2) await service.resume({ id: "c" }).catch(() => {});
+  // With a pid namespace of its own the kernel would kill the execs with init.
+  if (ownPidNamespace) await runtime.kill("c", 9, { all: true });
+  else if (isStarted || random() < 0.5)
+    await service.kill({ id: "c", execId: "", signal: 9, all: false });
 }
 
 /** One container's life under chance. */
@@ -156,30 +261,38 @@ async function live(seed: number, ownPidNamespace: boolean): Promise<void> {
     onEmpty: () => {},
     log: silentLogger,
   });
+  const life: Life = { service, random, model, waits: [] };
   const io = { terminal: false, stdin: "", stdout: "", stderr: "" };
   const none = { checkpoint: "", parentCheckpoint: "", options: undefined, rootfs: [] };
   await service.create({ id: "c", bundle, ...none, ...io }, call);
-  const waited = service.wait({ id: "c", execId: "" }, call);
-  const life = { service, random, model };
-  if (random() < 0.85) await service.start({ id: "c", execId: "" }, call).catch(() => {});
+  const waited = waitMany(life, "");
+  const start = () => service.start({ id: "c", execId: "" }, call);
+  const isStarted =
+    random() < 0.85 && (await anyOf(random() < 0.3 ? [start(), start()] : [start()])) !== undefined;
   const execs = Array.from({ length: Math.floor(random() * 6) }, async (_, index) => {
     await Bun.sleep(random() * 8);
-    await liveExec(life, `e${index}`).catch((error) => {
-      // Refusals of a stopped container are answers; a broken order is not.
-      if (!/cannot exec|not running|does not exist/.test(String(error))) throw error;
-    });
+    // Refusals of a stopped container are answers; a broken order is not.
+    const answers = /cannot exec|not running|does not exist|container not created/;
+    for (let times = random() < 0.3 ? 2 : 1; times > 0; times--) {
+      await liveExec(life, `e${index}`).catch((error) => {
+        if (!answers.test(String(error))) throw error;
+      });
+    }
   });
   await Bun.sleep(random() * 15);
-  if (random() < 0.3) await service.pause({ id: "c" }).catch(() => {});
-  // With a pid namespace of its own the kernel would kill the execs with init.
-  if (ownPidNamespace) await runtime.kill("c", 9, { all: true });
-  else await service.kill({ id: "c", execId: "", signal: 9, all: false });
-  const { exitStatus } = await waited;
-  expect(exitStatus).toBe(137);
+  await end(life, runtime, { ownPidNamespace, isStarted });
+  const remove = () => service.delete({ id: "c", execId: "" }, call);
+  // Whoever deletes what runs is refused; a container that was never started is ended by it.
+  if (!isStarted && !ownPidNamespace) expect((await remove()).exitStatus).toBe(137);
+  else {
+    await service.wait({ id: "c", execId: "" }, call);
+    await Promise.all(execs);
+    expect((await anyOf([remove(), remove()]))?.exitStatus).toBe(137);
+  }
   await Promise.all(execs);
+  for (const status of await Promise.all(waited)) expect([undefined, 137]).toContain(status);
+  await Promise.all(life.waits);
   expect(model.exits.get("init")?.status).toBe(137);
-  const deleted = await service.delete({ id: "c", execId: "" }, call);
-  expect(deleted.exitStatus).toBe(137);
   expect(service.size).toBe(0);
 }
 
