@@ -27,6 +27,6 @@ export async function deliver({ namespace, environment }: Invocation): Promise<n
   });
   const asked = Promise.withResolvers<void>();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => asked.resolve());
-  await Promise.race([publisher.stop(DELIVERY_LIMIT_MS), asked.promise]);
+  await Promise.race([publisher.drain(DELIVERY_LIMIT_MS), asked.promise]);
   return publisher.pending === 0 ? 0 : EXIT_UNDELIVERED;
 }

@@ -21,6 +21,8 @@ export interface EventSink {
   /** Resolves when the event has been taken; rejects on refusal, time-out, or a broken connection. */
   forward(envelope: Envelope): Promise<void>;
   close(): void;
+  /** How long the service had been there when the connection was made, milliseconds; undefined when nobody knows. */
+  readonly ageMs?: number | undefined;
 }
 
 export interface PublisherOptions {
@@ -36,11 +38,18 @@ export interface PublisherOptions {
   readonly retryDelaysMs?: readonly number[];
   /** How long an event may be on its way before it is kept in the store, milliseconds. */
   readonly momentMs?: number;
+  /** How long a manager that has come back is given until its own listeners have, milliseconds. */
+  readonly settleMs?: number;
   readonly bounds?: JournalBounds;
 }
 
 const RETRY_DELAYS_MS: readonly number[] = [50, 100, 250, 500, 1000];
 const MOMENT_MS = 250;
+/**
+ * dockerd knows exits from containerd's events alone, and containerd keeps none for it: what is sent
+ * before dockerd listens again is lost to it. It tries to connect every 3.6 seconds at the longest.
+ */
+const SETTLE_MS = 5000;
 
 /** An ordered, numbered stream of events to one manager. */
 export class Publisher {
@@ -49,10 +58,14 @@ export class Publisher {
   readonly #journal: Journal;
   #sink: EventSink | undefined;
   #forwarding: Promise<void> | undefined;
-  #wakeRetry: (() => void) | undefined;
+  #endPause: (() => void) | undefined;
+  /** Nothing is waited for any more but what is on its way. */
+  #isHasty = false;
   #isStopping = false;
   /** The manager does not take what it is sent: everything that waits is in the store too. */
   #isOutage = false;
+  /** The last try has failed, or is to be that of another process. */
+  #isReturning = false;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
@@ -61,6 +74,7 @@ export class Publisher {
     if (this.#journal.head === undefined) return;
     // Whoever left them may have kept them too: those files are this process's from now on.
     this.#beginOutage();
+    this.#isReturning = true;
     this.#forwarding = this.#forwardAll();
   }
 
@@ -101,17 +115,24 @@ export class Publisher {
     this.#forwarding ??= this.#forwardAll();
   }
 
-  /**
-   * Waits until all is taken, at most `timeoutMs` milliseconds, and lets go of the connection. What is
-   * left then is in the store.
-   */
-  async stop(timeoutMs: number): Promise<void> {
+  /** Waits until all is taken, at most `timeoutMs` milliseconds. */
+  async drain(timeoutMs: number): Promise<void> {
     const late = Promise.withResolvers<void>();
     const timer = setTimeout(late.resolve, timeoutMs);
     await Promise.race([this.#forwarding, late.promise]);
     clearTimeout(timer);
+  }
+
+  /**
+   * Sends what it can within `timeoutMs` milliseconds, whoever listens, and lets go of the connection.
+   * What is left then is in the store.
+   */
+  async stop(timeoutMs: number): Promise<void> {
+    this.#isHasty = true;
+    this.#endPause?.();
+    await this.drain(timeoutMs);
     this.#isStopping = true;
-    this.#wakeRetry?.();
+    this.#endPause?.();
     this.#sink?.close();
     if (this.pending > 0) {
       this.#beginOutage();
@@ -129,6 +150,7 @@ export class Publisher {
         await this.#send(head);
         if (failures > 0) this.#options.log.info("Events are taken again", { after: failures });
         failures = 0;
+        this.#isReturning = false;
         this.#taken(head);
       } catch (error) {
         this.#sink?.close();
@@ -141,7 +163,8 @@ export class Publisher {
           });
         }
         this.#beginOutage();
-        await this.#pause(failures++);
+        this.#isReturning = true;
+        await this.#pause(this.#retryDelayMs(failures++));
       }
     }
     this.#forwarding = undefined;
@@ -152,11 +175,22 @@ export class Publisher {
     const momentMs = this.#options.momentMs ?? MOMENT_MS;
     const timer = setTimeout(() => this.#beginOutage(), momentMs);
     try {
-      this.#sink ??= await this.#options.connect?.();
+      this.#sink ??= await this.#connect();
       await this.#sink?.forward(entry.envelope);
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** Connects; to a manager that has just come back, only once its listeners had time to do the same. */
+  async #connect(): Promise<EventSink | undefined> {
+    const { connect, settleMs = SETTLE_MS } = this.#options;
+    const sink = await connect?.();
+    const ageMs = sink?.ageMs ?? settleMs;
+    if (!this.#isReturning || this.#isHasty || ageMs >= settleMs) return sink;
+    // The clock may have been set meanwhile.
+    await this.#pause(Math.min(settleMs - ageMs, settleMs));
+    return sink;
   }
 
   #taken(entry: JournalEntry): void {
@@ -175,15 +209,18 @@ export class Publisher {
     this.#store.save(this.#journal.entries);
   }
 
-  async #pause(failures: number): Promise<void> {
-    if (this.#isStopping) return;
+  #retryDelayMs(failures: number): number {
     const delays = this.#options.retryDelaysMs ?? RETRY_DELAYS_MS;
-    const delayMs = delays[Math.min(failures, delays.length - 1)] ?? 0;
+    return delays[Math.min(failures, delays.length - 1)] ?? 0;
+  }
+
+  async #pause(delayMs: number): Promise<void> {
+    if (this.#isStopping) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, delayMs);
-    this.#wakeRetry = resolve;
+    this.#endPause = resolve;
     await promise;
     clearTimeout(timer);
-    this.#wakeRetry = undefined;
+    this.#endPause = undefined;
   }
 }

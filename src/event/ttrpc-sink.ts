@@ -1,5 +1,6 @@
 /** containerd's events service as a place to hand events to (containerd.services.events.ttrpc.v1.Events). */
 
+import { statSync } from "node:fs";
 import { EventsDefinition } from "../gen/containerd/services/events/ttrpc/v1/events.ts";
 import { connectBun } from "../rpc/ttrpc/bun.ts";
 import { createStub } from "../rpc/ttrpc/stub.ts";
@@ -12,12 +13,20 @@ const SCHEME = /^unix:\/\//;
 
 /** Connects to the unix socket at `address`, a path or a unix:// URI. Rejects when nobody listens there. */
 export async function connectEventSink(address: string): Promise<EventSink> {
-  const client = await connectBun({ unix: address.replace(SCHEME, "") });
+  const path = address.replace(SCHEME, "");
+  const client = await connectBun({ unix: path });
   const events = createStub(client, EventsDefinition);
   return {
     forward: async (envelope) => {
       await events.forward({ envelope }, { timeoutMs: FORWARD_TIMEOUT_MS });
     },
     close: () => client.close(),
+    // A socket is modified when it is bound.
+    ageMs: ageMsOf(path),
   };
+}
+
+function ageMsOf(path: string): number | undefined {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return stat === undefined ? undefined : Date.now() - stat.mtimeMs;
 }

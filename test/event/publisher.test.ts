@@ -16,11 +16,16 @@ class FakeManager {
   readonly taken: Envelope[] = [];
   isUp = true;
   failures = 0;
+  /** As {@link EventSink.ageMs}. */
+  ageMs: number | undefined;
+  connections = 0;
   readonly #expected = new Map<number, () => void>();
 
   readonly connect = async (): Promise<EventSink> => {
     if (!this.isUp) throw new Error("connection refused");
+    this.connections += 1;
     return {
+      ageMs: this.ageMs,
       forward: async (envelope) => {
         if (!this.isUp || this.failures-- > 0) throw new Error("broken pipe");
         this.taken.push(envelope);
@@ -198,6 +203,44 @@ describe("Publisher", () => {
     expect(second.state.next).toBe(5);
     await manager.received(4);
     expect(manager.taken.map(pidOf)).toEqual([1, 2, 3, 4]);
+  });
+
+  test("a manager that has just come back is told only when its listeners had time to come back too", async () => {
+    const manager = new FakeManager();
+    manager.isUp = false;
+    manager.ageMs = 0;
+    const subject = publisher(manager, { settleMs: 30 });
+    const publishedAtMs = performance.now();
+    subject.publish(event(1), "/b");
+    manager.isUp = true;
+    await manager.received(1);
+    expect(performance.now() - publishedAtMs).toBeGreaterThan(29);
+    expect(manager.connections).toBe(1);
+  });
+
+  test("a manager that is new, or that has been back for long, is told at once", async () => {
+    const first = new FakeManager();
+    first.ageMs = 0;
+    publisher(first, { settleMs: 3_600_000 }).publish(event(1), "/b");
+    await first.received(1);
+    const back = new FakeManager();
+    back.failures = 1;
+    back.ageMs = 3_600_000;
+    publisher(back, { settleMs: 3_600_000 }).publish(event(1), "/b");
+    await back.received(1);
+    expect(back.connections).toBe(2);
+  });
+
+  test("stop() does not wait for listeners", async () => {
+    const manager = new FakeManager();
+    manager.ageMs = 0;
+    manager.failures = 1;
+    const subject = publisher(manager, { settleMs: 3_600_000 });
+    subject.publish(event(1), "/b");
+    await until(() => manager.connections === 2);
+    expect(subject.pending).toBe(1);
+    await subject.stop(60_000);
+    expect(manager.taken.map(pidOf)).toEqual([1]);
   });
 
   test("without a manager nothing is kept", () => {
