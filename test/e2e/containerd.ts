@@ -41,7 +41,7 @@ const STOCK_SHIM = "containerd-shim-runc-v2";
 const SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 export interface DaemonOptions {
   readonly version: ContainerdVersion;
-  /** Our executable takes the stock shim's name too. */
+  /** A copy of our executable takes the stock shim's name too. */
   readonly dropIn?: boolean;
   /** A mount point that the daemon and its containers are not to see. */
   readonly unmount?: string;
@@ -316,7 +316,9 @@ export class Containerd implements AsyncDisposable {
     const { series, directory } = this.#version;
     const stock = this.outside("bin", STOCK_SHIM);
     rmSync(stock, { force: true });
-    symlinkSync(dropIn ? wedgeExecutable() : join(directory, STOCK_SHIM), stock);
+    // Copied, as whoever replaces the stock shim does; a link would lead back to our own name.
+    if (dropIn) cpSync(wedgeExecutable(), stock);
+    else symlinkSync(join(directory, STOCK_SHIM), stock);
     const config = daemonConfig({
       series,
       directory: this.inside(),

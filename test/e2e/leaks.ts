@@ -44,6 +44,9 @@ function isExpected(daemon: Containerd, line: string): boolean {
   const ns = daemon.namespace;
   // A daemon that was started anew has another pid.
   if (/^process \d+ \S*(containerd --config|dockerd --config-file) /.test(line)) return true;
+  // A dockerd that was killed leaves its own sockets, and any dockerd the mount points of namespaces for a while.
+  if (line.startsWith(`socket ${daemon.inside("exec/libnetwork")}/`)) return true;
+  if (line.startsWith(`file ${daemon.inside("exec/netns")}/`)) return true;
   const shared = [
     "/run/containerd",
     "/run/containerd/s",
