@@ -15,9 +15,8 @@ import {
 } from "../gen/containerd/runtime/bootstrap/v1/bootstrap.ts";
 import { Any } from "../gen/google/protobuf/any.ts";
 import { decodeRuncOptions, isRuncOptions } from "../service/options.ts";
-import type { Environment, Invocation } from "./flags.ts";
-
-const PROTOCOL = "ttrpc";
+import { addressOf } from "./address-file.ts";
+import { type Environment, type Invocation, PROTOCOL_VARIABLE } from "./flags.ts";
 
 /** What `start` is asked for, whichever way it was said. */
 export interface StartRequest {
@@ -130,22 +129,56 @@ export function chooseDialect(manager: Manager): Dialect {
   return maxShimVersion >= 3 || isContainerd2() ? "json3" : "json2";
 }
 
-/** The answer of `start`: where the shim listens. */
-export function encodeAnswer(dialect: Dialect, address: string): Uint8Array {
+/** Over what containerd is to call the shim, which serves either. */
+export type Protocol = "ttrpc" | "grpc";
+
+/** Throws ShimError `invalidArgument` for a protocol that nobody speaks. */
+export function parseProtocol(text: string): Protocol {
+  if (text === "" || text === "ttrpc") return "ttrpc";
+  if (text === "grpc") return "grpc";
+  throw new ShimError(
+    "invalidArgument",
+    `Cannot use ${PROTOCOL_VARIABLE}=${text}: set it to ttrpc or grpc, or not at all`,
+  );
+}
+
+/**
+ * The answer of `start`: that the shim listens at the unix socket `path`. Throws ShimError
+ * `failedPrecondition` when that containerd cannot call shims over gRPC.
+ */
+export function encodeAnswer(dialect: Dialect, path: string, protocol: Protocol): Uint8Array {
+  if (protocol === "grpc") return encodeGrpcAnswer(dialect, path);
+  const address = addressOf(path);
   switch (dialect) {
     case "plain":
       return Buffer.from(address);
     case "json2":
-      return Buffer.from(JSON.stringify({ version: 2, address, protocol: PROTOCOL }));
+      return Buffer.from(JSON.stringify({ version: 2, address, protocol }));
     case "json3":
-      return Buffer.from(JSON.stringify({ version: 3, address, protocol: PROTOCOL }));
+      return Buffer.from(JSON.stringify({ version: 3, address, protocol }));
     case "protobuf":
       return BootstrapResult.encode({
         version: 3,
         address,
-        protocol: PROTOCOL,
+        protocol,
         capabilities: [],
         metadata: new Map(),
       }).finish();
+  }
+}
+
+/** For gRPC containerd takes a path, without a scheme before it. */
+function encodeGrpcAnswer(dialect: Dialect, path: string): Uint8Array {
+  const refuse = (reason: string) =>
+    new ShimError("failedPrecondition", `Cannot offer gRPC: ${reason}; unset ${PROTOCOL_VARIABLE}`);
+  switch (dialect) {
+    case "plain":
+      throw refuse("this containerd is older than 1.7 and calls shims over ttrpc alone");
+    case "json2":
+      return Buffer.from(JSON.stringify({ version: 2, address: path, protocol: "grpc" }));
+    case "json3":
+    case "protobuf":
+      // It waits for the connection to leave the state READY, which one that is new has not reached.
+      throw refuse("containerd 2 takes a gRPC connection that is new for one that has ended");
   }
 }

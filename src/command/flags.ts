@@ -10,6 +10,8 @@ import type { Inheritance } from "../linux/inheritance.ts";
 import { DEADLINES_VARIABLE } from "../runtime/deadlines.ts";
 
 const OOM_SCORE_VARIABLE = "WEDGE_CHILD_OOM_SCORE";
+/** Chooses the protocol by which containerd calls the shim. */
+export const PROTOCOL_VARIABLE = "WEDGE_PROTOCOL";
 const HUGE_PAGES_VARIABLE = "WEDGE_CHILD_HUGE_PAGES";
 
 /**
@@ -51,6 +53,8 @@ export interface Environment {
   readonly inheritance: Inheritance;
   /** Other deadlines for the runtime than the usual ones; "" when unset. See `runtime/deadlines.ts`. */
   readonly deadlines: string;
+  /** Over what containerd is to call the shim; "" when unset. See `bootstrap.ts`. */
+  readonly protocol: string;
   readonly variables: Variables;
 }
 
@@ -176,6 +180,7 @@ function toEnvironment(variables: Variables): Environment {
     isCoreScheduled: (variables["SCHED_CORE"] ?? "") !== "",
     inheritance: parseInheritance(variables),
     deadlines: variables[DEADLINES_VARIABLE] ?? "",
+    protocol: variables[PROTOCOL_VARIABLE] ?? "",
     variables,
   };
 }

@@ -21,9 +21,12 @@ import { peerCredentials } from "../linux/peer-credentials.ts";
 import { Poller } from "../linux/poller.ts";
 import { becomeSubreaper, forbidDumps } from "../linux/self.ts";
 import { isInUserNamespace } from "../linux/user-namespace.ts";
+import type { GrpcServer } from "../rpc/grpc/server.ts";
+import { SharedTransport } from "../rpc/grpc/shared-transport.ts";
 import { type MountedService, mountLazily, mountService, type Peer } from "../rpc/service.ts";
 import { type BunAddress, listenBun } from "../rpc/ttrpc/bun.ts";
-import { TtrpcServer } from "../rpc/ttrpc/server.ts";
+import { type Acceptor, TtrpcServer } from "../rpc/ttrpc/server.ts";
+import type { Transport } from "../rpc/ttrpc/transport.ts";
 import { CallHistory } from "../runtime/call-history.ts";
 import { parseDeadlines } from "../runtime/deadlines.ts";
 import { Runc } from "../runtime/runc.ts";
@@ -92,26 +95,25 @@ export async function serve(invocation: Invocation, ended: Promise<string>): Pro
     onEmpty: () => unused.arm(EMPTIED_TIMEOUT_MS),
     log,
   });
-  const server: TtrpcServer = new TtrpcServer({
-    services: [
-      mountService(TaskDefinitionV2, service),
-      mountService(TaskDefinitionV3, service),
-      ...aboutItself({
-        namespace,
-        id: invocation.id,
-        socket: socket ?? "",
-        containers: () => service.containers,
-        publisher,
-        history,
-        lostLogLines: () => sink.lost,
-        descriptors: OWN_DESCRIPTORS,
-        server: () => server,
-        events: eventObservers,
-      }),
-    ],
-    log,
-  });
-  listenBun(server, listenAddress(invocation), (fd) => admit(fd, log));
+  const services = [
+    mountService(TaskDefinitionV2, service),
+    mountService(TaskDefinitionV3, service),
+    ...aboutItself({
+      namespace,
+      id: invocation.id,
+      socket: socket ?? "",
+      containers: () => service.containers,
+      publisher,
+      history,
+      lostLogLines: () => sink.lost,
+      descriptors: OWN_DESCRIPTORS,
+      server: () => server,
+      events: eventObservers,
+    }),
+  ];
+  const server: TtrpcServer = new TtrpcServer({ services, log });
+  const acceptor = openToGrpc(server, services, log);
+  listenBun(acceptor, listenAddress(invocation), (fd) => admit(fd, log));
   end.use(guardProcess({ log, dump: () => describe(service, publisher, history) }));
   void ended.then(stop.resolve);
   const unused = end.use(
@@ -150,6 +152,28 @@ function aboutItself(
       return mountTrace(sources);
     }),
   ];
+}
+
+/** Who speaks gRPC on the same socket is served too; nothing of it is loaded before somebody does. */
+function openToGrpc(
+  server: TtrpcServer,
+  services: readonly MountedService[],
+  log: Logger,
+): Acceptor {
+  let loaded: Promise<GrpcServer> | undefined;
+  const load = async () => {
+    const grpc = await import("../rpc/grpc/server.ts");
+    return new grpc.GrpcServer(services);
+  };
+  const openSession = async (transport: Transport) => {
+    loaded ??= load();
+    return (await loaded).open(transport);
+  };
+  return {
+    serve: (transport, peer) =>
+      server.serve(new SharedTransport(transport, { openSession, log }), peer),
+    addListener: (listener) => server.addListener(listener),
+  };
 }
 
 function toEntries(variables: Variables): readonly string[] {

@@ -17,8 +17,14 @@ import { followOomScore, readOomScore } from "../linux/oom-score.ts";
 import { signalPid } from "../linux/pidfd.ts";
 import { isolateCoreScheduling } from "../linux/self.ts";
 import { parseDeadlines } from "../runtime/deadlines.ts";
-import { addressOf, removeAddress, writeAddress } from "./address-file.ts";
-import { chooseDialect, decodeStartRequest, encodeAnswer, type StartRequest } from "./bootstrap.ts";
+import { removeAddress, writeAddress } from "./address-file.ts";
+import {
+  chooseDialect,
+  decodeStartRequest,
+  encodeAnswer,
+  parseProtocol,
+  type StartRequest,
+} from "./bootstrap.ts";
 import { isContainerd2 } from "./containerd-build.ts";
 import { spawnDaemon } from "./daemon.ts";
 import type { Invocation } from "./flags.ts";
@@ -35,6 +41,7 @@ export function start(invocation: Invocation): number {
   checkIdentity(invocation);
   // The daemon would have nobody to tell.
   parseDeadlines(invocation.environment.deadlines);
+  const protocol = parseProtocol(invocation.environment.protocol);
   const bundle = process.cwd();
   const request = decodeStartRequest(readInput(0), invocation);
   const { id } = request;
@@ -70,7 +77,7 @@ export function start(invocation: Invocation): number {
     environment: invocation.environment,
     isContainerd2: () => isContainerd2(`/proc/${process.ppid}/exe`),
   });
-  writeOutput(1, encodeAnswer(dialect, addressOf(path)));
+  writeOutput(1, encodeAnswer(dialect, path, protocol));
   undo.move();
   return 0;
 }

@@ -13,6 +13,7 @@ export function readSocketPath(bundle: string): string | undefined {
   const address =
     readText(join(bundle, "address"))?.trim() ??
     addressOf(readText(join(bundle, "bootstrap.json")));
+  if (address?.startsWith("/")) return address; // Of a shim that is called over gRPC.
   return address?.startsWith(SCHEME) ? address.slice(SCHEME.length) : undefined;
 }
 

@@ -7,6 +7,8 @@ import {
   type Dialect,
   decodeStartRequest,
   encodeAnswer,
+  type Protocol,
+  parseProtocol,
 } from "../../src/command/bootstrap.ts";
 import { isContainerd2 } from "../../src/command/containerd-build.ts";
 import { daemonEnvironment } from "../../src/command/daemon.ts";
@@ -52,14 +54,28 @@ describe("chooseDialect()", () => {
 });
 
 describe("encodeAnswer()", () => {
-  test.each<[Dialect, string]>([
-    ["plain", "unix:///s"],
-    ["json2", '{"version":2,"address":"unix:///s","protocol":"ttrpc"}'],
-    ["json3", '{"version":3,"address":"unix:///s","protocol":"ttrpc"}'],
-    ["protobuf", "\x08\x03\x12\x09unix:///s\x1a\x05ttrpc"],
-  ])("%s, to the byte", (dialect, bytes) => {
-    expect(Buffer.from(encodeAnswer(dialect, "unix:///s")).toString("latin1")).toBe(bytes);
+  test.each<[Dialect, Protocol, string]>([
+    ["plain", "ttrpc", "unix:///s"],
+    ["json2", "ttrpc", '{"version":2,"address":"unix:///s","protocol":"ttrpc"}'],
+    ["json3", "ttrpc", '{"version":3,"address":"unix:///s","protocol":"ttrpc"}'],
+    ["protobuf", "ttrpc", "\x08\x03\x12\x09unix:///s\x1a\x05ttrpc"],
+    ["json2", "grpc", '{"version":2,"address":"/s","protocol":"grpc"}'],
+  ])("%s for %s, to the byte", (dialect, protocol, bytes) => {
+    expect(Buffer.from(encodeAnswer(dialect, "/s", protocol)).toString("latin1")).toBe(bytes);
   });
+
+  test.each<[Dialect, string]>([
+    ["plain", "older than 1.7"],
+    ["json3", "containerd 2"],
+    ["protobuf", "containerd 2"],
+  ])("a manager that speaks %s is not offered gRPC", (dialect, reason) => {
+    expect(() => encodeAnswer(dialect, "/s", "grpc")).toThrow(reason);
+  });
+});
+
+test("parseProtocol() takes ttrpc, grpc and nothing", () => {
+  expect(["", "ttrpc", "grpc"].map(parseProtocol)).toEqual(["ttrpc", "ttrpc", "grpc"]);
+  expect(() => parseProtocol("http")).toThrow("WEDGE_PROTOCOL=http");
 });
 
 describe("decodeStartRequest()", () => {

@@ -76,6 +76,7 @@ describe("parseInvocation()", () => {
       maxShimVersion: undefined,
       isCoreScheduled: false,
       deadlines: "",
+      protocol: "",
     });
   });
 
@@ -87,6 +88,7 @@ describe("parseInvocation()", () => {
       MAX_SHIM_VERSION: "2",
       SCHED_CORE: "1",
       WEDGE_DEADLINES: "kill=5s",
+      WEDGE_PROTOCOL: "grpc",
     };
     expect(parse([], variables).environment).toEqual({
       ttrpcAddress: "/t",
@@ -96,6 +98,7 @@ describe("parseInvocation()", () => {
       isCoreScheduled: true,
       inheritance: { oomScore: undefined, hasHugePages: undefined },
       deadlines: "kill=5s",
+      protocol: "grpc",
       variables,
     });
   });

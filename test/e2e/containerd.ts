@@ -49,6 +49,8 @@ export interface DaemonOptions {
   readonly ownNetwork?: boolean;
   /** The program that runtimes find as `criu`. */
   readonly criu?: string;
+  /** More variables of the daemon's environment, which shims inherit. */
+  readonly variables?: Readonly<Record<string, string>>;
   /** With CRI, its plugins, and a network of its own. */
   readonly cri?: Omit<CriOptions, "pauseImage">;
 }
@@ -284,6 +286,7 @@ export class Containerd implements AsyncDisposable {
       HOME: this.inside("tmp"),
       TMPDIR: this.inside("tmp"),
       TERM: "xterm",
+      ...this.#options.variables,
     };
   }
 

@@ -8,7 +8,7 @@
 import type { Socket, SocketHandler } from "bun";
 import type { Peer } from "../service.ts";
 import { TtrpcClient } from "./client.ts";
-import type { Listener, TtrpcServer } from "./server.ts";
+import type { Acceptor, Listener, TtrpcServer } from "./server.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
 
 // Bun has these and its types do not tell.
@@ -124,7 +124,7 @@ export type BunAddress = { readonly fd: number } | { readonly unix: string };
  * names the peer, or refuses it by returning undefined. Throws when the address cannot be used.
  */
 export function listenBun(
-  server: TtrpcServer,
+  server: Acceptor,
   address: BunAddress,
   accept: (fd: number) => Peer | undefined = () => ({}),
 ): Listener {

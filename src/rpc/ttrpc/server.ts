@@ -21,6 +21,9 @@ export interface Listener {
   close(): void;
 }
 
+/** Where a listener hands connections in: a server, or whoever stands before it. */
+export type Acceptor = Pick<TtrpcServer, "serve" | "addListener">;
+
 export interface TtrpcServerOptions {
   readonly services: readonly MountedService[];
   readonly log?: Logger;
