@@ -87,6 +87,15 @@ function identify({ args, state }: HostProcess): Identity | undefined {
   return namespace === undefined || id === undefined ? undefined : { namespace, id };
 }
 
+/** The gRPC sockets of the managers that shims were started by, as we reach them; each once. */
+export function managersOf({ shims }: Host): readonly string[] {
+  const addresses = shims.map(({ process: { args }, root }) => {
+    const address = flagOf(args, "address") ?? "";
+    return address === "" ? "" : root + address;
+  });
+  return [...new Set(addresses.filter((address) => address !== ""))];
+}
+
 /** The value of a flag in Go's syntax. */
 function flagOf(args: readonly string[], wanted: string): string | undefined {
   for (const [index, word] of args.entries()) {

@@ -5,6 +5,7 @@ import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { messageOf } from "../../base/error.ts";
 import type { CallOptions } from "../../rpc/ttrpc/client.ts";
 import { callFailure, connectAddress, connectShim, type ShimConnection } from "../connection.ts";
+import { parseDuration } from "../duration.ts";
 import { findShims } from "../host/shims.ts";
 import { findTarget } from "../host/target.ts";
 import { toJson } from "../output/output.ts";
@@ -15,7 +16,7 @@ import { MessageJson } from "../wire/message-json.ts";
 const ADDRESS_SCHEME = "unix://";
 const TASK_SERVICE = /^containerd\.task\.v[23]\.Task$/;
 /** For a call without --timeout: longer than any deadline that a shim itself has. */
-const USUAL_TIMEOUT_S = 3600;
+const USUAL_TIMEOUT_MS = 3_600_000;
 
 const TEXT = {
   summary: "call any method of a shim, JSON in and JSON out",
@@ -44,7 +45,12 @@ export function call(context: Context): CommandUnknownOpts {
     .argument("[method]", "Service/Method")
     .argument("[request]", "JSON, or - for stdin")
     .option("-n, --namespace <name>", "only in this namespace")
-    .option("--timeout <seconds>", "give up after this", parseSeconds, USUAL_TIMEOUT_S)
+    .option(
+      "--timeout <time>",
+      "give up after this: 500ms, 10s, 2m",
+      parseDuration,
+      USUAL_TIMEOUT_MS,
+    )
     .option("--list", "list what can be called, and call nothing")
     .action(async (word, method, json, { namespace, timeout, list }) => {
       const { output } = context;
@@ -57,12 +63,6 @@ export function call(context: Context): CommandUnknownOpts {
       });
       output.print(`${toJson(answer)}\n`);
     });
-}
-
-function parseSeconds(text: string): number {
-  const seconds = Number(text);
-  if (seconds > 0) return seconds;
-  throw usageError(`Bad --timeout: ${text}; give seconds, for instance 5`);
 }
 
 async function connect(

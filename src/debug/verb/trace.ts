@@ -6,10 +6,11 @@ import { messageOf, ShimError } from "../../base/error.ts";
 import { TraceDefinition, type TraceRecord } from "../../gen/wedge/trace/v1/trace.ts";
 import { createStub } from "../../rpc/ttrpc/stub.ts";
 import { connectShim, type ShimConnection } from "../connection.ts";
+import { parseDuration } from "../duration.ts";
 import { findShims } from "../host/shims.ts";
 import { findTarget } from "../host/target.ts";
 import { toJson } from "../output/output.ts";
-import { EXIT_FAILURE, Refusal, usageError } from "../refusal.ts";
+import { EXIT_FAILURE, Refusal } from "../refusal.ts";
 import { formatStep } from "../trace/lines.ts";
 import { toPerfetto } from "../trace/perfetto.ts";
 import { toSvg } from "../trace/picture.ts";
@@ -20,13 +21,13 @@ import { MessageJson } from "../wire/message-json.ts";
 const TEXT = {
   summary: "follow what a shim does: calls, runtime processes, events",
   description: `Follows what a wedge shim does, live: each call with its request, answer, duration and status, each
-process of the runtime with its time, each event. Ends with the shim, with --seconds, or with Ctrl-C.
+process of the runtime with its time, each event. Ends with the shim, with --duration, or with Ctrl-C.
 
 --output writes a file that Perfetto (ui.perfetto.dev) opens as a timeline with one lane for each process;
 --svg draws a picture of it.`,
   examples: [
     { line: "shim trace web", what: "until Ctrl-C" },
-    { line: "shim trace web --seconds 30 --output trace.json", what: "a timeline for Perfetto" },
+    { line: "shim trace web --duration 30s --output trace.json", what: "a timeline for Perfetto" },
     { line: "shim trace web --svg life.svg", what: "a picture of its life" },
     { line: "shim trace web --json", what: "a record a line, for programs" },
   ],
@@ -34,7 +35,7 @@ process of the runtime with its time, each event. Ends with the shim, with --sec
 
 interface TraceOptions {
   readonly namespace?: string | undefined;
-  readonly seconds?: number | undefined;
+  readonly duration?: number | undefined;
   readonly output?: string | undefined;
   readonly svg?: string | undefined;
   readonly json?: true | undefined;
@@ -46,7 +47,7 @@ export function trace(context: Context): CommandUnknownOpts {
     .argument("<container>", "see shim help names")
     .option("-n, --namespace <name>", "only in this namespace")
     .option("-a, --all", "everything of its shim, not of this container alone")
-    .option("-s, --seconds <number>", "end after this", parseSeconds)
+    .option("-d, --duration <time>", "end after this: 500ms, 10s, 2m", parseDuration)
     .option("-o, --output <file>", "write a timeline for Perfetto at the end")
     .option("--svg <file>", "draw a picture at the end")
     .option("--json", "a JSON object a line instead of text")
@@ -59,12 +60,6 @@ export function trace(context: Context): CommandUnknownOpts {
     });
 }
 
-function parseSeconds(text: string): number {
-  const seconds = Number(text);
-  if (seconds > 0) return seconds;
-  throw usageError(`Bad --seconds: ${text}; give a number, for instance 10`);
-}
-
 /** Prints step by step until the end. */
 async function follow(
   connection: ShimConnection,
@@ -75,7 +70,7 @@ async function follow(
   const stop = new AbortController();
   const end = () => stop.abort();
   process.on("SIGINT", end).on("SIGTERM", end);
-  const timer = options.seconds === undefined ? undefined : setTimeout(end, options.seconds * 1000);
+  const timer = options.duration === undefined ? undefined : setTimeout(end, options.duration);
   try {
     const stub = createStub(connection.client, TraceDefinition);
     for await (const record of stub.watch({ id: options.id }, { signal: stop.signal })) {

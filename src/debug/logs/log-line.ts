@@ -1,0 +1,46 @@
+/** Lines of a log file back to what the container wrote, by the forms that wedge writes (`?format=`). */
+
+export type LogForm = "raw" | "cri" | "json";
+
+/** A piece of output. `at` is "" where the form does not say. */
+export interface LogPiece {
+  readonly at: string;
+  readonly stream: "stdout" | "stderr";
+  /** With its newline, unless the line goes on. */
+  readonly text: string;
+}
+
+/** TIME STREAM TAG TEXT: tag F ends a line, P does not. */
+const CRI_LINE = /^(\S+) (stdout|stderr) ([FP])(?::\S*)? ?([\s\S]*)$/;
+
+/** Reads one line, without its newline. A line that is not of the form is given as it is. */
+export function parseLogLine(line: string, form: LogForm): LogPiece {
+  const plain: LogPiece = { at: "", stream: "stdout", text: `${line}\n` };
+  if (form === "raw") return plain;
+  return (form === "cri" ? parseCri(line) : parseJson(line)) ?? plain;
+}
+
+function parseCri(line: string): LogPiece | undefined {
+  const [, at = "", stream, tag, text = ""] = CRI_LINE.exec(line) ?? [];
+  if (stream === undefined) return undefined;
+  return {
+    at,
+    stream: stream === "stderr" ? "stderr" : "stdout",
+    text: tag === "F" ? `${text}\n` : text,
+  };
+}
+
+function parseJson(line: string): LogPiece | undefined {
+  let record: unknown;
+  try {
+    record = JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+  if (typeof record !== "object" || record === null || !("log" in record)) return undefined;
+  const { log } = record;
+  if (typeof log !== "string") return undefined;
+  const stream = "stream" in record && record.stream === "stderr" ? "stderr" : "stdout";
+  const at = "time" in record && typeof record.time === "string" ? record.time : "";
+  return { at, stream, text: log };
+}
