@@ -32,6 +32,8 @@ export interface FakeRuntimeOptions {
   readonly ownPidNamespace: boolean;
   /** Chance that a start or an exec is refused. */
   readonly refusals: number;
+  /** Chance that init has ended before a start that succeeds has answered. */
+  readonly earlyExits: number;
 }
 
 /** Implements every verb over `sh` and `sleep`. */
@@ -61,6 +63,9 @@ export class FakeRuntime implements Runtime, Disposable {
   async start(): Promise<void> {
     await this.#dawdle();
     this.#refuseSometimes("start");
+    if (this.#options.random() >= this.#options.earlyExits) return;
+    await this.kill("", 9, { all: this.#options.ownPidNamespace });
+    await this.#dawdle();
   }
 
   /** The program is the first argument of the process: a line of shell. */

@@ -54,9 +54,20 @@ interface Known {
 class Model {
   readonly #processes = new Map<string, Known>();
   readonly exits = new Map<string, { pid: number; status: number }>();
+  /** Kept here as well as thrown: whoever publishes may take what is thrown for a refusal. */
+  readonly violations: unknown[] = [];
   #isDeleted = false;
 
-  take({ topic, event }: TaskEvent): void {
+  take(event: TaskEvent): void {
+    try {
+      this.#judge(event);
+    } catch (error) {
+      this.violations.push(error);
+      throw error;
+    }
+  }
+
+  #judge({ topic, event }: TaskEvent): void {
     expect(this.#isDeleted).toBe(false);
     switch (topic) {
       case "/tasks/create":
@@ -238,7 +249,7 @@ async function end(
   // With a pid namespace of its own the kernel would kill the execs with init.
   if (ownPidNamespace) await runtime.kill("c", 9, { all: true });
   else if (isStarted || random() < 0.5)
-    await service.kill({ id: "c", execId: "", signal: 9, all: false });
+    await service.kill({ id: "c", execId: "", signal: 9, all: false }).catch(() => {});
 }
 
 /** One container's life under chance. */
@@ -250,7 +261,7 @@ async function live(seed: number, ownPidNamespace: boolean): Promise<void> {
   const namespaces = ownPidNamespace ? [{ type: "pid" }] : [];
   writeFileSync(join(bundle, "config.json"), JSON.stringify({ linux: { namespaces } }));
   const runtime = cleanup.use(
-    new FakeRuntime({ children, random, ownPidNamespace, refusals: 0.1 }),
+    new FakeRuntime({ children, random, ownPidNamespace, refusals: 0.1, earlyExits: 0.2 }),
   );
   const model = new Model();
   const service = new TaskService({
@@ -292,6 +303,7 @@ async function live(seed: number, ownPidNamespace: boolean): Promise<void> {
   await Promise.all(execs);
   for (const status of await Promise.all(waited)) expect([undefined, 137]).toContain(status);
   await Promise.all(life.waits);
+  expect(model.violations).toEqual([]);
   expect(model.exits.get("init")?.status).toBe(137);
   expect(service.size).toBe(0);
 }

@@ -80,6 +80,7 @@ class Subject {
         random: () => 0,
         ownPidNamespace: true,
         refusals: 0,
+        earlyExits: 0,
       }),
     );
   }
