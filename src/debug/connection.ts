@@ -11,7 +11,7 @@ import type { HostShim } from "./host/shims.ts";
 import { EXIT_FAILURE, EXIT_NOT_FOUND, EXIT_UNREACHABLE, Refusal } from "./refusal.ts";
 
 /** For calls that a healthy shim answers at once. */
-export const ANSWER_TIMEOUT_MS = 10_000;
+export const ANSWER_TIMEOUT_MS = 5000;
 
 /** Versions 2 and 3 have the same messages. */
 export type TaskClient = Stub<typeof TaskV2>;

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { toJson } from "../../src/debug/output/output.ts";
+import { withSpinner } from "../../src/debug/output/spinner.ts";
 import { plainStyle, styleFor } from "../../src/debug/output/style.ts";
 import { type Column, formatTable } from "../../src/debug/output/table.ts";
 import { formatBytes, formatDuration, formatPercent } from "../../src/debug/output/units.ts";
@@ -97,5 +98,32 @@ test("toJson() writes 64-bit integers as numbers while they are exact, as text b
   expect(JSON.parse(toJson({ small: 5n, large: 2n ** 60n }))).toEqual({
     small: 5,
     large: "1152921504606846976",
+  });
+});
+
+describe("withSpinner()", () => {
+  test("shows nothing of what is done at once, and passes its outcome on", async () => {
+    const shown: string[] = [];
+    const screen = { write: (text: string) => shown.push(text), style: plainStyle };
+    expect(await withSpinner(screen, "working", Promise.resolve(5))).toBe(5);
+    await expect(withSpinner(screen, "working", Promise.reject(new Error("no")))).rejects.toThrow(
+      "no",
+    );
+    expect(shown).toEqual([]);
+  });
+
+  test("tells of what takes longer, and takes its line away", async () => {
+    const shown: string[] = [];
+    const told = Promise.withResolvers<string>();
+    const screen = {
+      write: (text: string) => {
+        shown.push(text);
+        told.resolve("done");
+      },
+      style: plainStyle,
+    };
+    expect(await withSpinner(screen, "working", told.promise)).toBe("done");
+    expect(shown[0]).toStartWith("\r\x1b[K⠋ working, ");
+    expect(shown.at(-1)).toBe("\r\x1b[K");
   });
 });

@@ -131,6 +131,24 @@ describe("shim inspect", () => {
   });
 });
 
+describe("a shim that hangs", () => {
+  test("is listed like any other, inspected as far as the kernel tells, and said to hang", async () => {
+    const { id } = await detached({ args: ["sleep", "600"] });
+    const { shim: own } = await inspect(id);
+    process.kill(own.pid, "SIGSTOP");
+    try {
+      expect(await listed(id)).toMatchObject({ status: "running", pids: 1 });
+      expect((await shimOutput("stats", id)).split("\n")[0]).toMatch(/^cpu/);
+      const { status, answer, problem } = await inspect(id);
+      expect({ status, answer }).toEqual({ status: "running", answer: null });
+      expect(problem).toContain("does not answer");
+      expect(await shim(["pause", id])).toMatchObject({ code: 4, stdout: "" });
+    } finally {
+      process.kill(own.pid, "SIGCONT");
+    }
+  });
+});
+
 describe("shim run", () => {
   test("--no-tty, --log and --pid-file do what they say, and config.json stays as it is", async () => {
     const bundle = cleanup.use(makeBundle({ script: "tty; echo err >&2", terminal: true }));

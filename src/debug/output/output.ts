@@ -3,6 +3,7 @@
 import { isatty } from "node:tty";
 import { windowSize } from "../../linux/pty.ts";
 import type { Variables } from "../variables.ts";
+import { withSpinner } from "./spinner.ts";
 import { type Style, styleFor } from "./style.ts";
 import { writeAll } from "./write-all.ts";
 
@@ -16,10 +17,13 @@ export class Output {
   /** For what goes to stderr. */
   readonly errorStyle: Style;
 
+  readonly #hasErrorTerminal: boolean;
+
   constructor(variables: Variables) {
     this.isTerminal = isatty(STDOUT);
     this.style = styleFor(this.isTerminal, variables);
-    this.errorStyle = styleFor(isatty(STDERR), variables);
+    this.#hasErrorTerminal = isatty(STDERR) && variables["TERM"] !== "dumb";
+    this.errorStyle = styleFor(this.#hasErrorTerminal, variables);
   }
 
   /** Of the terminal now; undefined on a pipe, where nothing is cut. */
@@ -29,6 +33,13 @@ export class Output {
 
   get height(): number | undefined {
     return this.isTerminal ? windowSize(STDOUT).rows : undefined;
+  }
+
+  /** Waits for `work`; a terminal shows `what` and the time once that takes longer than a second. */
+  async during<Result>(what: string, work: Promise<Result>): Promise<Result> {
+    const write = (text: string) => writeAll(STDERR, Buffer.from(text));
+    const screen = this.#hasErrorTerminal ? { write, style: this.errorStyle } : undefined;
+    return await withSpinner(screen, what, work);
   }
 
   /** `text` as it is: it brings its own newlines. */

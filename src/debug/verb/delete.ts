@@ -32,6 +32,7 @@ export function deleteVerb({ output }: Context): CommandUnknownOpts {
       using connection = await connectShim(target.shim);
       const remove = exec === "" ? removeContainer : removeExec;
       const options = { target, connection, execId: exec, isForced: force ?? false };
-      output.print(`${await remove(options)}\n`);
+      const status = await output.during(`deleting ${exec || target.id}`, remove(options));
+      output.print(`${status}\n`);
     });
 }

@@ -36,7 +36,7 @@ export function doctor(context: Context): CommandUnknownOpts {
       const all = [
         ...checkKernel(),
         ...checkCgroups(),
-        ...(await programs),
+        ...(await output.during("asking runtimes and managers", programs)),
         ...checkLeftovers(host),
       ];
       const shown = quiet ? all.filter(({ level }) => level !== "ok") : all;

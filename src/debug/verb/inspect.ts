@@ -37,7 +37,7 @@ export function inspect(context: Context): CommandUnknownOpts {
         target,
         state: bundle === undefined ? undefined : readContainerState(host, shim, bundle),
         memory: readMemory(shim.process.pid),
-        ...(await ask(target)),
+        ...(await context.output.during(`asking the shim of ${target.id}`, ask(target))),
         nowMs: Date.now(),
       };
       const { output } = context;

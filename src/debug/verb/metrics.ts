@@ -38,13 +38,14 @@ export function metrics({ output }: Context): CommandUnknownOpts {
     .option("-o, --output <file>", "replace this file, and print nothing")
     .action(async ({ ask, output: file }) => {
       const host = findShims();
-      const shims = await Promise.all(
+      const asking = Promise.all(
         host.shims.map(async (shim) => ({
           shim,
           memory: readMemory(shim.process.pid),
           answer: ask && shim.kind === "wedge" ? await tryInspect(shim) : undefined,
         })),
       );
+      const shims = await output.during("asking shims", asking);
       const containers = survey(host)
         .filter(({ bundle }) => bundle !== undefined)
         .map((row) => ({ row, figures: readFigures(row.state?.cgroup) }));
