@@ -153,6 +153,16 @@ export class Containerd implements AsyncDisposable {
     this.#process = undefined;
   }
 
+  /** Stops the daemon where it is: connections are accepted by the kernel, and nobody answers. */
+  freeze(): void {
+    this.#process?.freeze();
+  }
+
+  /** Undoes {@link freeze}. */
+  thaw(): void {
+    this.#process?.thaw();
+  }
+
   /** Starts a client. Close it, or await its end. */
   open(args: readonly string[], options: ClientOptions = {}): Client {
     const client = new Client(this.#ctr(args), this.environment(), options, () => this.tail());

@@ -47,6 +47,18 @@ export class DaemonProcess {
     return daemon;
   }
 
+  /** Stops the daemon where it is: the kernel accepts connections for it, and nobody answers. */
+  freeze(): void {
+    process.kill(this.#pid, "SIGSTOP");
+  }
+
+  /** Undoes {@link freeze}. */
+  thaw(): void {
+    process.kill(this.#pid, "SIGCONT");
+    // nsenter stops together with what it has started, but is not continued with it.
+    this.#process.kill("SIGCONT");
+  }
+
   /** Signals the daemon alone, and waits until it is gone. */
   async end(signal: NodeJS.Signals): Promise<void> {
     process.kill(this.#pid, signal);
