@@ -46,7 +46,7 @@ describe("shim logs", () => {
     const decoder = new TextDecoder();
     for await (const chunk of follower.stdout) {
       text += decoder.decode(chunk, { stream: true });
-      if (text === "4\n5\n") await shim("exec", id, "touch", "/go");
+      if (text === "4\n5\n") await shim("exec", id, "--", "touch", "/go");
     }
     expect(await follower.exited).toBe(0);
     expect(text).toBe("4\n5\nsix\nseven");

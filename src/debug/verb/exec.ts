@@ -32,7 +32,9 @@ export function exec(context: Context): CommandUnknownOpts {
     .option("--timeout <time>", "kill it when it runs longer: 10s, 2m", parseDuration)
     .action(async (word, args, flags) => {
       const { runExec } = await import("../exec-session.ts");
-      context.exitCode = await runExec(word, args, flags, context.output);
+      // The parser leaves what follows the container alone, the mark of its end too.
+      const program = args[0] === "--" ? args.slice(1) : args;
+      context.exitCode = await runExec(word, program, flags, context.output);
     });
 }
 
