@@ -1,0 +1,120 @@
+#!/bin/sh
+# Installs wedge on a Kubernetes node, or takes it away again. Doing it twice is as good as once.
+#
+#     install.sh [--shim FILE] [--bin DIRECTORY] [--config FILE]
+#     install.sh --uninstall [--bin DIRECTORY] [--config FILE]
+#
+# It copies the executable, writes the options file beside containerd's configuration unless there is one,
+# and keeps a block of its own at the end of that configuration. containerd has to accept the result, or
+# nothing is changed. containerd is not restarted: do that when it suits; containers live through it.
+set -eu
+
+here=$(dirname "$0")
+name=containerd-shim-wedge-v2
+shim=$here/../../dist/$name
+bin=/usr/local/bin
+config=/etc/containerd/config.toml
+action=install
+begin='# wedge: begin (kept by install.sh)'
+end='# wedge: end'
+
+fail() {
+  echo "install.sh: $1" >&2
+  exit 1
+}
+
+while [ $# -gt 0 ]; do
+  case $1 in
+    --uninstall) action=uninstall ;;
+    --shim | --bin | --config)
+      [ $# -gt 1 ] || fail "$1 needs a value"
+      case $1 in
+        --shim) shim=$2 ;;
+        --bin) bin=$2 ;;
+        --config) config=$2 ;;
+      esac
+      shift
+      ;;
+    *) fail "unknown argument: $1. Use --shim, --bin, --config or --uninstall" ;;
+  esac
+  shift
+done
+
+options=$(dirname "$config")/wedge.toml
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# The configuration without our block, and without the empty line before it.
+without_block() {
+  [ ! -e "$config" ] || awk -v begin="$begin" -v end="$end" '
+    $0 == begin { inside = 1; held = 0 }
+    !inside { if (held) print ""; held = ($0 == ""); if (!held) print }
+    $0 == end { inside = 0 }
+    END { if (held) print "" }' "$config"
+}
+
+# Which form of our block goes with a configuration: by its version, else by containerd's.
+form_of() {
+  version=$(sed -n 's/^version *= *\([0-9]*\).*/\1/p' "$1" | head -n 1)
+  if [ -z "$version" ]; then
+    if [ -s "$1" ]; then fail "$config has no version line: containerd reads it as version 1, which knows no such runtimes"; fi
+    version=2
+    echo "version = 2" >"$1"
+  fi
+  case $version in
+    2) echo 1 ;;
+    3) echo 2 ;;
+    *) fail "$config is of version $version: only 2 and 3 are known here" ;;
+  esac
+}
+
+# Writes the new configuration if containerd takes it; what was there stays where it does not.
+replace_config() {
+  if cmp -s "$work/config.toml" "$config"; then return 0; fi
+  containerd --config "$work/config.toml" config dump >/dev/null 2>"$work/errors" ||
+    fail "containerd refuses the new configuration, nothing is changed: $(tail -n 1 "$work/errors")"
+  [ ! -e "$config" ] || cp -p "$config" "$config.before-wedge"
+  mkdir -p "$(dirname "$config")"
+  cp "$work/config.toml" "$config.new"
+  mv "$config.new" "$config"
+  echo "changed $config"
+}
+
+if [ "$action" = uninstall ]; then
+  if [ -e "$config" ]; then
+    without_block >"$work/config.toml"
+    replace_config
+  fi
+  # Running shims keep their executable; those that start from now on have another runtime.
+  rm -f "$bin/$name" "$options"
+  echo "wedge is taken away. Restart containerd when no pod of it is left"
+  exit 0
+fi
+
+[ -x "$shim" ] || fail "no executable at $shim: run npm run build, or name one with --shim"
+without_block >"$work/config.toml"
+form=$(form_of "$work/config.toml")
+{
+  echo
+  echo "$begin"
+  sed "s|/etc/containerd/wedge.toml|$options|" "$here/containerd-$form.toml"
+  echo "$end"
+} >>"$work/config.toml"
+replace_config
+if [ ! -e "$options" ]; then
+  cp "$here/wedge.toml" "$options"
+  # As the other runtimes of this node have it.
+  if grep -q 'SystemdCgroup *= *true' "$config"; then
+    sed -i 's/^SystemdCgroup = false/SystemdCgroup = true/' "$options"
+  fi
+  echo "wrote $options"
+fi
+if ! cmp -s "$shim" "$bin/$name"; then
+  mkdir -p "$bin"
+  # Moved into place: a shim that runs keeps the file that it was started from.
+  cp "$shim" "$bin/$name.new"
+  chmod 755 "$bin/$name.new"
+  mv "$bin/$name.new" "$bin/$name"
+  echo "wrote $bin/$name"
+fi
+echo "wedge is installed. Restart containerd, then apply $here/runtime-class.yaml"
