@@ -6,23 +6,26 @@
  * kernel refusal, and reaches the caller as `unknown`.
  */
 
-export type Reason =
-  | "canceled"
-  | "unknown"
-  | "invalidArgument"
-  | "deadlineExceeded"
-  | "notFound"
-  | "alreadyExists"
-  | "permissionDenied"
-  | "resourceExhausted"
-  | "failedPrecondition"
-  | "aborted"
-  | "outOfRange"
-  | "unimplemented"
-  | "internal"
-  | "unavailable"
-  | "dataLoss"
-  | "unauthenticated";
+export const reasons = [
+  "canceled",
+  "unknown",
+  "invalidArgument",
+  "deadlineExceeded",
+  "notFound",
+  "alreadyExists",
+  "permissionDenied",
+  "resourceExhausted",
+  "failedPrecondition",
+  "aborted",
+  "outOfRange",
+  "unimplemented",
+  "internal",
+  "unavailable",
+  "dataLoss",
+  "unauthenticated",
+] as const;
+
+export type Reason = (typeof reasons)[number];
 
 export class ShimError extends Error {
   override readonly name = "ShimError";

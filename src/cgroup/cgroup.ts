@@ -6,6 +6,7 @@
  */
 
 import { existsSync, readFileSync } from "node:fs";
+import { plain, type Shaped, table, tagged } from "../base/shape.ts";
 import { hasCode } from "../linux/errno.ts";
 
 /** The cgroup of a container. Serialisable: strings alone. */
@@ -13,6 +14,22 @@ export type CgroupLocation =
   /** Directories by controller: "memory", "cpu", …; a named hierarchy as "name=systemd". */
   | { readonly version: 1; readonly paths: Readonly<Record<string, string>> }
   | { readonly version: 2; readonly path: string };
+
+/** {@link CgroupLocation} as it is handed over. */
+export const cgroupState = tagged({ v1: { paths: table(plain) }, v2: { path: plain } });
+export type CgroupState = Shaped<typeof cgroupState>;
+
+export function toCgroupState(location: CgroupLocation): CgroupState {
+  return location.version === 1
+    ? { kind: "v1", paths: location.paths }
+    : { kind: "v2", path: location.path };
+}
+
+export function fromCgroupState(state: CgroupState): CgroupLocation {
+  return state.kind === "v1"
+    ? { version: 1, paths: state.paths }
+    : { version: 2, path: state.path };
+}
 
 /** Where the kernel's file systems are mounted; fixture directories in tests. */
 export interface CgroupRoots {

@@ -1,10 +1,16 @@
 /** Who was killed for want of memory: one interface over both versions of cgroups. */
 
+import type { Inventory } from "../base/inventory.ts";
+import { type Shaped, tagged } from "../base/shape.ts";
 import type { Poller } from "../linux/poller.ts";
 import type { CgroupLocation } from "./cgroup.ts";
 import type { OomCounts } from "./oom-tally.ts";
-import { V1OomWatch } from "./v1/oom.ts";
-import { V2OomWatch } from "./v2/oom.ts";
+import { V1OomWatch, v1OomFields } from "./v1/oom.ts";
+import { V2OomWatch, v2OomFields } from "./v2/oom.ts";
+
+/** A watch as it is handed over: its descriptor, and what it has told. */
+export const oomState = tagged({ v1: v1OomFields, v2: v2OomFields, none: {} });
+export type OomState = Shaped<typeof oomState>;
 
 /** A watch over a container's cgroup. Disposing ends it at once and closes what it opened. */
 export interface OomWatch extends Disposable {
@@ -19,6 +25,8 @@ export interface OomWatch extends Disposable {
    * it comes within milliseconds, and is waited for at most half a second. Never rejects.
    */
   finalCheck(): Promise<void>;
+  /** For {@link restoreOom}. */
+  snapshot(inventory: Inventory): OomState;
 }
 
 export interface OomOptions {
@@ -31,6 +39,7 @@ const NOTHING_TO_WATCH: OomWatch = {
   counts: {},
   check: () => {},
   finalCheck: () => Promise.resolve(),
+  snapshot: () => ({ kind: "none" }),
   [Symbol.dispose]: () => {},
 };
 
@@ -52,4 +61,16 @@ export function watchOom(
   const directory = location.paths["memory"];
   if (directory === undefined) return NOTHING_TO_WATCH;
   return V1OomWatch.open(directory, poller, onOom, options.counts) ?? NOTHING_TO_WATCH;
+}
+
+/** A watch that goes on where another stood, over the same descriptor: no kill is missed or told twice. */
+export function restoreOom(state: OomState, poller: Poller, onOom: () => void): OomWatch {
+  switch (state.kind) {
+    case "v1":
+      return V1OomWatch.restore(state, poller, onOom);
+    case "v2":
+      return V2OomWatch.restore(state, poller, onOom);
+    case "none":
+      return NOTHING_TO_WATCH;
+  }
 }

@@ -6,19 +6,28 @@
 
 import { join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
-import { type CgroupLocation, locateCgroup } from "../cgroup/cgroup.ts";
+import type { Inventory } from "../base/inventory.ts";
+import { flag, list, maybe, plain, record, type Shaped } from "../base/shape.ts";
+import {
+  type CgroupLocation,
+  cgroupState,
+  fromCgroupState,
+  locateCgroup,
+  toCgroupState,
+} from "../cgroup/cgroup.ts";
 import { type CgroupMetrics, readMetrics } from "../cgroup/metrics.ts";
-import { type OomWatch, watchOom } from "../cgroup/oom.ts";
+import { type OomWatch, oomState, restoreOom, watchOom } from "../cgroup/oom.ts";
 import { cgroupPids } from "../cgroup/pids.ts";
 import { pidNamespaceMembers } from "../linux/pid-namespace.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { Bundle } from "./bundle.ts";
 import type { ProcessContext } from "./context.ts";
-import { ExecProcess } from "./exec-process.ts";
+import { ExecProcess, execProcessState } from "./exec-process.ts";
 import { InitProcess } from "./init-process.ts";
-import { type RuncOptions, saveOptions } from "./options.ts";
+import { initProcessState } from "./init-process-state.ts";
+import { type RuncOptions, runcOptionsState, saveOptions } from "./options.ts";
 import type { StdioPaths, TaskProcess } from "./process.ts";
-import type { StdioOwner } from "./process-stdio.ts";
+import { type StdioOwner, stdioOwnerState } from "./process-stdio.ts";
 import { mountRootfs, type RootfsMount } from "./rootfs.ts";
 import { loadSpec } from "./spec.ts";
 
@@ -47,6 +56,21 @@ export interface ExecRequest {
   /** JSON of the OCI spec's `process`. */
   readonly processJson: string;
 }
+
+/** A container as it is handed over. */
+export const containerState = record({
+  id: plain,
+  bundle: plain,
+  options: runcOptionsState,
+  stdioOwner: stdioOwnerState,
+  killsRestOnExit: flag,
+  init: initProcessState,
+  execs: list(execProcessState),
+  cgroup: maybe(cgroupState),
+  oomWatch: maybe(oomState),
+  wasOomKilled: flag,
+});
+export type ContainerState = Shaped<typeof containerState>;
 
 /** A running count that can be waited for to be zero. */
 class ActiveCount {
@@ -85,6 +109,7 @@ export class Container {
   readonly #runtime: Runtime;
   readonly #context: ProcessContext;
   readonly #stdioOwner: StdioOwner;
+  readonly #options: RuncOptions;
   readonly #execs = new Map<string, ExecProcess>();
   readonly #activeExecs = new ActiveCount();
   #cgroup: CgroupLocation | undefined;
@@ -92,20 +117,19 @@ export class Container {
   #wasOomKilled = false;
 
   private constructor(
-    request: CreateRequest,
+    parts: Pick<ContainerState, "id" | "bundle" | "options" | "stdioOwner" | "killsRestOnExit">,
     init: InitProcess,
-    stdioOwner: StdioOwner,
-    hasOwnPidNamespace: boolean,
     runtime: Runtime,
     context: ProcessContext,
   ) {
-    this.id = request.id;
-    this.bundle = new Bundle(request.bundle);
+    this.id = parts.id;
+    this.bundle = new Bundle(parts.bundle);
     this.init = init;
-    this.killsRestOnExit = !hasOwnPidNamespace;
+    this.killsRestOnExit = parts.killsRestOnExit;
+    this.#options = parts.options;
     this.#runtime = runtime;
     this.#context = context;
-    this.#stdioOwner = stdioOwner;
+    this.#stdioOwner = parts.stdioOwner;
   }
 
   /**
@@ -148,16 +172,51 @@ export class Container {
     await init.create(signal);
     undo.defer(() => init.abandon());
     if (signal.aborted) throw new ShimError("canceled", `Create of ${request.id} was given up`);
-    const container = new Container(
-      request,
-      init,
-      stdioOwner,
-      hasOwnPidNamespace,
-      runtime,
-      context,
-    );
+    const { id } = request;
+    const parts = { id, bundle: request.bundle, options, stdioOwner };
+    const killsRestOnExit = !hasOwnPidNamespace;
+    const container = new Container({ ...parts, killsRestOnExit }, init, runtime, context);
     undo.move();
     return container;
+  }
+
+  /** A container that goes on where another stood. `onOom` as for {@link watchCgroup}. */
+  static restore(
+    state: ContainerState,
+    { runtime }: OpenedRuntime,
+    context: ProcessContext,
+    onOom: () => void,
+  ): Container {
+    const init = InitProcess.restore(state.init, runtime, context);
+    const container = new Container(state, init, runtime, context);
+    const { bundle } = container;
+    const shared = { bundle, stdioOwner: state.stdioOwner, init };
+    for (const each of state.execs) {
+      const exec = ExecProcess.restore(each, shared, runtime, context);
+      container.#execs.set(exec.id, exec);
+    }
+    container.#cgroup = state.cgroup && fromCgroupState(state.cgroup);
+    container.#wasOomKilled = state.wasOomKilled;
+    container.#oomWatch =
+      state.oomWatch &&
+      restoreOom(state.oomWatch, context.poller, () => container.#oomHappened(onOom));
+    return container;
+  }
+
+  /** For {@link restore}. */
+  snapshot(inventory: Inventory): ContainerState {
+    return {
+      id: this.id,
+      bundle: this.bundle.path,
+      options: this.#options,
+      stdioOwner: this.#stdioOwner,
+      killsRestOnExit: this.killsRestOnExit,
+      init: this.init.snapshot(inventory),
+      execs: [...this.#execs.values()].map((exec) => exec.snapshot(inventory)),
+      cgroup: this.#cgroup && toCgroupState(this.#cgroup),
+      oomWatch: this.#oomWatch?.snapshot(inventory),
+      wasOomKilled: this.#wasOomKilled,
+    };
   }
 
   /** What the kernel accounts to the container now. Throws ShimError `notFound` without a cgroup. */
@@ -181,14 +240,16 @@ export class Container {
     this.#cgroup = locateCgroup(pid);
     if (this.#cgroup === undefined) return;
     try {
-      this.#oomWatch = watchOom(this.#cgroup, this.#context.poller, () => {
-        this.#wasOomKilled = true;
-        onOom();
-      });
+      this.#oomWatch = watchOom(this.#cgroup, this.#context.poller, () => this.#oomHappened(onOom));
     } catch (error) {
       const { log } = this.#context;
       log.warn("Cannot watch for OOM", { id: this.id, error: messageOf(error) });
     }
+  }
+
+  #oomHappened(onOom: () => void): void {
+    this.#wasOomKilled = true;
+    onOom();
   }
 
   /** Reports an OOM kill that has not been told yet. */
@@ -256,6 +317,11 @@ export class Container {
     if (this.init.isDead) {
       throw new ShimError("failedPrecondition", `container ${this.id} init process is not running`);
     }
+    return this.#activeExecs.enter();
+  }
+
+  /** Counts an exec as {@link beginExec} does, one that was begun before the container was handed over. */
+  continueExec(): Disposable {
     return this.#activeExecs.enter();
   }
 

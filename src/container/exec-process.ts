@@ -2,6 +2,8 @@
 
 import { rmSync } from "node:fs";
 import { ShimError } from "../base/error.ts";
+import type { Inventory } from "../base/inventory.ts";
+import { maybe, plain, reasonShape, record, type Shaped } from "../base/shape.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Bundle } from "./bundle.ts";
 import type { ProcessContext } from "./context.ts";
@@ -10,12 +12,13 @@ import {
   advanceExec,
   type ExecState,
   type ExecVerb,
+  execState,
   neverStarted,
   permitExec,
   type Termination,
   terminationOf,
 } from "./lifecycle.ts";
-import { type StdioPaths, TaskProcess } from "./process.ts";
+import { processState, type StdioPaths, stdioPathsState, TaskProcess } from "./process.ts";
 import { type StdioOwner, settleStdio, startStdio } from "./process-stdio.ts";
 
 const SIGKILL = 9;
@@ -28,6 +31,17 @@ export interface ExecOptions {
   /** JSON of the OCI spec's `process`; its `terminal` agrees with `paths.terminal`. */
   readonly processJson: string;
 }
+
+/** An exec as it is handed over; what is its container's is not repeated. */
+export const execProcessState = record({
+  execId: plain,
+  paths: stdioPathsState,
+  processJson: plain,
+  startFailure: maybe(record({ reason: reasonShape, message: plain })),
+  process: processState,
+  state: execState,
+});
+export type ExecProcessState = Shaped<typeof execProcessState>;
 
 /** A process that `exec` adds. */
 export class ExecProcess extends TaskProcess {
@@ -45,6 +59,33 @@ export class ExecProcess extends TaskProcess {
     this.#init = init;
     this.#runtime = runtime;
     this.#context = context;
+  }
+
+  /** A process that goes on where another stood. */
+  static restore(
+    state: ExecProcessState,
+    container: Pick<ExecOptions, "bundle" | "stdioOwner"> & { readonly init: InitProcess },
+    runtime: Runtime,
+    context: ProcessContext,
+  ): ExecProcess {
+    const { execId, paths, processJson } = state;
+    const { init, ...own } = container;
+    const exec = new ExecProcess({ execId, paths, processJson, ...own }, init, runtime, context);
+    exec.restoreProcess(state.process, context);
+    exec.#state = state.state;
+    const failure = state.startFailure;
+    if (failure !== undefined) exec.#startFailure = new ShimError(failure.reason, failure.message);
+    return exec;
+  }
+
+  /** For {@link restore}. */
+  snapshot(inventory: Inventory): ExecProcessState {
+    const { execId, paths, processJson } = this.#options;
+    if (this.#isStarting) inventory.addObstacle(`${execId} is being started`);
+    const process = this.snapshotProcess(inventory);
+    const failure = this.#startFailure;
+    const startFailure = failure && { reason: failure.reason, message: failure.message };
+    return { execId, paths, processJson, startFailure, process, state: this.#state };
   }
 
   /** The container's own state shows through while it is frozen. */

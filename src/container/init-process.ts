@@ -8,10 +8,11 @@
 import { copyFileSync, existsSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
+import type { Inventory } from "../base/inventory.ts";
 import { hasCode } from "../linux/errno.ts";
 import { RuntimeError } from "../runtime/error.ts";
 import type { CheckpointRequest, Runtime } from "../runtime/runtime.ts";
-import type { Bundle } from "./bundle.ts";
+import { Bundle } from "./bundle.ts";
 import {
   checkpointConfig,
   loadStreamKeys,
@@ -20,6 +21,7 @@ import {
   streamKeys,
 } from "./checkpoint-stdio.ts";
 import type { ProcessContext } from "./context.ts";
+import type { InitProcessState } from "./init-process-state.ts";
 import {
   advanceInit,
   type InitState,
@@ -75,6 +77,25 @@ export class InitProcess extends TaskProcess {
     this.#runtime = runtime;
     this.#context = context;
     this.#state = { kind: options.checkpoint === "" ? "created" : "checkpointed" };
+  }
+
+  /** A process that goes on where another stood. */
+  static restore(state: InitProcessState, runtime: Runtime, context: ProcessContext): InitProcess {
+    const init = new InitProcess({ ...state, bundle: new Bundle(state.bundle) }, runtime, context);
+    init.restoreProcess(state.process, context);
+    init.#state = state.state;
+    return init;
+  }
+
+  /** For {@link restore}. */
+  snapshot(inventory: Inventory): InitProcessState {
+    if (this.#isPausing) inventory.addObstacle(`${this.id} is being paused`);
+    return {
+      ...this.#options,
+      bundle: this.#options.bundle.path,
+      process: this.snapshotProcess(inventory),
+      state: this.#state,
+    };
   }
 
   override get status(): "created" | "running" | "pausing" | "paused" | "stopped" {

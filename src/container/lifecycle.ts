@@ -9,6 +9,7 @@
 
 import { assert } from "../base/assert.ts";
 import { type Reason, ShimError } from "../base/error.ts";
+import { maybe, real, record, type Shaped, tagged, whole } from "../base/shape.ts";
 
 const NEVER_STARTED_STATUS = 255;
 
@@ -22,22 +23,28 @@ export interface Termination {
   readonly atMs: number;
 }
 
+const termination = record({ status: whole, signal: whole, atMs: real });
+
 /** The life of a container's init process. */
-export type InitState =
-  | { readonly kind: "created" }
+export const initState = tagged({
+  created: {},
   /** Recorded only: the process comes to life by a restore when it is started. */
-  | { readonly kind: "checkpointed" }
-  | { readonly kind: "running" }
-  | { readonly kind: "paused" }
-  | { readonly kind: "stopped"; readonly termination: Termination }
-  | { readonly kind: "deleted"; readonly termination: Termination | undefined };
+  checkpointed: {},
+  running: {},
+  paused: {},
+  stopped: { termination },
+  deleted: { termination: maybe(termination) },
+});
+export type InitState = Shaped<typeof initState>;
 
 /** The life of an additional process in a container. */
-export type ExecState =
-  | { readonly kind: "created" }
-  | { readonly kind: "running" }
-  | { readonly kind: "stopped"; readonly termination: Termination }
-  | { readonly kind: "deleted"; readonly termination: Termination | undefined };
+export const execState = tagged({
+  created: {},
+  running: {},
+  stopped: { termination },
+  deleted: { termination: maybe(termination) },
+});
+export type ExecState = Shaped<typeof execState>;
 
 type InitKind = InitState["kind"];
 type ExecKind = ExecState["kind"];

@@ -8,6 +8,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
+import { flag, plain, record, whole } from "../base/shape.ts";
 import { hasCode } from "../linux/errno.ts";
 import { writeFileAtomically } from "./atomic-file.ts";
 
@@ -32,6 +33,20 @@ export interface RuncOptions {
   readonly criuImagePath: string;
   readonly criuWorkPath: string;
 }
+
+/** {@link RuncOptions} as they are handed over. */
+export const runcOptionsState = record({
+  noPivotRoot: flag,
+  noNewKeyring: flag,
+  shimCgroup: plain,
+  ioUid: whole,
+  ioGid: whole,
+  binaryName: plain,
+  root: plain,
+  systemdCgroup: flag,
+  criuImagePath: plain,
+  criuWorkPath: plain,
+});
 
 /** What holds when containerd sends no options. */
 export const defaultOptions: RuncOptions = {

@@ -5,6 +5,7 @@
 
 import { messageOf, ShimError } from "../base/error.ts";
 import type { Logger } from "../base/log.ts";
+import { plain, record, whole } from "../base/shape.ts";
 import type { Child } from "../linux/children.ts";
 import { openStdio, type ProcessStdio } from "../stdio/stdio.ts";
 import type { ProcessContext } from "./context.ts";
@@ -19,6 +20,8 @@ export interface StdioOwner {
   readonly ioUid: number;
   readonly ioGid: number;
 }
+
+export const stdioOwnerState = record({ containerId: plain, ioUid: whole, ioGid: whole });
 
 /**
  * Brings a process to life. `run` calls the runtime and returns the pid that it left behind.

@@ -5,9 +5,14 @@
  */
 
 import { assert } from "../base/assert.ts";
+import type { Inventory } from "../base/inventory.ts";
 import { Lock } from "../base/lock.ts";
+import { flag, maybe, plain, record, type Shaped, whole } from "../base/shape.ts";
+import { childState } from "../linux/child.ts";
 import type { Child } from "../linux/children.ts";
+import { restoreStdio, stdioState } from "../stdio/opened-stdio.ts";
 import type { ProcessStdio } from "../stdio/stdio.ts";
+import type { ProcessContext } from "./context.ts";
 import type { Termination } from "./lifecycle.ts";
 
 /** Where the client wants the streams: paths or URIs as in the Task API, "" for none. */
@@ -17,6 +22,23 @@ export interface StdioPaths {
   readonly stdout: string;
   readonly stderr: string;
 }
+
+export const stdioPathsState = record({
+  terminal: flag,
+  stdin: plain,
+  stdout: plain,
+  stderr: plain,
+});
+
+/** What every process is, apart from its life. */
+export const processState = record({
+  child: maybe(childState),
+  stdio: maybe(stdioState),
+  wantsStdinClosed: flag,
+  isStartAborted: flag,
+  wantedSize: maybe(record({ columns: whole, rows: whole })),
+});
+export type ProcessState = Shaped<typeof processState>;
 
 /** A process of a container, from the request that names it to its deletion. */
 export abstract class TaskProcess {
@@ -137,6 +159,27 @@ export abstract class TaskProcess {
   /** Tells every waiter. */
   protected announceTermination(termination: Termination): void {
     for (const waiter of this.#waiters) waiter.resolve(termination);
+  }
+
+  /** For {@link restoreProcess}. */
+  protected snapshotProcess(inventory: Inventory): ProcessState {
+    if (this.#starting !== undefined) inventory.addObstacle(`${this.id} is being started`);
+    return {
+      child: this.#child?.snapshot(inventory),
+      stdio: this.#stdio?.snapshot(inventory),
+      wantsStdinClosed: this.#wantsStdinClosed,
+      isStartAborted: this.#startAbort?.signal.aborted === true,
+      wantedSize: this.#wantedSize,
+    };
+  }
+
+  /** Makes this process, new and empty, the one that the state is of. */
+  protected restoreProcess(state: ProcessState, context: ProcessContext): void {
+    this.#child = state.child && context.children.restore(state.child);
+    this.#stdio = state.stdio && restoreStdio(state.stdio, context);
+    this.#wantsStdinClosed = state.wantsStdinClosed;
+    if (state.isStartAborted) this.abortStart();
+    this.#wantedSize = state.wantedSize;
   }
 
   /** CloseIO: the client will write no more. Nothing happens where there is no stdin. */

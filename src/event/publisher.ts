@@ -9,6 +9,7 @@
  */
 
 import { messageOf } from "../base/error.ts";
+import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
 import type { Envelope } from "../gen/containerd/types/event.ts";
 import { Journal, type JournalBounds, type JournalEntry, type JournalState } from "./journal.ts";
@@ -62,6 +63,7 @@ export class Publisher {
   /** Nothing is waited for any more but what is on its way. */
   #isHasty = false;
   #isStopping = false;
+  #isSending = false;
   /** The manager does not take what it is sent: everything that waits is in the store too. */
   #isOutage = false;
   /** The last try has failed, or is to be that of another process. */
@@ -96,6 +98,12 @@ export class Publisher {
   /** Everything that is not taken yet, for a successor. The head may have been taken all the same. */
   get state(): JournalState {
     return this.#journal.state;
+  }
+
+  /** Adds to `inventory` whether an event is on its way, and may have been taken, and whether any waits. */
+  inspect(inventory: Inventory): void {
+    if (this.#isSending) inventory.addObstacle("an event is being sent");
+    if (this.pending > 0) inventory.addErrand("events wait for containerd");
   }
 
   /** Appends an event about the task in `bundle`; its time is now. Returns at once. */
@@ -174,11 +182,13 @@ export class Publisher {
   async #send(entry: JournalEntry): Promise<void> {
     const momentMs = this.#options.momentMs ?? MOMENT_MS;
     const timer = setTimeout(() => this.#beginOutage(), momentMs);
+    this.#isSending = true;
     try {
       this.#sink ??= await this.#connect();
       await this.#sink?.forward(entry.envelope);
     } finally {
       clearTimeout(timer);
+      this.#isSending = false;
     }
   }
 

@@ -12,14 +12,25 @@
 import { type Pointer, ptr } from "bun:ffi";
 import { assert } from "../base/assert.ts";
 import { ShimError } from "../base/error.ts";
+import type { Inventory } from "../base/inventory.ts";
 import { cString, cStringArray } from "./bytes.ts";
+import {
+  type Child,
+  type ChildState,
+  childOf,
+  type Exit,
+  hasDied,
+  type TrackedChild,
+} from "./child.ts";
 import { check, checkReturned, errno, SystemError } from "./errno.ts";
-import { duplicateFd, O_RDWR, type OwnedFd } from "./fd.ts";
+import { duplicateFd, O_RDWR, OwnedFd } from "./fd.ts";
 import { type Inheritance, lendInheritance, plainInheritance } from "./inheritance.ts";
 import { copyTable, processTable } from "./libc.ts";
-import { openPidfd, signalPid, signalPidfd, signalProcessGroup } from "./pidfd.ts";
-import type { Poller, Watch } from "./poller.ts";
-import { waitUntilReady } from "./ready.ts";
+import { openPidfd } from "./pidfd.ts";
+import type { Poller } from "./poller.ts";
+import { signalSet } from "./signals.ts";
+
+export type { Child, Exit } from "./child.ts";
 
 const WNOHANG = 1;
 const ECHILD = 10;
@@ -35,41 +46,8 @@ const COPY_STACK_BYTES = 64 * 1024;
 const STACK_ALIGNMENT = 16;
 /** Above sizeof of posix_spawn_file_actions_t (80) and posix_spawnattr_t (336) of glibc. */
 const SPAWN_STRUCT_BYTES = 512;
-const SIGSET_BYTES = 128;
 /** The status of a process whose exit nobody could see; what containerd uses for "unknown". */
 const UNKNOWN_STATUS = 255;
-
-/** How a process ended. */
-export interface Exit {
-  readonly pid: number;
-  /** 0-255: the exit code, or 128 + signal. */
-  readonly status: number;
-  /** The signal that killed it, or 0. */
-  readonly signal: number;
-  /** When it was reaped, milliseconds since the epoch. */
-  readonly atMs: number;
-}
-
-/** A process whose exit this process will see. */
-export interface Child {
-  readonly pid: number;
-  /** Resolves once; never rejects. */
-  readonly exited: Promise<Exit>;
-  /** Undefined while it runs. Set before `exited` resolves. */
-  readonly exit: Exit | undefined;
-  /**
-   * Looks whether it has died, and reaps it if so: `exit` is set when this returns. Only where no notice
-   * came (SIGCHLD is lost when it finds another pending, and is all there is on kernels without pidfds).
-   */
-  look(): void;
-  /** Sends a signal; false when it has exited. Throws SystemError (EPERM, EINVAL). */
-  signal(number: number): boolean;
-  /**
-   * Signals the process group that it leads, so its own children too; false once it has exited.
-   * Only for a child spawned with `leads`.
-   */
-  signalGroup(number: number): boolean;
-}
 
 export interface SpawnOptions {
   /** `argv[0]` is the path of the executable, absolute: no search in PATH; unless `path` names it. */
@@ -83,6 +61,8 @@ export interface SpawnOptions {
   readonly stdio: readonly (number | undefined)[];
   /** A session of its own (setsid(2)), or a process group of its own, or neither. */
   readonly leads?: "session" | "group";
+  /** Signals that it starts with blocked, by number; none without this. */
+  readonly blocked?: readonly number[];
 }
 
 /** What a copy of this process can do: one call of libc with one argument. */
@@ -91,14 +71,6 @@ export type CopyTask =
   | { readonly call: "umount"; readonly path: string }
   /** sleep(3): a process to look at from outside, which goes away by itself. */
   | { readonly call: "sleep"; readonly seconds: number };
-
-interface Entry {
-  readonly pid: number;
-  readonly pidfd: OwnedFd | undefined;
-  readonly resolve: (exit: Exit) => void;
-  watch: Watch | undefined;
-  exit: Exit | undefined;
-}
 
 export interface ChildrenOptions {
   readonly poller: Poller;
@@ -113,7 +85,7 @@ export interface ChildrenOptions {
 /**
  * Starts a process and returns its pid; nobody waits for it here.
  *
- * Signals are reset: none ignored, none blocked. Every descriptor beyond `stdio` is closed in it.
+ * Signals are reset: none ignored, none blocked but those named. Every descriptor beyond `stdio` is closed in it.
  * Throws SystemError named after the executable: ENOENT, EACCES, ENOEXEC, EAGAIN.
  */
 export function spawnProcess(options: SpawnOptions): number {
@@ -128,8 +100,8 @@ export function spawnProcess(options: SpawnOptions): number {
   const cwd = options.cwd === undefined ? undefined : cString(options.cwd);
   const argv = cStringArray(options.argv);
   const env = cStringArray(options.env);
-  const noSignals = new Uint8Array(SIGSET_BYTES);
-  const allSignals = new Uint8Array(SIGSET_BYTES).fill(0xff);
+  const blocked = signalSet(options.blocked ?? []);
+  const allSignals = new Uint8Array(blocked.length).fill(0xff);
   using lent = new DisposableStack();
   // A source may carry the number of another's target: moved out of the way first.
   const sources = options.stdio.map((fd, target) =>
@@ -154,7 +126,7 @@ export function spawnProcess(options: SpawnOptions): number {
   if (options.leads === "session") flags |= POSIX_SPAWN_SETSID;
   if (options.leads === "group") flags |= POSIX_SPAWN_SETPGROUP;
   libc.posix_spawnattr_setflags(ptr(attributes), flags);
-  libc.posix_spawnattr_setsigmask(ptr(attributes), ptr(noSignals));
+  libc.posix_spawnattr_setsigmask(ptr(attributes), ptr(blocked));
   libc.posix_spawnattr_setsigdefault(ptr(attributes), ptr(allSignals));
   const result = libc.posix_spawn(
     ptr(pid),
@@ -201,7 +173,7 @@ export class Children implements Disposable {
   readonly #onStray: (exit: Exit) => void;
   readonly #reapsStrays: boolean;
   readonly #inheritance: Inheritance;
-  readonly #entries = new Map<number, Entry>();
+  readonly #entries = new Map<number, TrackedChild>();
   readonly #onSigchld = () => this.#reapAll();
   #holds = 0;
 
@@ -261,6 +233,40 @@ export class Children implements Disposable {
     return this.#track(pid, waited === pid ? exitOf(pid, status[0] ?? 0) : undefined);
   }
 
+  /** Takes over a child of this process that {@link Child.snapshot} told of; reaps nothing yet. */
+  restore(state: ChildState): Child {
+    assert(!this.#entries.has(state.pid), `process ${state.pid} has one owner`);
+    const { promise, resolve } = Promise.withResolvers<Exit>();
+    const pidfd = state.pidfd === undefined ? undefined : OwnedFd.restore(state.pidfd);
+    const entry: TrackedChild = {
+      pid: state.pid,
+      pidfd,
+      resolve,
+      watch: undefined,
+      exit: state.exit,
+    };
+    if (state.exit !== undefined) {
+      resolve(state.exit);
+    } else {
+      this.#entries.set(state.pid, entry);
+      this.#watch(entry);
+    }
+    return childOf(entry, promise, () => this.#look(entry));
+  }
+
+  /** Reaps what has died unseen: while nobody listened for SIGCHLD. */
+  reap(): void {
+    this.#reapAll();
+  }
+
+  /** Adds to `inventory` the children that belong to nothing that it knows, and orphans to come. */
+  inspect(inventory: Inventory): void {
+    for (const pid of this.#entries.keys()) {
+      if (!inventory.knowsChild(pid)) inventory.addObstacle(`process ${pid} is waited for`);
+    }
+    if (this.#holds > 0) inventory.addObstacle("an orphan is expected");
+  }
+
   /** Stops watching; processes go on. */
   [Symbol.dispose](): void {
     process.off("SIGCHLD", this.#onSigchld);
@@ -279,36 +285,31 @@ export class Children implements Disposable {
       // ESRCH: nobody's zombie, so nobody's status either.
       ended = { pid, status: UNKNOWN_STATUS, signal: 0, atMs: Date.now() };
     }
-    const entry: Entry = { pid, pidfd, resolve, watch: undefined, exit: undefined };
+    const entry: TrackedChild = { pid, pidfd, resolve, watch: undefined, exit: undefined };
     this.#entries.set(pid, entry);
     if (ended !== undefined) {
       this.#finish(entry, ended);
     } else if (pidfd === undefined) {
       this.#reap(entry, false);
     } else {
-      entry.watch = this.#poller.watch(pidfd.fd, { readable: true }, () => this.#reap(entry, true));
+      this.#watch(entry);
     }
-    return {
-      pid,
-      exited: promise,
-      get exit() {
-        return entry.exit;
-      },
-      look: () => {
-        if (this.#entries.get(pid) === entry) this.#reap(entry, hasDied(entry));
-      },
-      signal: (number) => {
-        if (entry.exit !== undefined) return false;
-        if (entry.pidfd?.isOpen) return signalPidfd(entry.pidfd.fd, number);
-        return signalPid(pid, number);
-      },
-      // By number, safely: until it is reaped, which happens nowhere but here, the number stays its own.
-      signalGroup: (number) => entry.exit === undefined && signalProcessGroup(pid, number),
-    };
+    return childOf(entry, promise, () => this.#look(entry));
+  }
+
+  #look(entry: TrackedChild): void {
+    if (this.#entries.get(entry.pid) === entry) this.#reap(entry, hasDied(entry));
+  }
+
+  #watch(entry: TrackedChild): void {
+    if (entry.pidfd === undefined) return;
+    entry.watch = this.#poller.watch(entry.pidfd.fd, { readable: true }, () =>
+      this.#reap(entry, true),
+    );
   }
 
   /** Waits for one child. `isDead`: its pidfd said so. */
-  #reap(entry: Entry, isDead: boolean): void {
+  #reap(entry: TrackedChild, isDead: boolean): void {
     const status = new Int32Array(1);
     const waited = processTable().wait4(entry.pid, ptr(status), WNOHANG, null);
     if (waited === entry.pid) {
@@ -340,26 +341,16 @@ export class Children implements Disposable {
     }
   }
 
-  #finish(entry: Entry, exit: Exit): void {
+  #finish(entry: TrackedChild, exit: Exit): void {
     entry.exit = exit;
     this.#entries.delete(entry.pid);
     this.#forget(entry);
     entry.resolve(exit);
   }
 
-  #forget(entry: Entry): void {
+  #forget(entry: TrackedChild): void {
     entry.watch?.[Symbol.dispose]();
     entry.pidfd?.[Symbol.dispose]();
-  }
-}
-
-/** Whether the process is a zombie or gone; asked without a wait, as it may be no child of ours. */
-function hasDied({ pid, pidfd }: Entry): boolean {
-  if (pidfd?.isOpen) return waitUntilReady(pidfd.fd, "readable", 0);
-  try {
-    return !signalPid(pid, 0);
-  } catch {
-    return false; // It is there, and another user's.
   }
 }
 

@@ -26,7 +26,10 @@ const FD_CLOEXEC = 1;
 const MFD_CLOEXEC = 1;
 const MFD_ALLOW_SEALING = 2;
 const F_ADD_SEALS = 1033;
+const F_SEAL_SEAL = 1;
+const F_SEAL_SHRINK = 2;
 const F_SEAL_GROW = 4;
+const F_SEAL_WRITE = 8;
 const FIONREAD = 0x541bn;
 const EAGAIN = 11;
 const EINTR = 4;
@@ -38,6 +41,14 @@ export class OwnedFd implements Disposable {
   constructor(fd: number) {
     assert(fd >= 0, "a descriptor is not negative");
     this.#fd = fd;
+  }
+
+  /** Owns an inherited descriptor, close-on-exec again; undefined makes one that is closed already. */
+  static restore(fd: number | undefined): OwnedFd {
+    const owned = new OwnedFd(fd ?? 0);
+    if (fd === undefined) owned.release();
+    else setCloseOnExec(fd, true);
+    return owned;
   }
 
   /** Borrows the number. The owner still closes it. */
@@ -102,6 +113,20 @@ export function openMemoryFile(label: string): OwnedFd {
 /** Lets a memory file grow no more, whoever still holds it: their writes beyond its end fail with EPERM. */
 export function sealMemoryFile(fd: number): void {
   check("fcntl(F_ADD_SEALS)", fileTable().fcntl(fd, F_ADD_SEALS, F_SEAL_GROW));
+}
+
+/** Makes a memory file what it is for ever. Fails with EBUSY while it is mapped for writing. */
+export function freezeMemoryFile(fd: number): void {
+  const seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+  check("fcntl(F_ADD_SEALS)", fileTable().fcntl(fd, F_ADD_SEALS, seals));
+}
+
+/** Writes all of `bytes` to what never says "again": a file. Throws {@link SystemError}. */
+export function writeWhole(fd: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) {
+    const written = writeFd(fd, bytes.subarray(at));
+    if (written !== "again") at += written;
+  }
 }
 
 /** Makes every write to the open file description go to the end of the file (O_APPEND). */

@@ -49,6 +49,7 @@ export const pollTable = group({
 /** Descriptors that tell of events: eventfd(2), inotify(7). */
 export const eventTable = group({
   eventfd: { args: ["u32", "i32"], returns: "i32" },
+  signalfd: { args: ["i32", "ptr", "i32"], returns: "i32" },
   inotify_init1: { args: ["i32"], returns: "i32" },
   inotify_add_watch: { args: ["i32", "ptr", "u32"], returns: "i32" },
 });
@@ -83,6 +84,8 @@ export const copyTable = group({
 export const selfTable = group({
   prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
   setsid: { args: [], returns: "i32" },
+  fexecve: { args: ["i32", "ptr", "ptr"], returns: "i32" },
+  pthread_sigmask: { args: ["i32", "ptr", "ptr"], returns: "i32" },
 });
 
 /** Mounts: the classic calls, what they need of the working directory, and the newer calls by number. */

@@ -30,9 +30,16 @@ export class LogSink implements Disposable {
   /**
    * Writes to `fd`, which stays the caller's. A FIFO that is not open for both ends and non-blocking,
    * as `start` opens it for the daemon, is opened once more: its flags may be shared with others, and
-   * without a reader of our own, writing would fail while containerd restarts.
+   * without a reader of our own, writing would fail while containerd restarts. `lost` lines were dropped
+   * before, and are told of with the first that is written.
    */
-  static open(fd: number, lostLine: LostLine): LogSink {
+  static open(fd: number, lostLine: LostLine, lost = 0): LogSink {
+    const sink = LogSink.#open(fd, lostLine);
+    sink.#lost = lost;
+    return sink;
+  }
+
+  static #open(fd: number, lostLine: LostLine): LogSink {
     if (!isFifo(fd) || hasFlags(fd, O_RDWR | O_NONBLOCK)) {
       return new LogSink(fd, undefined, lostLine);
     }

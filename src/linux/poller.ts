@@ -14,6 +14,7 @@
 
 import { ptr } from "bun:ffi";
 import { assert } from "../base/assert.ts";
+import type { Inventory } from "../base/inventory.ts";
 import { check } from "./errno.ts";
 import { duplicateFd, OwnedFd } from "./fd.ts";
 import { pollTable } from "./libc.ts";
@@ -53,8 +54,15 @@ export interface Watch extends Disposable {
   modify(interest: Interest): void;
 }
 
+/** What an entry of poll(2) or epoll(7) asks for; the bits are the same in both. */
+export interface Watched {
+  readonly fd: number;
+  readonly events: number;
+}
+
 interface Entry {
   readonly fd: number;
+  events: number;
   readonly onReady: (ready: Readiness) => void;
 }
 
@@ -68,6 +76,7 @@ export class Poller implements Disposable {
   #isLent = false;
   #isDispatching = false;
   #isDisposed = false;
+  #wakeups = 0;
   #lent: { end(): void } | undefined;
 
   constructor() {
@@ -82,11 +91,14 @@ export class Poller implements Disposable {
     assert(!this.#isDisposed, "poller is in use");
     const key = this.#nextKey++;
     this.#control(EPOLL_CTL_ADD, fd, key, interest);
-    this.#entries.set(key, { fd, onReady });
+    const entry: Entry = { fd, events: maskOf(interest), onReady };
+    this.#entries.set(key, entry);
     this.#lend();
     return {
       modify: (next) => {
-        if (this.#entries.has(key)) this.#control(EPOLL_CTL_MOD, fd, key, next);
+        if (!this.#entries.has(key)) return;
+        this.#control(EPOLL_CTL_MOD, fd, key, next);
+        entry.events = maskOf(next);
       },
       [Symbol.dispose]: () => {
         if (!this.#entries.delete(key) || this.#isDisposed) return;
@@ -94,6 +106,23 @@ export class Poller implements Disposable {
         if (this.#entries.size === 0) this.#takeBack();
       },
     };
+  }
+
+  /** How often descriptors have been ready so far. */
+  get wakeups(): number {
+    return this.#wakeups;
+  }
+
+  /** All that is watched now, for poll(2). */
+  watched(): readonly Watched[] {
+    return [...this.#entries.values()].map(({ fd, events }) => ({ fd, events }));
+  }
+
+  /** Adds to `inventory` what is watched and belongs to nothing that it knows. */
+  inspect(inventory: Inventory): void {
+    for (const { fd } of this.#entries.values()) {
+      if (!inventory.knowsDescriptor(fd)) inventory.addObstacle(`descriptor ${fd} is waited for`);
+    }
   }
 
   [Symbol.dispose](): void {
@@ -106,8 +135,7 @@ export class Poller implements Disposable {
   #control(operation: number, fd: number, key: number, interest: Interest): void {
     const event = new Uint8Array(EVENT_BYTES);
     const view = new DataView(event.buffer);
-    const mask = (interest.readable ? EPOLLIN : 0) | (interest.writable ? EPOLLOUT : 0);
-    view.setUint32(0, mask, true);
+    view.setUint32(0, maskOf(interest), true);
     view.setUint32(EVENT_DATA_OFFSET, key, true);
     check("epoll_ctl", pollTable().epoll_ctl(this.#epoll.fd, operation, fd, ptr(event)));
   }
@@ -168,6 +196,7 @@ export class Poller implements Disposable {
         key: this.#view.getUint32(offset + EVENT_DATA_OFFSET, true),
       });
     }
+    this.#wakeups += count;
     for (const { key, mask } of ready) {
       // Disposed by an earlier handler of this round: its event is stale.
       this.#entries.get(key)?.onReady({
@@ -179,4 +208,8 @@ export class Poller implements Disposable {
     }
     return count > 0;
   }
+}
+
+function maskOf(interest: Interest): number {
+  return (interest.readable ? EPOLLIN : 0) | (interest.writable ? EPOLLOUT : 0);
 }

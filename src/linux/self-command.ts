@@ -25,3 +25,8 @@ export function selfCommand(): SelfCommand {
   const isDebug = basename(path) === debugCommandName;
   return { path, argv: [isDebug ? join(dirname(path), executableName) : path] };
 }
+
+/** The words of this process's command line that name the program: its path, and of a source the script. */
+export function countOwnWords(): number {
+  return Bun.main.startsWith(COMPILED_PREFIX) ? 1 : 2;
+}

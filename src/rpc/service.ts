@@ -54,6 +54,8 @@ export interface CallContext {
   readonly deadlineMs: number | undefined;
   readonly metadata: Metadata;
   readonly peer: Peer;
+  /** The call was taken by another program of this process, which has handed it over. */
+  readonly isResumed?: boolean;
 }
 
 type Awaitable<T> = T | Promise<T>;

@@ -5,9 +5,10 @@ import type { Container } from "../container/container.ts";
 import type { Termination } from "../container/lifecycle.ts";
 import type { StdioPaths, TaskProcess } from "../container/process.ts";
 import type { RootfsMount } from "../container/rootfs.ts";
+import { type TaskEvent, taskCreate } from "../event/task-event.ts";
 import { toTimestamp } from "../event/timestamp.ts";
 import { CheckpointOptions as LinuxCheckpointOptions } from "../gen/containerd/runtime/linux/runctypes/runc.ts";
-import type { StateResponse } from "../gen/containerd/task/v2/task.ts";
+import type { CreateTaskRequest, StateResponse } from "../gen/containerd/task/v2/task.ts";
 import type { Mount } from "../gen/containerd/types/mount.ts";
 import { CheckpointOptions, ProcessDetails } from "../gen/containerd/types/runc/options/oci.ts";
 import { Status } from "../gen/containerd/types/task/task.ts";
@@ -51,6 +52,12 @@ export function toPaths(request: StdioPaths): StdioPaths {
 
 export function toRootfsMounts(mounts: readonly Mount[]): readonly RootfsMount[] {
   return mounts.map(({ type, source, target, options }) => ({ type, source, target, options }));
+}
+
+/** What is told of a container that has been created. */
+export function toCreateEvent(request: CreateTaskRequest, pid: number): TaskEvent {
+  const { id, bundle, rootfs, checkpoint } = request;
+  return taskCreate({ containerId: id, bundle, rootfs, io: toPaths(request), checkpoint, pid });
 }
 
 /** Details of a process that an exec made, for Pids. */

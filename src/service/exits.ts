@@ -11,6 +11,7 @@
  */
 
 import { messageOf } from "../base/error.ts";
+import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
 import type { Container } from "../container/container.ts";
 import type { ExecProcess } from "../container/exec-process.ts";
@@ -40,6 +41,8 @@ export interface ExitsOptions {
 export class Exits {
   readonly #publish: Publish;
   readonly #log: Logger;
+  /** Ends that have been seen and not yet told, but for those that wait for others. */
+  #telling = 0;
 
   constructor(options: ExitsOptions) {
     this.#publish = options.publish;
@@ -66,6 +69,24 @@ export class Exits {
     });
   }
 
+  /**
+   * Follows again what was followed before `container` was handed over. What had begun to be done at
+   * init's end is done from its beginning: each of its steps may be done twice.
+   */
+  followRestored(container: Container): void {
+    for (const exec of container.execs) {
+      if (exec.child === undefined || exec.termination !== undefined) continue;
+      this.followExec(container, exec, container.continueExec());
+    }
+    const { init } = container;
+    if (init.child !== undefined && init.termination === undefined) this.followInit(container);
+  }
+
+  /** Adds to `inventory` what is being done at an end: it cannot be handed over. */
+  inspect(inventory: Inventory): void {
+    if (this.#telling > 0) inventory.addObstacle("the end of a container is being told");
+  }
+
   async #untilExecEnds(container: Container, exec: ExecProcess, active: Disposable): Promise<void> {
     using _active = active;
     const exit = await exec.child?.exited;
@@ -81,14 +102,28 @@ export class Exits {
     if (exit === undefined) return;
     const patience = setTimeout(() => container.abortStarts(), START_PATIENCE_MS);
     await init.startSettled();
-    if (container.killsRestOnExit) await this.#killRest(container);
+    if (container.killsRestOnExit) await this.#busyWith(this.#killRest(container));
     await container.execsEnded();
     clearTimeout(patience);
+    await this.#busyWith(this.#endInit(container, exit));
+  }
+
+  async #endInit(container: Container, exit: Exit): Promise<void> {
+    const { init } = container;
     await container.lookForLastOom();
     this.#record(container, exit);
     const thawed = init.recordTermination(exit);
     this.#tell(container, init.id, exit);
     await thawed;
+  }
+
+  async #busyWith(step: Promise<void>): Promise<void> {
+    this.#telling++;
+    try {
+      await step;
+    } finally {
+      this.#telling--;
+    }
   }
 
   async #killRest(container: Container): Promise<void> {

@@ -1,6 +1,7 @@
 /** The containers of this shim by id, and the ids that a Create in flight has taken. */
 
 import { ShimError } from "../base/error.ts";
+import type { Inventory } from "../base/inventory.ts";
 import type { Container } from "../container/container.ts";
 
 /** Containers by id. */
@@ -28,6 +29,11 @@ export class Registry {
     }
     this.#reserved.add(id);
     return { [Symbol.dispose]: () => this.#reserved.delete(id) };
+  }
+
+  /** Adds the ids that are taken to `inventory`: what comes of them is not known yet. */
+  inspect(inventory: Inventory): void {
+    for (const id of this.#reserved) inventory.addObstacle(`${id} is being created`);
   }
 
   add(container: Container): void {

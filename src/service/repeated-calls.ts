@@ -1,17 +1,49 @@
 /** Which calls a client may repeat, and what it is told then: see `retries.ts`. */
 
+import type { Inventory } from "../base/inventory.ts";
+import {
+  base64,
+  fromBase64,
+  list,
+  plain,
+  real,
+  record,
+  type Shaped,
+  toBase64,
+} from "../base/shape.ts";
 import {
   CreateTaskRequest,
-  type CreateTaskResponse,
+  CreateTaskResponse,
   DeleteRequest,
-  type DeleteResponse,
+  DeleteResponse,
   ExecProcessRequest,
   StartRequest,
-  type StartResponse,
-  type StateResponse,
+  StartResponse,
+  StateResponse,
 } from "../gen/containerd/task/v2/task.ts";
-import type { Empty } from "../gen/google/protobuf/empty.ts";
-import { type ProcessRequest, Retries } from "./retries.ts";
+import { Empty } from "../gen/google/protobuf/empty.ts";
+import type { Codec } from "../rpc/service.ts";
+import { type KeptAnswer, type ProcessRequest, Retries } from "./retries.ts";
+
+const keptState = list(
+  record({
+    process: record({ id: plain, execId: plain }),
+    digest: plain,
+    /** The messages of the answer. */
+    answer: list(base64),
+    atMs: real,
+  }),
+);
+type KeptState = Shaped<typeof keptState>;
+
+/** The answers that are kept, by method. */
+export const repeatedCallsState = record({
+  creates: keptState,
+  execs: keptState,
+  starts: keptState,
+  deletes: keptState,
+});
+export type RepeatedCallsState = Shaped<typeof repeatedCallsState>;
 
 /** What a Delete answers, and what State answers until somebody has taken that. */
 export interface Deleted {
@@ -43,6 +75,37 @@ export class RepeatedCalls {
     keeps: "untaken",
   });
 
+  /** For {@link restore}. A call that runs is an obstacle, though its client may have left. */
+  snapshot(inventory: Inventory): RepeatedCallsState {
+    const { creates, execs, starts, deletes } = this;
+    if ([creates, execs, starts, deletes].some(({ isBusy }) => isBusy))
+      inventory.addObstacle("a call is at work");
+    return {
+      creates: toState(creates.kept, (answer) => [encode(CreateTaskResponse, answer)]),
+      execs: toState(execs.kept, (answer) => [encode(Empty, answer)]),
+      starts: toState(starts.kept, (answer) => [encode(StartResponse, answer)]),
+      deletes: toState(deletes.kept, ({ response, state }) => [
+        encode(DeleteResponse, response),
+        encode(StateResponse, state),
+      ]),
+    };
+  }
+
+  /** Takes over what another has kept. */
+  restore(state: RepeatedCallsState): void {
+    this.creates.restore(
+      fromState(state.creates, ([answer]) => decode(CreateTaskResponse, answer)),
+    );
+    this.execs.restore(fromState(state.execs, ([answer]) => decode(Empty, answer)));
+    this.starts.restore(fromState(state.starts, ([answer]) => decode(StartResponse, answer)));
+    this.deletes.restore(
+      fromState(state.deletes, ([response, process]) => ({
+        response: decode(DeleteResponse, response),
+        state: decode(StateResponse, process),
+      })),
+    );
+  }
+
   /** Its creation is not to be repeated any more. */
   processStarts(process: ProcessRequest): void {
     (process.execId === "" ? this.creates : this.execs).forget(process);
@@ -67,4 +130,26 @@ export class RepeatedCalls {
 
 function processOf({ id, execId }: ProcessRequest): ProcessRequest {
   return { id, execId };
+}
+
+function toState<A>(
+  kept: readonly KeptAnswer<A>[],
+  encodeAnswer: (answer: A) => readonly string[],
+): KeptState {
+  return kept.map((one) => ({ ...one, answer: encodeAnswer(one.answer) }));
+}
+
+function fromState<A>(
+  kept: KeptState,
+  decodeAnswer: (answer: readonly string[]) => A,
+): readonly KeptAnswer<A>[] {
+  return kept.map((one) => ({ ...one, answer: decodeAnswer(one.answer) }));
+}
+
+function encode<M>(codec: Codec<M>, message: M): string {
+  return toBase64(codec.encode(message).finish());
+}
+
+function decode<M>(codec: Codec<M>, encoded = ""): M {
+  return codec.decode(fromBase64(encoded));
 }

@@ -121,6 +121,11 @@ export class Retries<Request, Answer> {
     for (const [key, { process }] of this.#kept) if (process.id === id) this.#kept.delete(key);
   }
 
+  /** Whether any call runs, its client gone or not. */
+  get isBusy(): boolean {
+    return this.#running.size > 0;
+  }
+
   /** Everything kept, oldest first. */
   get kept(): readonly KeptAnswer<Answer>[] {
     return [...this.#kept.values()];

@@ -5,14 +5,15 @@
  * answered from memory and the kernel; they never wait for a runtime process.
  */
 
+import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
-import { Container, type OpenedRuntime } from "../container/container.ts";
+import { list, record, type Shaped } from "../base/shape.ts";
+import { Container, containerState, type OpenedRuntime } from "../container/container.ts";
 import type { ProcessContext } from "../container/context.ts";
 import type { RuncOptions } from "../container/options.ts";
 import {
   type TaskEvent,
   taskCheckpointed,
-  taskCreate,
   taskDelete,
   taskExecAdded,
   taskExecStarted,
@@ -53,6 +54,7 @@ import type { CallContext } from "../rpc/service.ts";
 import { requireBundle, requireId } from "./check.ts";
 import {
   toCheckpointOptions,
+  toCreateEvent,
   toExitedAt,
   toPaths,
   toProcessDetails,
@@ -65,7 +67,7 @@ import {
 import { Exits, type Publish } from "./exits.ts";
 import { decodeRuncOptions } from "./options.ts";
 import { Registry } from "./registry.ts";
-import { type Deleted, RepeatedCalls } from "./repeated-calls.ts";
+import { type Deleted, RepeatedCalls, repeatedCallsState } from "./repeated-calls.ts";
 
 export interface TaskServiceOptions {
   readonly context: ProcessContext;
@@ -78,6 +80,13 @@ export interface TaskServiceOptions {
   readonly onEmpty: () => void;
   readonly log: Logger;
 }
+
+/** All that the service knows. */
+export const taskServiceState = record({
+  containers: list(containerState),
+  repeated: repeatedCallsState,
+});
+export type TaskServiceState = Shaped<typeof taskServiceState>;
 
 const NOTHING: Empty = {};
 const SIGKILL = 9;
@@ -117,6 +126,28 @@ export class TaskService {
     );
   }
 
+  /** For {@link restore}. */
+  snapshot(inventory: Inventory): TaskServiceState {
+    this.#registry.inspect(inventory);
+    this.#exits.inspect(inventory);
+    const repeated = this.#repeated.snapshot(inventory);
+    const containers = [...this.#registry.values()].map((each) => each.snapshot(inventory));
+    return { containers, repeated };
+  }
+
+  /** Takes over the containers of another service; before any call. */
+  restore(state: TaskServiceState): void {
+    const { context, openRuntime } = this.#options;
+    this.#repeated.restore(state.repeated);
+    for (const each of state.containers) {
+      const runtime = openRuntime(each.bundle, each.options);
+      const onOom = () => this.#publish(container, taskOom({ containerId: each.id }));
+      const container: Container = Container.restore(each, runtime, context, onOom);
+      this.#registry.add(container);
+      this.#exits.followRestored(container);
+    }
+  }
+
   async create(request: CreateTaskRequest, { signal }: CallContext): Promise<CreateTaskResponse> {
     requireId("task id", request.id);
     requireBundle(request.bundle);
@@ -135,7 +166,7 @@ export class TaskService {
       this.#registry.add(container);
       this.#wantsShutdown = false;
       const { pid } = container.init;
-      this.#publish(container, createEvent(request, pid));
+      this.#publish(container, toCreateEvent(request, pid));
       this.#follow(container);
       return { pid };
     } finally {
@@ -365,9 +396,4 @@ export class TaskService {
   #publish({ bundle }: Container, event: TaskEvent): void {
     this.#options.publish(event, bundle.path);
   }
-}
-
-function createEvent(request: CreateTaskRequest, pid: number): TaskEvent {
-  const { id, bundle, rootfs, checkpoint } = request;
-  return taskCreate({ containerId: id, bundle, rootfs, io: toPaths(request), checkpoint, pid });
 }

@@ -1,12 +1,27 @@
 /** Keeps an output FIFO usable for as long as its writers and its late readers need it. */
 
 import { messageOf } from "../base/error.ts";
+import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
-import type { OwnedFd } from "../linux/fd.ts";
-import { readableBytes } from "../linux/fd.ts";
+import { flag, maybe, record, type Shaped, whole, word } from "../base/shape.ts";
+import { OwnedFd, readableBytes } from "../linux/fd.ts";
 import { hasReader, reopenForReading, reopenForWriting } from "../linux/pipe.ts";
 import type { Poller, Watch } from "../linux/poller.ts";
 import { settle } from "./settle.ts";
+
+/** What a holder holds, and how far it is. */
+export const fifoHolderState = record({
+  kind: word("written", "settling", "released"),
+  end: maybe(whole),
+  /** Written: whether the last writer is being waited for. */
+  isWatching: flag,
+  /** Settling: whether the end is a writing one, and whether another look is due. */
+  isWriter: flag,
+  isLooking: flag,
+  hasExited: flag,
+  looks: whole,
+});
+export type FifoHolderState = Shaped<typeof fifoHolderState>;
 
 /**
  * Holds one end of a FIFO that others write to.
@@ -32,6 +47,41 @@ export class FifoHolder implements Disposable {
     this.#poller = poller;
     this.#log = log;
     this.#state = { kind: "written", end: reader, watch: undefined };
+  }
+
+  /** A holder that goes on where another stood. */
+  static restore(state: FifoHolderState, poller: Poller, log: Logger): FifoHolder {
+    const end = OwnedFd.restore(state.end);
+    const holder = new FifoHolder(end, poller, log);
+    holder.#hasExited = state.hasExited;
+    holder.#looks = state.looks;
+    if (state.kind === "written") {
+      if (state.isWatching) holder.watchWriters();
+      return holder;
+    }
+    holder.#writersGone.resolve();
+    if (state.kind === "released") {
+      holder.#state = { kind: "released" };
+      return holder;
+    }
+    holder.#state = { kind: "settling", end, isWriter: state.isWriter };
+    if (state.isLooking) holder.#timer = later(0, () => holder.#look());
+    return holder;
+  }
+
+  /** For {@link restore}. `name` is its stream's. */
+  snapshot(name: string, inventory: Inventory): FifoHolderState {
+    const state = this.#state;
+    if (this.#timer !== undefined) inventory.addErrand(`${name} has to be looked at`);
+    return {
+      kind: state.kind,
+      end: inventory.keep(`${name}-holder`, this.end),
+      isWatching: state.kind === "written" && state.watch !== undefined,
+      isWriter: state.kind === "settling" && state.isWriter,
+      isLooking: this.#timer !== undefined,
+      hasExited: this.#hasExited,
+      looks: this.#looks,
+    };
   }
 
   /** The end that is held; undefined when the FIFO has been let go. */

@@ -45,6 +45,11 @@ export class Gate implements Disposable {
     this.#watch?.modify({});
   }
 
+  /** Whether the next turn of the event loop will be told of a descriptor that is always ready. */
+  get isRunning(): boolean {
+    return this.#immediate !== undefined;
+  }
+
   [Symbol.dispose](): void {
     this.#isDisposed = true;
     this.#isOpen = false;

@@ -1,6 +1,8 @@
 /** Output by hand-over: the client's FIFO itself is the container's stdout or stderr, and nothing is copied. */
 
+import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
+import { plain, record, type Shaped } from "../base/shape.ts";
 import type { OwnedFd } from "../linux/fd.ts";
 import type { Poller } from "../linux/poller.ts";
 import {
@@ -10,8 +12,12 @@ import {
   openContainerWriter,
   openReader,
 } from "./endpoint.ts";
-import { FifoHolder } from "./fifo-holder.ts";
+import { FifoHolder, fifoHolderState } from "./fifo-holder.ts";
 import type { NamedFd, Part } from "./part.ts";
+
+/** The fields of a {@link HandedOutput}. */
+export const handedOutputFields = { name: plain, holder: fifoHolderState };
+const handedOutputState = record(handedOutputFields);
 
 /** Opens the holder, then the container's end, which therefore does not wait for a reader. */
 export function handOverOutput(
@@ -34,13 +40,26 @@ export function handOverOutput(
   }
 }
 
-class HandedOutput implements Part {
+/** One output of a process that writes to its client's FIFO itself. */
+export class HandedOutput implements Part {
   readonly #name: string;
   readonly #holder: FifoHolder;
 
   constructor(name: string, holder: FifoHolder) {
     this.#name = name;
     this.#holder = holder;
+  }
+
+  static restore(
+    { name, holder }: Shaped<typeof handedOutputState>,
+    context: { readonly poller: Poller; readonly log: Logger },
+  ): HandedOutput {
+    return new HandedOutput(name, FifoHolder.restore(holder, context.poller, context.log));
+  }
+
+  snapshot(inventory: Inventory) {
+    const name = this.#name;
+    return { kind: "handedOutput", name, holder: this.#holder.snapshot(name, inventory) } as const;
   }
 
   /** When the last writer is gone, a background child too: every byte is in the client's own FIFO then. */

@@ -6,8 +6,10 @@
  * pipe does not (fifo(7)). Between two pipes bytes are moved without being copied.
  */
 
+import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
-import { O_NONBLOCK, O_WRONLY, type OwnedFd, openFd } from "../linux/fd.ts";
+import { flag, maybe, record, type Shaped, whole } from "../base/shape.ts";
+import { O_NONBLOCK, O_WRONLY, OwnedFd, openFd } from "../linux/fd.ts";
 import type { Poller } from "../linux/poller.ts";
 import {
   type EndOwner,
@@ -17,7 +19,23 @@ import {
   openReader,
 } from "./endpoint.ts";
 import { type NamedFd, openOnes, type Part } from "./part.ts";
-import { Relay } from "./relay.ts";
+import { CLOSED, Relay, relayState } from "./relay.ts";
+
+/** What an {@link InputSource} holds. */
+export const inputSourceState = record({
+  reader: maybe(whole),
+  holder: maybe(whole),
+  isFifo: flag,
+});
+export type InputSourceState = Shaped<typeof inputSourceState>;
+
+/** The fields of a {@link RelayedInput}. */
+export const relayedInputFields = {
+  source: inputSourceState,
+  sink: maybe(whole),
+  relay: relayState,
+};
+const relayedInputState = record(relayedInputFields);
 
 /** The client's side of stdin: what to read from, and what keeps a client's reconnect from ending it. */
 export class InputSource implements Disposable {
@@ -45,8 +63,20 @@ export class InputSource implements Disposable {
     }
   }
 
+  static restore({ reader, holder, isFifo }: InputSourceState): InputSource {
+    return new InputSource(OwnedFd.restore(reader), isFifo ? OwnedFd.restore(holder) : undefined);
+  }
+
+  snapshot(inventory: Inventory): InputSourceState {
+    return {
+      reader: inventory.keep("stdin", this.#reader),
+      holder: inventory.keep("stdin-holder", this.#holder),
+      isFifo: this.isFifo,
+    };
+  }
+
   get fd(): number {
-    return this.#reader.fd;
+    return this.#reader.isOpen ? this.#reader.fd : CLOSED;
   }
 
   /** From now on the input ends when the client closes, or has closed. */
@@ -84,7 +114,8 @@ export function relayInput(
   }
 }
 
-class RelayedInput implements InputPart {
+/** Stdin of a process without a terminal, from the client's FIFO to a pipe. */
+export class RelayedInput implements InputPart {
   readonly drained: Promise<void> = Promise.resolve();
   readonly #source: InputSource;
   readonly #sink: OwnedFd;
@@ -100,7 +131,7 @@ class RelayedInput implements InputPart {
     this.#relay = new Relay({
       poller,
       source: source.fd,
-      sink: sink.fd,
+      sink: sink.isOpen ? sink.fd : CLOSED,
       arePipes: source.isFifo,
       // Either the client has ended it, or it has written to a process that has closed its stdin: then
       // its next write must fail, so the FIFO is let go. Not before: a client that comes late would wait
@@ -111,6 +142,25 @@ class RelayedInput implements InputPart {
         this.#release();
       },
     });
+  }
+
+  static restore(
+    state: Shaped<typeof relayedInputState>,
+    context: { readonly poller: Poller; readonly log: Logger },
+  ): RelayedInput {
+    const source = InputSource.restore(state.source);
+    const input = new RelayedInput(source, OwnedFd.restore(state.sink), context);
+    input.#relay.continue(state.relay);
+    return input;
+  }
+
+  snapshot(inventory: Inventory) {
+    return {
+      kind: "relayedInput",
+      source: this.#source.snapshot(inventory),
+      sink: inventory.keep("stdin-pipe", this.#sink),
+      relay: this.#relay.snapshot(inventory),
+    } as const;
   }
 
   attach(): void {

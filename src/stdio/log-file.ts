@@ -6,17 +6,22 @@
 import { fstatSync, ftruncateSync, mkdirSync, renameSync } from "node:fs";
 import { dirname } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
+import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
-import { hasCode } from "../linux/errno.ts";
 import {
-  O_APPEND,
-  O_CREAT,
-  O_NONBLOCK,
-  O_WRONLY,
-  type OwnedFd,
-  openFd,
-  writeFd,
-} from "../linux/fd.ts";
+  base64,
+  flag,
+  fromBase64,
+  maybe,
+  plain,
+  record,
+  type Shaped,
+  toBase64,
+  whole,
+  word,
+} from "../base/shape.ts";
+import { hasCode } from "../linux/errno.ts";
+import { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY, OwnedFd, openFd, writeFd } from "../linux/fd.ts";
 import { type LogFormat, LogFormatter, type LogRecord } from "./log-record.ts";
 import { type NamedFd, openOnes } from "./part.ts";
 
@@ -39,6 +44,27 @@ export interface LogCounters {
   readonly rotations: number;
 }
 
+/** A log file as it is handed over. */
+export const logFileState = record({
+  path: plain,
+  format: word("raw", "cri", "json"),
+  maxBytes: maybe(whole),
+  maxFiles: whole,
+  fd: maybe(whole),
+  writtenBytes: whole,
+  lostBytes: whole,
+  rotations: whole,
+});
+export type LogFileState = Shaped<typeof logFileState>;
+
+/** One stream on its way into a log file, and what it has in hand. */
+export const logStreamState = record({
+  stream: word("stdout", "stderr"),
+  isMidLine: flag,
+  rest: base64,
+});
+export type LogStreamState = Shaped<typeof logStreamState>;
+
 /** Opens the file of a file:// URI to append to, with the directories above it. Throws SystemError. */
 export function openLogFile(path: string): OwnedFd {
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
@@ -59,11 +85,11 @@ export class LogFile implements Disposable {
   #hasRotationFailed = false;
 
   /** Throws SystemError, or ShimError `failedPrecondition` for what is no regular file. */
-  constructor(path: string, options: LogFileOptions, log: Logger) {
+  constructor(path: string, options: LogFileOptions, log: Logger, fd = openLogFile(path)) {
     this.#path = path;
     this.#options = options;
     this.#log = log;
-    this.#fd = openLogFile(path);
+    this.#fd = fd;
     const stat = fstatSync(this.#fd.fd);
     this.#bytes = stat.size;
     if (stat.isFile()) return;
@@ -72,6 +98,29 @@ export class LogFile implements Disposable {
       "failedPrecondition",
       `Cannot keep a log in ${path}: it is no regular file`,
     );
+  }
+
+  /** A file that goes on where another stood. */
+  static restore(state: LogFileState, log: Logger): LogFile {
+    const { path, format, maxBytes, maxFiles } = state;
+    const fd = OwnedFd.restore(state.fd);
+    const file = new LogFile(path, { format, maxBytes, maxFiles }, log, fd);
+    file.#writtenBytes = state.writtenBytes;
+    file.#lostBytes = state.lostBytes;
+    file.#rotations = state.rotations;
+    return file;
+  }
+
+  /** For {@link restore}. */
+  snapshot(inventory: Inventory): LogFileState {
+    return {
+      ...this.#options,
+      path: this.#path,
+      fd: inventory.keep("log-file", this.#fd),
+      writtenBytes: this.#writtenBytes,
+      lostBytes: this.#lostBytes,
+      rotations: this.#rotations,
+    };
   }
 
   get format(): LogFormat {
@@ -102,14 +151,14 @@ export class LogFile implements Disposable {
       block = [];
       blockBytes = 0;
     };
-    for (const record of records) {
+    for (const next of records) {
       const bytes = this.#bytes + blockBytes;
-      if (bytes > 0 && bytes + record.bytes.length > maxBytes) {
+      if (bytes > 0 && bytes + next.bytes.length > maxBytes) {
         flush();
         this.#rotate();
       }
-      block.push(record);
-      blockBytes += record.bytes.length;
+      block.push(next);
+      blockBytes += next.bytes.length;
     }
     flush();
     if (failure !== undefined) throw failure;
@@ -174,13 +223,27 @@ export class LogFile implements Disposable {
 /** One stream on its way into a log file. */
 export class LogStream {
   readonly #file: LogFile;
+  readonly #stream: "stdout" | "stderr";
   readonly #formatter: LogFormatter;
   readonly #now: () => number;
 
   constructor(file: LogFile, stream: "stdout" | "stderr", now = Date.now) {
     this.#file = file;
+    this.#stream = stream;
     this.#formatter = new LogFormatter(file.format, stream);
     this.#now = now;
+  }
+
+  static restore(file: LogFile, { stream, isMidLine, rest }: LogStreamState): LogStream {
+    const restored = new LogStream(file, stream);
+    restored.#formatter.restore({ isMidLine, rest: fromBase64(rest) });
+    return restored;
+  }
+
+  /** For {@link restore}. */
+  snapshot(): LogStreamState {
+    const { isMidLine, rest } = this.#formatter.state;
+    return { stream: this.#stream, isMidLine, rest: toBase64(rest) };
   }
 
   get formatter(): LogFormatter {

@@ -1,15 +1,28 @@
 /** A logging program (binary://, binary-v2://): it reads the container's output from pipes of its own. */
 
 import { messageOf, ShimError } from "../base/error.ts";
+import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
+import { flag, list, maybe, plain, record, type Shaped, whole } from "../base/shape.ts";
+import { childState } from "../linux/child.ts";
 import type { Child, Children } from "../linux/children.ts";
-import { type OwnedFd, openPipe, readFd, setNonBlocking, type Transfer } from "../linux/fd.ts";
+import { OwnedFd, openPipe, readFd, setNonBlocking, type Transfer } from "../linux/fd.ts";
 import { hasWriter } from "../linux/pipe.ts";
 import type { Poller } from "../linux/poller.ts";
 import { type EndOwner, giveTo } from "./endpoint.ts";
 import { within } from "./limit.ts";
 import { type NamedFd, openOnes, type Part } from "./part.ts";
-import { Relay } from "./relay.ts";
+import { Relay, relayState } from "./relay.ts";
+
+/** The fields of a {@link LoggerPart}. */
+export const loggerFields = {
+  path: plain,
+  child: childState,
+  readers: list(maybe(whole)),
+  discarding: list(relayState),
+  hasProcessExited: flag,
+};
+const loggerState = record(loggerFields);
 
 const SIGKILL = 9;
 const SIGTERM = 15;
@@ -74,6 +87,7 @@ export async function startLogger(options: LoggerOptions): Promise<StartedLogger
   ready.reader[Symbol.dispose]();
   undo.move();
   const part = new LoggerPart(child, [out.reader, error.reader], options);
+  part.watchLogger();
   return { part, stdout: out.writer, stderr: error.writer };
 }
 
@@ -127,24 +141,60 @@ async function waitUntilReady(
   }
 }
 
+type LoggerPartOptions = Pick<LoggerOptions, "path" | "poller" | "log" | "limits">;
+
 /** A running logger. Reading ends of its pipes are kept, so that its death does not kill the container. */
-class LoggerPart implements Part {
+export class LoggerPart implements Part {
   readonly #child: Child;
   readonly #readers: readonly OwnedFd[];
-  readonly #options: LoggerOptions;
+  readonly #options: LoggerPartOptions;
   readonly #limits: LoggerLimits;
   readonly #exited = Promise.withResolvers<void>();
   #discarding: readonly Relay[] = [];
   #hasProcessExited = false;
   #closing: Promise<void> | undefined;
 
-  constructor(child: Child, readers: readonly OwnedFd[], options: LoggerOptions) {
+  constructor(child: Child, readers: readonly OwnedFd[], options: LoggerPartOptions) {
     this.#child = child;
     this.#readers = readers;
     this.#options = options;
     this.#limits = options.limits ?? LOGGER_LIMITS;
+  }
+
+  static restore(
+    state: Shaped<typeof loggerState>,
+    context: Omit<LoggerPartOptions, "path"> & { readonly children: Children },
+  ): LoggerPart {
+    const readers = state.readers.map((reader) => OwnedFd.restore(reader));
+    const part = new LoggerPart(context.children.restore(state.child), readers, {
+      ...context,
+      path: state.path,
+    });
+    if (state.hasProcessExited) part.processExited();
+    if (state.discarding.length === 0) part.watchLogger();
+    else part.#discarding = part.#discardAll();
+    state.discarding.forEach((relay, place) => {
+      part.#discarding[place]?.continue(relay);
+    });
+    return part;
+  }
+
+  snapshot(inventory: Inventory) {
+    if (this.#closing !== undefined) inventory.addObstacle("a logger is ending");
+    return {
+      kind: "logger",
+      path: this.#options.path,
+      child: this.#child.snapshot(inventory),
+      readers: this.#readers.map((reader) => inventory.keep("logger-pipe", reader)),
+      discarding: this.#discarding.map((relay) => relay.snapshot(inventory)),
+      hasProcessExited: this.#hasProcessExited,
+    } as const;
+  }
+
+  /** Begins to look for its end. */
+  watchLogger(): void {
     // Never rejects, and ends with the logger, which close() sees to.
-    void child.exited.then(() => this.#loggerEnded());
+    void this.#child.exited.then(() => this.#loggerEnded());
   }
 
   /** The logger reads for itself; it is waited for in close(). */
@@ -190,16 +240,21 @@ class LoggerPart implements Part {
     if (this.#closing !== undefined || this.#hasProcessExited) return;
     // It may end at the end of its input before the exit of the process is known.
     if (!this.#readers.some((reader) => hasWriter(reader.fd))) return;
-    const { path, log, poller } = this.#options;
+    const { path, log } = this.#options;
     const status = this.#child.exit?.status;
     log.error("Logging binary ended while it was needed: output is lost from now on", {
       path,
       status,
     });
-    this.#discarding = this.#readers.map((reader) => {
+    this.#discarding = this.#discardAll();
+    for (const relay of this.#discarding) relay.start();
+  }
+
+  #discardAll(): readonly Relay[] {
+    const { poller } = this.#options;
+    return this.#readers.map((reader) => {
       setNonBlocking(reader.fd, true);
       return new Relay({ poller, source: reader.fd, sink: undefined, onEnd: () => {} });
     });
-    for (const relay of this.#discarding) relay.start();
   }
 }

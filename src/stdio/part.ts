@@ -1,5 +1,8 @@
 /** The pieces that the stdio of a process is made of. */
 
+import type { Inventory } from "../base/inventory.ts";
+import type { PartState } from "./part-state.ts";
+
 /** A descriptor with the name that its owner knows it by, for inspection and for a handoff. */
 export interface NamedFd {
   readonly name: string;
@@ -20,6 +23,8 @@ export interface Part {
   readonly lostBytes?: number;
   /** What it holds open. */
   descriptors(): readonly NamedFd[];
+  /** Where it stands; undefined while it cannot be told, or before {@link attach}. */
+  snapshot(inventory: Inventory): PartState | undefined;
 }
 
 /** The descriptors of `named` that are open. */

@@ -1,6 +1,18 @@
 /** One direction of copying between two descriptors, with back-pressure: a full sink stops the source. */
 
 import { messageOf } from "../base/error.ts";
+import type { Inventory } from "../base/inventory.ts";
+import {
+  base64,
+  flag,
+  fromBase64,
+  maybe,
+  record,
+  type Shaped,
+  toBase64,
+  whole,
+  word,
+} from "../base/shape.ts";
 import { readFd, type Transfer, writeFd } from "../linux/fd.ts";
 import { growPipe, isReadable, isWritable, spliceFd } from "../linux/pipe.ts";
 import type { Poller } from "../linux/poller.ts";
@@ -15,6 +27,9 @@ const SPLICE_BYTES = 1024 * 1024;
 /** A stream that has moved this much gets bigger pipes: fewer wake-ups for the same bytes. */
 const LONG_STREAM_BYTES = 2 * 1024 * 1024;
 const LONG_STREAM_PIPE_BYTES = 1024 * 1024;
+
+/** In the place of a descriptor that is closed, for a relay that has ended. */
+export const CLOSED = -1;
 
 /** Why a relay has ended. */
 export type RelayEnd =
@@ -41,6 +56,17 @@ export interface RelayOptions {
   /** Bytes to send after the source's last, asked for at its end. */
   readonly epilogue?: (lastByte: number | undefined) => Uint8Array;
 }
+
+/** Where a relay stands, without its ends. */
+export const relayState = record({
+  /** Taken from the source, and still to be written. */
+  pending: base64,
+  state: word("flowing", "paused", "ending", "ended"),
+  endsWhenDry: flag,
+  movedBytes: whole,
+  lastByte: maybe(whole),
+});
+export type RelayState = Shaped<typeof relayState>;
 
 /** Read into by all relays in turn: none leaves bytes here when it returns to the event loop. */
 let sharedChunk: Uint8Array | undefined;
@@ -80,6 +106,31 @@ export class Relay implements Disposable {
     this.#pump();
   }
 
+  /** Goes on where another relay over the same ends stood; nothing is moved within this call. */
+  continue(state: RelayState): void {
+    this.#pending = fromBase64(state.pending);
+    this.#state = state.state;
+    this.#endsWhenDry = state.endsWhenDry;
+    this.#movedBytes = state.movedBytes;
+    this.#lastByte = state.lastByte;
+    if (this.#state === "ended") this[Symbol.dispose]();
+    else if (this.#pending.length > 0) this.#sinkGate?.open();
+    else if (this.#state !== "paused") this.#sourceGate.open();
+  }
+
+  /** For {@link continue}. A pause must be ended by whoever owns the relay. */
+  snapshot(inventory: Inventory): RelayState {
+    if (this.#sourceGate.isRunning || this.#sinkGate?.isRunning)
+      inventory.addErrand("a file is copied");
+    return {
+      pending: toBase64(this.#pending),
+      state: this.#state,
+      endsWhenDry: this.#endsWhenDry,
+      movedBytes: this.#movedBytes,
+      lastByte: this.#lastByte,
+    };
+  }
+
   /** From now on a source that has nothing to read has ended: all who wrote to it are gone. */
   endWhenDry(): void {
     this.#endsWhenDry = true;
@@ -90,11 +141,6 @@ export class Relay implements Disposable {
   resume(): void {
     if (this.#state === "paused") this.#state = "flowing";
     this.#pump();
-  }
-
-  /** Bytes taken from the source and not yet written: they live nowhere else. */
-  get pending(): Uint8Array {
-    return this.#pending;
   }
 
   [Symbol.dispose](): void {

@@ -1,12 +1,24 @@
 /** Output by relay: a pipe from the container, copied into a sink. */
 
+import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
-import type { OwnedFd } from "../linux/fd.ts";
+import { flag, maybe, plain, record, type Shaped, whole } from "../base/shape.ts";
+import { OwnedFd } from "../linux/fd.ts";
 import type { Poller } from "../linux/poller.ts";
 import { type EndOwner, openContainerPipe } from "./endpoint.ts";
 import { type NamedFd, openOnes, type Part } from "./part.ts";
-import { describeEnd, Relay, type RelayEnd } from "./relay.ts";
-import type { Sink } from "./sink.ts";
+import { CLOSED, describeEnd, Relay, type RelayEnd, relayState } from "./relay.ts";
+import { type RestoreContext, Sink, sinkState } from "./sink.ts";
+
+/** The fields of a {@link RelayedOutput}. */
+export const relayedOutputFields = {
+  name: plain,
+  source: maybe(whole),
+  sink: sinkState,
+  relay: relayState,
+  hasEnded: flag,
+};
+const relayedOutputState = record(relayedOutputFields);
 
 /** Makes the pipe. Takes over `sink`, also when it throws. */
 export function relayOutput(
@@ -27,13 +39,15 @@ export function relayOutput(
   }
 }
 
-class RelayedOutput implements Part {
+/** One output of a process, from its pipe to a sink. */
+export class RelayedOutput implements Part {
   readonly #name: string;
   readonly #log: Logger;
   readonly #source: OwnedFd;
   readonly #sink: Sink;
   readonly #relay: Relay;
   readonly #ended = Promise.withResolvers<void>();
+  #hasEnded = false;
 
   constructor(
     source: OwnedFd,
@@ -46,13 +60,33 @@ class RelayedOutput implements Part {
     this.#sink = sink;
     this.#relay = new Relay({
       poller: options.poller,
-      source: source.fd,
+      source: source.isOpen ? source.fd : CLOSED,
       sink: sink.fd,
       take: (bytes) => sink.take(bytes),
       arePipes: sink.isFifo,
       onEnd: (end) => this.#relayEnded(end),
       onSinkError: (error, bytes) => sink.refused(error, bytes),
     });
+  }
+
+  static restore(state: Shaped<typeof relayedOutputState>, context: RestoreContext): RelayedOutput {
+    const source = OwnedFd.restore(state.source);
+    const sink = Sink.restore(state.sink, context);
+    const output = new RelayedOutput(source, sink, { name: state.name, ...context });
+    output.#relay.continue(state.relay);
+    if (state.hasEnded) output.#finish();
+    return output;
+  }
+
+  snapshot(inventory: Inventory) {
+    return {
+      kind: "relayedOutput",
+      name: this.#name,
+      source: inventory.keep(`${this.#name}-pipe`, this.#source),
+      sink: this.#sink.snapshot(inventory),
+      relay: this.#relay.snapshot(inventory),
+      hasEnded: this.#hasEnded,
+    } as const;
   }
 
   /** When the last writer is gone, a background child too, and every byte is with the client. */
@@ -76,7 +110,7 @@ class RelayedOutput implements Part {
     this.#relay[Symbol.dispose]();
     this.#source[Symbol.dispose]();
     this.#sink.close();
-    this.#ended.resolve();
+    this.#finish();
   }
 
   descriptors(): readonly NamedFd[] {
@@ -90,6 +124,11 @@ class RelayedOutput implements Part {
     }
     this.#source[Symbol.dispose]();
     this.#sink.finish();
+    this.#finish();
+  }
+
+  #finish(): void {
+    this.#hasEnded = true;
     this.#ended.resolve();
   }
 }

@@ -1,17 +1,38 @@
 /** Where a relay's output ends up: the client's FIFO, a file or device, a logger's pipe, or nowhere. */
 
 import { messageOf } from "../base/error.ts";
+import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
-import { type OwnedFd, setNonBlocking } from "../linux/fd.ts";
+import { flag, maybe, plain, record, type Shaped, whole, word } from "../base/shape.ts";
+import { OwnedFd, setNonBlocking } from "../linux/fd.ts";
 import type { Poller } from "../linux/poller.ts";
 import { type Endpoint, openReader, openWriter } from "./endpoint.ts";
-import { FifoHolder } from "./fifo-holder.ts";
-import type { LogStream } from "./log-file.ts";
+import { FifoHolder, fifoHolderState } from "./fifo-holder.ts";
+import { type LogFile, LogStream, logStreamState } from "./log-file.ts";
 import { type NamedFd, openOnes } from "./part.ts";
 
 export interface SinkContext {
   readonly poller: Poller;
   readonly log: Logger;
+}
+
+/** What a sink holds, and what it could not deliver. */
+export const sinkState = record({
+  name: plain,
+  writer: maybe(whole),
+  holder: maybe(fifoHolderState),
+  /** Whether it had a writer in the first place. */
+  goes: word("somewhere", "nowhere"),
+  /** Where records of it go into a log file. */
+  stream: maybe(logStreamState),
+  lostBytes: whole,
+  hasFinished: flag,
+});
+export type SinkState = Shaped<typeof sinkState>;
+
+/** What a restored stream may go to beside what it has itself. */
+export interface RestoreContext extends SinkContext {
+  readonly file?: LogFile | undefined;
 }
 
 /** The receiving side of an output relay. */
@@ -67,9 +88,36 @@ export class Sink {
     return new Sink({ name, log });
   }
 
+  /** A sink that goes on where another stood; `file` is the one that its process writes records into. */
+  static restore(state: SinkState, { poller, log, file }: RestoreContext): Sink {
+    const { name, holder, goes, stream } = state;
+    const sink = new Sink({
+      ...{ name, log },
+      ...(goes === "somewhere" && { writer: OwnedFd.restore(state.writer) }),
+      ...(holder !== undefined && { holder: FifoHolder.restore(holder, poller, log) }),
+      ...(stream !== undefined && file && { stream: LogStream.restore(file, stream) }),
+    });
+    sink.#lostBytes = state.lostBytes;
+    sink.#hasFinished = state.hasFinished;
+    return sink;
+  }
+
+  /** For {@link restore}. */
+  snapshot(inventory: Inventory): SinkState {
+    return {
+      name: this.#name,
+      writer: inventory.keep(this.#name, this.#writer),
+      holder: this.#holder?.snapshot(this.#name, inventory),
+      goes: this.#writer === undefined ? "nowhere" : "somewhere",
+      stream: this.#stream?.snapshot(),
+      lostBytes: this.#lostBytes,
+      hasFinished: this.#hasFinished,
+    };
+  }
+
   /** To write to; undefined is nowhere, or {@link take}. */
   get fd(): number | undefined {
-    return this.#writer?.fd;
+    return this.#writer?.isOpen ? this.#writer.fd : undefined;
   }
 
   /** Takes bytes that are not written to {@link fd}. */

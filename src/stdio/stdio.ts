@@ -1,5 +1,6 @@
 /** The stdio of one process: opened as the manager asked, lent to the runtime, let go when it has ended. */
 
+import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
 import type { Children } from "../linux/children.ts";
 import type { OwnedFd } from "../linux/fd.ts";
@@ -7,7 +8,7 @@ import type { Poller } from "../linux/poller.ts";
 import { ConsoleSocket } from "./console-socket.ts";
 import { canHandOver, type EndOwner, findEndpoint } from "./endpoint.ts";
 import { handOverOutput } from "./handed-output.ts";
-import { type InputPart, InputSource, relayInput } from "./input.ts";
+import { InputSource, relayInput } from "./input.ts";
 import {
   type LogCounters,
   LogFile,
@@ -17,7 +18,8 @@ import {
 } from "./log-file.ts";
 import { openLogOutputs } from "./log-output.ts";
 import { type LoggerLimits, startLogger } from "./logger.ts";
-import type { NamedFd, Part } from "./part.ts";
+import { OpenedStdio, type StdioState } from "./opened-stdio.ts";
+import type { NamedFd } from "./part.ts";
 import { relayOutput } from "./relayed-output.ts";
 import { Sink } from "./sink.ts";
 import { Terminal } from "./terminal.ts";
@@ -81,6 +83,8 @@ export interface ProcessStdio {
   descriptors(): readonly NamedFd[];
   /** Which of its streams, 1 or 2, are the client's own files, each with a descriptor of the file, lent. */
   handedStreams(): readonly { readonly place: 1 | 2; readonly fd: number }[];
+  /** For {@link restoreStdio}; undefined when it is closed. Before {@link attach} it cannot be told. */
+  snapshot(inventory: Inventory): StdioState | undefined;
 }
 
 /**
@@ -234,140 +238,4 @@ class StdioBuilder {
     const { poller, log } = this.#context;
     return { name, owner: this.#request, poller, log };
   }
-}
-
-interface TerminalParts {
-  readonly terminal: Terminal;
-  readonly socket: ConsoleSocket;
-  readonly limitMs: number;
-}
-
-class OpenedStdio implements ProcessStdio {
-  readonly #parts: Part[] = [];
-  readonly #ends: [OwnedFd | undefined, OwnedFd | undefined, OwnedFd | undefined] = [
-    undefined,
-    undefined,
-    undefined,
-  ];
-  readonly #handed = new Map<1 | 2, Part>();
-  #input: { closeStdin(): void } | undefined;
-  #terminal: TerminalParts | undefined;
-  #file: LogFile | undefined;
-  #isAttached = false;
-  #hasExited = false;
-  #isClosed = false;
-
-  add(part: Part): void {
-    this.#parts.push(part);
-  }
-
-  addInput(part: InputPart): void {
-    this.#input = part;
-    this.add(part);
-  }
-
-  addTerminal(terminal: Terminal, socket: ConsoleSocket, limitMs: number): void {
-    this.#terminal = { terminal, socket, limitMs };
-    this.#input = terminal;
-    this.add(terminal);
-  }
-
-  /** Takes over `end`. One end may have two places. */
-  setEnd(place: 0 | 1 | 2, end: OwnedFd): void {
-    this.#ends[place] = end;
-  }
-
-  /** Notes that the stream at `place` is the client's own file. */
-  setHanded(place: 1 | 2, part: Part): void {
-    this.#handed.set(place, part);
-  }
-
-  /** Takes over `file`, which the streams of this process write to. */
-  addFile(file: LogFile): void {
-    this.#file = file;
-  }
-
-  get logCounters(): LogCounters | undefined {
-    return this.#file?.counters;
-  }
-
-  get childFds(): ChildFds {
-    const [stdin, stdout, stderr] = this.#ends;
-    return [lent(stdin), lent(stdout), lent(stderr)];
-  }
-
-  get consoleSocket(): string | undefined {
-    return this.#terminal?.socket.path;
-  }
-
-  get drained(): Promise<void> {
-    return Promise.all(this.#parts.map((part) => part.drained)).then(() => {});
-  }
-
-  async attach(): Promise<void> {
-    this.#closeEnds();
-    if (this.#terminal !== undefined) {
-      const { terminal, socket, limitMs } = this.#terminal;
-      const master = await socket.receiveMaster(limitMs);
-      if (this.#isClosed) {
-        master[Symbol.dispose]();
-        return;
-      }
-      terminal.adopt(master);
-    }
-    this.#isAttached = true;
-    for (const part of this.#parts) part.attach();
-    // It may have died while the terminal was on its way.
-    if (this.#hasExited) for (const part of this.#parts) part.processExited();
-  }
-
-  closeStdin(): void {
-    this.#input?.closeStdin();
-  }
-
-  resize(columns: number, rows: number): void {
-    this.#terminal?.terminal.resize({ columns, rows });
-  }
-
-  processExited(): void {
-    this.#hasExited = true;
-    if (!this.#isAttached) return; // attach() catches up
-    for (const part of this.#parts) part.processExited();
-  }
-
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    this.#closeEnds();
-    this.#terminal?.socket[Symbol.dispose]();
-    await Promise.all(this.#parts.map((part) => part.close()));
-    this.#file?.[Symbol.dispose]();
-  }
-
-  get lostBytes(): number {
-    return this.#parts.reduce((sum, { lostBytes = 0 }) => sum + lostBytes, 0);
-  }
-
-  descriptors(): readonly NamedFd[] {
-    const names = ["child-stdin", "child-stdout", "child-stderr"];
-    const ends = this.#ends.flatMap((end, place) =>
-      end?.isOpen ? [{ name: names[place] ?? "", fd: end.fd }] : [],
-    );
-    const socket = this.#terminal?.socket.descriptors() ?? [];
-    const parts = this.#parts.flatMap((part) => part.descriptors());
-    return [...ends, ...socket, ...parts, ...(this.#file?.descriptors() ?? [])];
-  }
-
-  handedStreams(): readonly { readonly place: 1 | 2; readonly fd: number }[] {
-    return [...this.#handed].flatMap(([place, part]) =>
-      part.descriptors().map(({ fd }) => ({ place, fd })),
-    );
-  }
-
-  #closeEnds(): void {
-    for (const end of this.#ends) end?.[Symbol.dispose]();
-  }
-}
-
-function lent(end: OwnedFd | undefined): number | undefined {
-  return end?.isOpen ? end.fd : undefined;
 }

@@ -1,9 +1,11 @@
 /** The stdio of a process with a terminal: its pty master, relayed to the client's FIFOs or to a logger. */
 
 import { messageOf } from "../base/error.ts";
+import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
+import { flag, maybe, record, type Shaped, whole } from "../base/shape.ts";
 import { hasCode } from "../linux/errno.ts";
-import { duplicateFd, type OwnedFd, setNonBlocking } from "../linux/fd.ts";
+import { duplicateFd, OwnedFd, setNonBlocking } from "../linux/fd.ts";
 import type { Poller } from "../linux/poller.ts";
 import {
   endOfInputCharacter,
@@ -12,10 +14,24 @@ import {
   terminalModes,
   type WindowSize,
 } from "../linux/pty.ts";
-import type { InputSource } from "./input.ts";
+import { InputSource, inputSourceState } from "./input.ts";
 import { type NamedFd, openOnes, type Part } from "./part.ts";
-import { describeEnd, Relay, type RelayEnd } from "./relay.ts";
-import type { Sink } from "./sink.ts";
+import { describeEnd, Relay, type RelayEnd, relayState } from "./relay.ts";
+import { type RestoreContext, Sink, sinkState } from "./sink.ts";
+
+/** The fields of a {@link Terminal} whose master has come. */
+export const terminalFields = {
+  master: maybe(whole),
+  masterForInput: maybe(whole),
+  slave: maybe(whole),
+  input: maybe(inputSourceState),
+  sink: sinkState,
+  output: relayState,
+  typing: maybe(relayState),
+  size: maybe(record({ columns: whole, rows: whole })),
+  hasEnded: flag,
+};
+const terminalState = record(terminalFields);
 
 /** Waits between looks for a new slave after a hang-up, doubling up to the longest. */
 const FIRST_RETRY_MS = 1;
@@ -42,6 +58,7 @@ export class Terminal implements Part {
   #outputRelay: Relay | undefined;
   #inputRelay: Relay | undefined;
   #size: WindowSize | undefined;
+  #hasEnded = false;
   #retryMs = FIRST_RETRY_MS;
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -56,6 +73,46 @@ export class Terminal implements Part {
     this.#sink = options.sink;
     this.#poller = options.poller;
     this.#log = options.log;
+  }
+
+  static restore(state: Shaped<typeof terminalState>, context: RestoreContext): Terminal {
+    const input = state.input && InputSource.restore(state.input);
+    const terminal = new Terminal({ input, sink: Sink.restore(state.sink, context), ...context });
+    terminal.#size = state.size;
+    if (state.hasEnded) terminal.#finish();
+    terminal.#slave = OwnedFd.restore(state.slave);
+    const master = OwnedFd.restore(state.master);
+    terminal.#master = master;
+    if (!master.isOpen) return terminal;
+    terminal.#outputRelay = terminal.#relayOutput(master.fd);
+    terminal.#outputRelay.continue(state.output);
+    if (state.output.state === "paused") terminal.#retryLater();
+    const masterForInput = OwnedFd.restore(state.masterForInput);
+    terminal.#masterForInput = masterForInput;
+    if (input !== undefined && masterForInput.isOpen && state.typing !== undefined) {
+      terminal.#inputRelay = terminal.#relayInput(input, masterForInput.fd);
+      terminal.#inputRelay.continue(state.typing);
+    }
+    return terminal;
+  }
+
+  /** Undefined before {@link attach}. */
+  snapshot(inventory: Inventory) {
+    if (this.#outputRelay === undefined) return undefined;
+    const output = this.#outputRelay.snapshot(inventory);
+    if (output.state === "paused") inventory.addErrand("a terminal has to be opened again");
+    return {
+      kind: "terminal",
+      master: inventory.keep("pty-master", this.#master),
+      masterForInput: inventory.keep("pty-master-input", this.#masterForInput),
+      slave: inventory.keep("pty-slave", this.#slave),
+      input: this.#input?.snapshot(inventory),
+      sink: this.#sink.snapshot(inventory),
+      output,
+      typing: this.#inputRelay?.snapshot(inventory),
+      size: this.#size,
+      hasEnded: this.#hasEnded,
+    } as const;
   }
 
   /** When the last byte of the process has been written to the sink. */
@@ -79,29 +136,37 @@ export class Terminal implements Part {
   attach(): void {
     if (this.#master === undefined) return;
     const { fd } = this.#master;
-    this.#outputRelay = new Relay({
+    this.#outputRelay = this.#relayOutput(fd);
+    this.#outputRelay.start();
+    if (this.#input === undefined) return;
+    // A descriptor has one place in the poller: the other direction gets a duplicate.
+    this.#masterForInput = duplicateFd(fd);
+    this.#inputRelay = this.#relayInput(this.#input, this.#masterForInput.fd);
+    this.#inputRelay.start();
+  }
+
+  #relayOutput(master: number): Relay {
+    return new Relay({
       poller: this.#poller,
-      source: fd,
+      source: master,
       sink: this.#sink.fd,
       take: (bytes) => this.#sink.take(bytes),
       onEnd: (end) => this.#outputEnded(end),
       onSourceError: (error) => this.#masterFailed(error),
       onSinkError: (error, bytes) => this.#sink.refused(error, bytes),
     });
-    this.#outputRelay.start();
-    if (this.#input === undefined) return;
-    // A descriptor has one place in the poller: the other direction gets a duplicate.
-    this.#masterForInput = duplicateFd(fd);
-    this.#inputRelay = new Relay({
+  }
+
+  #relayInput(input: InputSource, master: number): Relay {
+    return new Relay({
       poller: this.#poller,
-      source: this.#input.fd,
-      sink: this.#masterForInput.fd,
+      source: input.fd,
+      sink: master,
       onEnd: () => this.#releaseInput(),
       // Without a slave there is nobody to type to, and the next one starts with an empty line.
       onSinkError: () => "discard",
       epilogue: (lastByte) => this.#endOfInput(lastByte),
     });
-    this.#inputRelay.start();
   }
 
   /** Sets the window's size; remembered when the terminal is not there yet. */
@@ -119,7 +184,7 @@ export class Terminal implements Part {
     this.#slave?.[Symbol.dispose]();
     this.#inputRelay?.[Symbol.dispose]();
     this.#releaseInput();
-    if (this.#outputRelay === undefined) this.#ended.resolve();
+    if (this.#outputRelay === undefined) this.#finish();
     else this.#outputRelay.endWhenDry();
   }
 
@@ -131,7 +196,7 @@ export class Terminal implements Part {
     this.#slave?.[Symbol.dispose]();
     this.#master?.[Symbol.dispose]();
     this.#sink.close();
-    this.#ended.resolve();
+    this.#finish();
   }
 
   descriptors(): readonly NamedFd[] {
@@ -161,10 +226,19 @@ export class Terminal implements Part {
     if (!hasCode(error, "EIO")) return "end";
     this.#slave?.[Symbol.dispose]();
     this.#slave = this.#tryOpenSlave();
+    this.#retryLater();
+    return "pause";
+  }
+
+  #retryLater(): void {
     clearTimeout(this.#retryTimer);
     this.#retryTimer = setTimeout(() => this.#outputRelay?.resume(), this.#retryMs);
     this.#retryMs = Math.min(this.#retryMs * 2, LONGEST_RETRY_MS);
-    return "pause";
+  }
+
+  #finish(): void {
+    this.#hasEnded = true;
+    this.#ended.resolve();
   }
 
   #outputEnded(end: RelayEnd): void {
@@ -172,7 +246,7 @@ export class Terminal implements Part {
     if (failure !== undefined) this.#log.error("Terminal relay failed", { error: failure });
     clearTimeout(this.#retryTimer);
     this.#sink.finish();
-    this.#ended.resolve();
+    this.#finish();
   }
 
   /**

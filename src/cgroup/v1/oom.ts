@@ -13,9 +13,11 @@
  * there is no removal, and of two that came at any time one is none.
  */
 
+import type { Inventory } from "../../base/inventory.ts";
+import { plain, record, type Shaped, table, tagged, whole } from "../../base/shape.ts";
 import { hasCode } from "../../linux/errno.ts";
 import { openEventfd, takeEventfd } from "../../linux/eventfd.ts";
-import { O_RDONLY, O_WRONLY, type OwnedFd, openFd, writeFd } from "../../linux/fd.ts";
+import { O_RDONLY, O_WRONLY, OwnedFd, openFd, writeFd } from "../../linux/fd.ts";
 import type { Poller } from "../../linux/poller.ts";
 import { type OomCounts, Tally } from "../oom-tally.ts";
 import { childCgroups } from "../pids.ts";
@@ -29,13 +31,24 @@ const RECHECK_MS: readonly number[] = [1, 5, 25, 100, 400, 1000];
 /** Longest wait for the notification of the cgroup's end. It takes an RCU grace period, 10 to 50 ms. */
 const REMOVAL_WAIT_MS = 500;
 
-type Phase =
-  | { readonly kind: "quiet" }
+const phaseState = tagged({
+  quiet: {},
   /** Out of memory while the cgroup was there, and no kill counted yet. */
-  | { readonly kind: "notified"; readonly attempt: number }
+  notified: { attempt: whole },
   /** The cgroup is gone; what was notified about since we knew it alive. */
-  | { readonly kind: "gone"; readonly notifications: number }
-  | { readonly kind: "ended" };
+  gone: { notifications: whole },
+  ended: {},
+});
+type Phase = Shaped<typeof phaseState>;
+
+/** The fields of a {@link V1OomWatch}. */
+export const v1OomFields = {
+  directory: plain,
+  eventfd: whole,
+  counts: table(whole),
+  phase: phaseState,
+};
+const v1OomState = record(v1OomFields);
 
 /** `gone`: the cgroup does not exist. `uncounted`: the kernel (before 4.13) counts no kills. */
 type Kills = ReadonlyMap<string, number> | "gone" | "uncounted";
@@ -50,17 +63,21 @@ export class V1OomWatch implements Disposable {
   #phase: Phase = { kind: "quiet" };
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  private constructor(directory: string, poller: Poller, onOom: () => void, tally: Tally) {
+  /** Takes over `eventfd`, also when it throws. */
+  private constructor(
+    directory: string,
+    eventfd: OwnedFd,
+    poller: Poller,
+    onOom: () => void,
+    tally: Tally,
+  ) {
     using undo = new DisposableStack();
     this.#directory = directory;
     this.#onOom = onOom;
     this.#tally = tally;
-    this.#eventfd = undo.use(openEventfd());
-    register(directory, this.#eventfd.fd);
-    undo.use(poller.watch(this.#eventfd.fd, { readable: true }, () => this.#look()));
+    this.#eventfd = undo.use(eventfd);
+    undo.use(poller.watch(eventfd.fd, { readable: true }, () => this.#look()));
     this.#owned = undo.move();
-    // A kill between the first reading and the registration has notified nobody.
-    queueMicrotask(() => this.#look());
   }
 
   /** Watches the memory cgroup in `directory`; undefined when it does not exist. */
@@ -74,7 +91,38 @@ export class V1OomWatch implements Disposable {
     if (kills === "gone") return undefined;
     const before = counts === undefined ? kills : new Map(Object.entries(counts));
     const tally = new Tally(before === "uncounted" ? new Map() : before);
-    return new V1OomWatch(directory, poller, onOom, tally);
+    const eventfd = openEventfd();
+    try {
+      register(directory, eventfd.fd);
+    } catch (error) {
+      eventfd[Symbol.dispose]();
+      throw error;
+    }
+    const watch = new V1OomWatch(directory, eventfd, poller, onOom, tally);
+    // A kill between the first reading and the registration has notified nobody.
+    queueMicrotask(() => watch.#look());
+    return watch;
+  }
+
+  /** The eventfd is registered already, and what it holds has not been looked at. */
+  static restore(state: Shaped<typeof v1OomState>, poller: Poller, onOom: () => void): V1OomWatch {
+    const tally = new Tally(new Map(Object.entries(state.counts)));
+    const eventfd = OwnedFd.restore(state.eventfd);
+    const watch = new V1OomWatch(state.directory, eventfd, poller, onOom, tally);
+    if (state.phase.kind === "notified") watch.#expectKill(state.phase.attempt);
+    else watch.#phase = state.phase;
+    return watch;
+  }
+
+  snapshot(inventory: Inventory) {
+    if (this.#phase.kind === "notified") inventory.addErrand("a kill is looked for");
+    return {
+      kind: "v1",
+      directory: this.#directory,
+      eventfd: inventory.keepOpen("oom-eventfd", this.#eventfd.fd),
+      counts: this.counts,
+      phase: this.#phase,
+    } as const;
   }
 
   get counts(): OomCounts {

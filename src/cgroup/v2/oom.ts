@@ -6,7 +6,10 @@
  * times a second, and not at all of the cgroup's end; a removed cgroup reads as ENODEV or ENOENT.
  */
 
+import type { Inventory } from "../../base/inventory.ts";
+import { plain, record, type Shaped, table, whole } from "../../base/shape.ts";
 import { hasCode } from "../../linux/errno.ts";
+import { OwnedFd } from "../../linux/fd.ts";
 import { addInotifyWatch, IN_MODIFY, openInotify, takeInotify } from "../../linux/inotify.ts";
 import type { Poller } from "../../linux/poller.ts";
 import { type OomCounts, Tally } from "../oom-tally.ts";
@@ -15,24 +18,31 @@ import { MEMORY_EVENTS_FILE } from "./memory.ts";
 
 const KILLS = "oom_kill";
 
+/** The fields of a {@link V2OomWatch}. */
+export const v2OomFields = { directory: plain, inotify: whole, counts: table(whole) };
+const v2OomState = record(v2OomFields);
+
 export class V2OomWatch implements Disposable {
   readonly #directory: string;
   readonly #onOom: () => void;
   readonly #tally: Tally;
   readonly #owned: DisposableStack;
+  readonly #inotify: OwnedFd;
   #isDisposed = false;
 
-  private constructor(directory: string, poller: Poller, onOom: () => void, tally: Tally) {
+  /** Takes over `inotify`, also when it throws. */
+  private constructor(
+    directory: string,
+    inotify: OwnedFd,
+    poller: Poller,
+    onOom: () => void,
+    tally: Tally,
+  ) {
     using undo = new DisposableStack();
     this.#directory = directory;
     this.#onOom = onOom;
     this.#tally = tally;
-    const inotify = undo.use(openInotify());
-    try {
-      addInotifyWatch(inotify.fd, `${directory}/${MEMORY_EVENTS_FILE}`, IN_MODIFY);
-    } catch (error) {
-      if (!hasCode(error, "ENOENT", "ENODEV")) throw error; // Gone since: nothing will be told.
-    }
+    this.#inotify = undo.use(inotify);
     undo.use(
       poller.watch(inotify.fd, { readable: true }, () => {
         takeInotify(inotify.fd);
@@ -40,8 +50,6 @@ export class V2OomWatch implements Disposable {
       }),
     );
     this.#owned = undo.move();
-    // A kill between the first reading and the watch has changed the file unseen.
-    queueMicrotask(() => this.#look());
   }
 
   /** Watches the cgroup in `directory`; undefined when it is gone or memory is not accounted in it. */
@@ -54,7 +62,36 @@ export class V2OomWatch implements Disposable {
     const kills = readKills(directory);
     if (kills === undefined) return undefined;
     const before = counts === undefined ? kills : new Map(Object.entries(counts));
-    return new V2OomWatch(directory, poller, onOom, new Tally(before));
+    const inotify = openInotify();
+    try {
+      addInotifyWatch(inotify.fd, `${directory}/${MEMORY_EVENTS_FILE}`, IN_MODIFY);
+    } catch (error) {
+      // Gone since: nothing will be told.
+      if (!hasCode(error, "ENOENT", "ENODEV")) {
+        inotify[Symbol.dispose]();
+        throw error;
+      }
+    }
+    const watch = new V2OomWatch(directory, inotify, poller, onOom, new Tally(before));
+    // A kill between the first reading and the watch has changed the file unseen.
+    queueMicrotask(() => watch.#look());
+    return watch;
+  }
+
+  /** The file is watched already, and what inotify holds has not been looked at. */
+  static restore(state: Shaped<typeof v2OomState>, poller: Poller, onOom: () => void): V2OomWatch {
+    const tally = new Tally(new Map(Object.entries(state.counts)));
+    const inotify = OwnedFd.restore(state.inotify);
+    return new V2OomWatch(state.directory, inotify, poller, onOom, tally);
+  }
+
+  snapshot(inventory: Inventory) {
+    return {
+      kind: "v2",
+      directory: this.#directory,
+      inotify: inventory.keepOpen("oom-inotify", this.#inotify.fd),
+      counts: this.counts,
+    } as const;
   }
 
   get counts(): OomCounts {

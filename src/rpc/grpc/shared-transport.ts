@@ -48,6 +48,10 @@ export class SharedTransport implements Transport {
     return this.#transport.fd;
   }
 
+  get isForeign(): boolean {
+    return this.#state.kind === "loading" || this.#state.kind === "other";
+  }
+
   start(events: TransportEvents): void {
     this.#transport.start({
       onData: (chunk) => this.#receive(chunk, events),

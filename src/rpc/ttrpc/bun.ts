@@ -9,6 +9,7 @@ import type { Socket, SocketHandler } from "bun";
 import type { Peer } from "../service.ts";
 import { TtrpcClient } from "./client.ts";
 import type { Acceptor, Listener, TtrpcServer } from "./server.ts";
+import type { ServerConnectionState } from "./server-connection-state.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
 
 // Bun has these and its types do not tell.
@@ -151,8 +152,16 @@ export async function connectBun(address: BunAddress): Promise<TtrpcClient> {
 }
 
 /** Serves a connected descriptor, which is owned here from now on, as if it had been accepted. */
-export async function adoptBun(server: TtrpcServer, fd: number, peer: Peer = {}): Promise<void> {
+export async function adoptBun(server: Acceptor, fd: number, peer: Peer = {}): Promise<void> {
   server.serve(await openTransport({ fd }), peer);
+}
+
+/** Serves a connection that another server stopped to serve, and that this process has inherited. */
+export async function continueBun(
+  server: TtrpcServer,
+  state: ServerConnectionState,
+): Promise<void> {
+  server.adopt(await openTransport({ fd: state.fd }), state);
 }
 
 async function openTransport(address: BunAddress): Promise<Transport> {

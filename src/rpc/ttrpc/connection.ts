@@ -8,7 +8,8 @@
  */
 
 import { ShimError } from "../../base/error.ts";
-import { BODY_LENGTH_MAX, encodeFrame, type Frame, FrameDecoder } from "./frame.ts";
+import { base64, fromBase64, record, type Shaped, toBase64 } from "../../base/shape.ts";
+import { BODY_LENGTH_MAX, decoderState, encodeFrame, type Frame, FrameDecoder } from "./frame.ts";
 import type { Inbox } from "./inbox.ts";
 import type { Transport } from "./transport.ts";
 
@@ -32,6 +33,10 @@ export interface ConnectionOptions {
    */
   readonly readsWhileFull: boolean;
 }
+
+/** What has been read and not been delivered, and what has been sent and not been taken. */
+export const frameConnectionState = record({ inbound: decoderState, outbox: base64 });
+export type FrameConnectionState = Shaped<typeof frameConnectionState>;
 
 type State = "open" | "flushing" | "ending" | "closed";
 
@@ -57,6 +62,32 @@ export class FrameConnection {
     this.#readsWhileFull = options.readsWhileFull;
   }
 
+  /** Makes this connection, which has not started, go on where another stood. */
+  restore({ inbound, outbox }: FrameConnectionState): void {
+    this.#decoder.restore(inbound);
+    const unsent = fromBase64(outbox);
+    if (unsent.length === 0) return;
+    this.#outbox.push(unsent);
+    this.#outboxBytes = unsent.length;
+    if (this.isFull) this.#holdForOutbox();
+  }
+
+  /** For {@link restore}; undefined once it is closing, or spoken on in another protocol. */
+  snapshot(): FrameConnectionState | undefined {
+    if (this.#state !== "open" || this.#transport.isForeign) return undefined;
+    return { inbound: this.#decoder.snapshot(), outbox: toBase64(Buffer.concat(this.#outbox)) };
+  }
+
+  /** Delivers and reads nothing more until {@link release}; the peer's frames wait in the kernel. */
+  hold(): void {
+    this.#hold();
+  }
+
+  /** Ends one {@link hold}. */
+  release(): void {
+    this.#release();
+  }
+
   /** Begins to deliver events; some may come within the call. */
   start(): void {
     this.#transport.start({
@@ -68,6 +99,9 @@ export class FrameConnection {
       onDrain: () => this.#drain(),
       onClosed: (error) => this.#closed(error),
     });
+    // What another connection has left.
+    if (this.#outbox.length > 0) this.#drain();
+    this.#read();
   }
 
   get fd(): number | undefined {

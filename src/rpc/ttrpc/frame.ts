@@ -2,8 +2,18 @@
  * Bytes to frames and back: the header of ten bytes and what follows it.
  *
  * Pure. The decoder keeps at most one unfinished frame, plus what it was fed and not yet asked
- * for: those fields are all that a handoff of a connection would have to carry over. See PROTOCOL.md for the meaning of types and flags.
+ * for, and can hand over both. See PROTOCOL.md for the meaning of types and flags.
  */
+
+import {
+  base64,
+  fromBase64,
+  maybe,
+  record,
+  type Shaped,
+  toBase64,
+  whole,
+} from "../../base/shape.ts";
 
 export const HEADER_LENGTH = 10;
 /** Longest body a frame may carry, in bytes. A longer one is skipped, never kept. */
@@ -40,12 +50,22 @@ export function encodeFrame(
   body: Uint8Array,
 ): Uint8Array {
   const bytes = new Uint8Array(HEADER_LENGTH + body.length);
-  writeUint32(bytes, 0, body.length);
+  writeHeader(bytes, { length: body.length, streamId, type, flags });
+  bytes.set(body, HEADER_LENGTH);
+  return bytes;
+}
+
+function encodeHeader(header: Header): Uint8Array {
+  const bytes = new Uint8Array(HEADER_LENGTH);
+  writeHeader(bytes, header);
+  return bytes;
+}
+
+function writeHeader(bytes: Uint8Array, { length, streamId, type, flags }: Header): void {
+  writeUint32(bytes, 0, length);
   writeUint32(bytes, 4, streamId);
   bytes[8] = type;
   bytes[9] = flags;
-  bytes.set(body, HEADER_LENGTH);
-  return bytes;
 }
 
 interface Header {
@@ -54,6 +74,16 @@ interface Header {
   readonly type: number;
   readonly flags: number;
 }
+
+/** What a decoder was fed and has not given yet. */
+export const decoderState = record({
+  bytes: base64,
+  /** A body that is too long, and how much of it is still to be passed over. */
+  skipped: maybe(
+    record({ length: whole, streamId: whole, type: whole, flags: whole, left: whole }),
+  ),
+});
+export type DecoderState = Shaped<typeof decoderState>;
 
 /** What the decoder is in the middle of. */
 type Part =
@@ -81,6 +111,28 @@ export class FrameDecoder {
   /** Gives `chunk` to the decoder. */
   feed(chunk: Uint8Array): void {
     if (chunk.length > 0) this.#chunks.push(chunk);
+  }
+
+  /** For {@link restore}. */
+  snapshot(): DecoderState {
+    const part = this.#part;
+    const begun: Uint8Array[] = [];
+    if (part?.kind === "body") begun.push(encodeHeader(part.header));
+    if (part !== undefined && part.kind !== "skip") begun.push(part.bytes.subarray(0, part.filled));
+    const fed = this.#chunks.map((chunk, at) => (at === 0 ? chunk.subarray(this.#offset) : chunk));
+    return {
+      bytes: toBase64(Buffer.concat([...begun, ...fed])),
+      skipped: part?.kind === "skip" ? { ...part.header, left: part.left } : undefined,
+    };
+  }
+
+  /** Makes this decoder, which is new, go on where another stood. */
+  restore({ bytes, skipped }: DecoderState): void {
+    if (skipped !== undefined) {
+      const { left, ...header } = skipped;
+      this.#part = { kind: "skip", header, left };
+    }
+    this.feed(fromBase64(bytes));
   }
 
   /** Takes the next frame, or returns undefined until more bytes are fed. */

@@ -37,6 +37,7 @@ export class ServerCall implements CallContext {
   readonly deadlineMs: number | undefined;
   /** Milliseconds as `performance.now` counts them. */
   readonly #receivedAtMs = performance.now();
+  readonly isResumed: boolean;
   #state: CallState = { kind: "running" };
   #timer: ReturnType<typeof setTimeout> | undefined;
   #controller: AbortController | undefined;
@@ -48,14 +49,18 @@ export class ServerCall implements CallContext {
     readonly handler: Method;
     readonly peer: Peer;
     readonly inbox: Inbox | undefined;
+    /** Of a call that another program of this process has taken; `deadlineMs` is the one it had. */
+    readonly resumed?: { readonly deadlineMs: number | undefined };
   }) {
     this.streamId = options.streamId;
     this.request = options.request;
     this.handler = options.handler;
     this.peer = options.peer;
     this.inbox = options.inbox;
-    const timeoutMs = this.timeoutMs;
-    this.deadlineMs = timeoutMs === undefined ? undefined : Date.now() + timeoutMs;
+    this.isResumed = options.resumed !== undefined;
+    const timeoutMs = toTimeoutMs(options.request);
+    const ownDeadlineMs = timeoutMs === undefined ? undefined : Date.now() + timeoutMs;
+    this.deadlineMs = options.resumed === undefined ? ownDeadlineMs : options.resumed.deadlineMs;
   }
 
   get service(): string {
@@ -75,16 +80,6 @@ export class ServerCall implements CallContext {
     return this.#state.kind === "running";
   }
 
-  /** From receipt, in milliseconds; negative when the caller sent a deadline that had passed. */
-  get timeoutMs(): number | undefined {
-    const { timeoutNano } = this.request;
-    if (timeoutNano === 0n) return undefined;
-    const ms = Number(
-      (timeoutNano + NANOSECONDS_PER_MILLISECOND - 1n) / NANOSECONDS_PER_MILLISECOND,
-    );
-    return ms > DELAY_MS_MAX ? undefined : ms;
-  }
-
   /** Made when first asked for: most handlers never do. */
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
@@ -101,8 +96,8 @@ export class ServerCall implements CallContext {
 
   /** Calls `onExpired` once the caller stops waiting, unless the call ends before. */
   startTimer(onExpired: () => void): void {
-    if (this.timeoutMs === undefined) return;
-    this.#timer = setTimeout(onExpired, Math.max(this.timeoutMs, 0));
+    if (this.deadlineMs === undefined) return;
+    this.#timer = setTimeout(onExpired, Math.max(this.deadlineMs - Date.now(), 0));
   }
 
   /** The handler has answered: nothing is sent on this stream any more. */
@@ -121,6 +116,13 @@ export class ServerCall implements CallContext {
     this.inbox?.fail(reason);
     this.#controller?.abort(reason);
   }
+}
+
+/** From receipt, in milliseconds; negative when the caller sent a deadline that had passed. */
+function toTimeoutMs({ timeoutNano }: Request): number | undefined {
+  if (timeoutNano === 0n) return undefined;
+  const ms = Number((timeoutNano + NANOSECONDS_PER_MILLISECOND - 1n) / NANOSECONDS_PER_MILLISECOND);
+  return ms > DELAY_MS_MAX ? undefined : ms;
 }
 
 function toMetadata(request: Request): Metadata {

@@ -5,7 +5,9 @@
  */
 
 import { messageOf, ShimError } from "../../base/error.ts";
+import type { Inventory } from "../../base/inventory.ts";
 import type { Logger } from "../../base/log.ts";
+import { fromBase64, toBase64 } from "../../base/shape.ts";
 import { Request, Response } from "../../gen/ttrpc/request.ts";
 import {
   findMethod,
@@ -28,6 +30,7 @@ import {
 } from "./frame.ts";
 import { Inbox } from "./inbox.ts";
 import { type CallObserver, ServerCall } from "./server-call.ts";
+import type { ServerConnectionState } from "./server-connection-state.ts";
 import type { Transport } from "./transport.ts";
 
 /** Calls at work on one connection at a time. */
@@ -37,12 +40,17 @@ const REQUEST_BYTES_MAX = 64 * 1024 * 1024;
 
 const NO_BYTES = new Uint8Array(0);
 
+/** Whether the same request may be given to its handler again, by another program of this process. */
+export type CanResume = (call: ServerCall) => boolean;
+
 export interface ServerConnectionOptions {
   readonly transport: Transport;
   readonly peer: Peer;
   readonly table: ServiceTable;
   readonly log: Logger;
   readonly observers: ReadonlySet<CallObserver>;
+  /** Called for each frame that has come. */
+  readonly onFrame?: () => void;
   /** Called once, when nothing of the connection is left. */
   readonly onClosed: () => void;
 }
@@ -68,7 +76,10 @@ export class ServerConnection {
     this.#frames = new FrameConnection(
       options.transport,
       {
-        onFrame: (frame) => this.#onFrame(frame),
+        onFrame: (frame) => {
+          options.onFrame?.();
+          this.#onFrame(frame);
+        },
         onClosed: (error) => this.#onTransportClosed(error),
       },
       { readsWhileFull: false },
@@ -78,6 +89,49 @@ export class ServerConnection {
   /** Begins to serve. */
   start(): void {
     this.#frames.start();
+  }
+
+  /** Makes this connection, which has not started, go on where another stood: its calls run again. */
+  restore(state: ServerConnectionState): void {
+    this.#lastStreamId = state.lastStreamId;
+    this.#frames.restore(state.frames);
+    for (const { streamId, request, deadlineMs } of state.calls) {
+      this.#begin(streamId, decodeRequest(fromBase64(request)), { deadlineMs });
+    }
+  }
+
+  /** For {@link restore}. What can be neither resumed nor told is an obstacle. */
+  snapshot(inventory: Inventory, canResume: CanResume): ServerConnectionState | undefined {
+    const { fd } = this;
+    const frames = this.#frames.snapshot();
+    if (fd === undefined || frames === undefined || this.#isDraining) {
+      inventory.addObstacle("a connection is being closed, or speaks gRPC");
+      return undefined;
+    }
+    if (frames.outbox !== "") inventory.addErrand("an answer is being sent");
+    const { pid, uid, gid } = this.peer;
+    return {
+      fd: inventory.keepOpen("connection", fd),
+      peer: { pid, uid, gid },
+      lastStreamId: this.#lastStreamId,
+      frames,
+      calls: [...this.#calls.values()].map((call) => {
+        const { streamId, request, deadlineMs, service, method } = call;
+        if (!canResume(call)) inventory.addObstacle(`${service}/${method} is at work`);
+        if (deadlineMs !== undefined) inventory.addDeadline(deadlineMs);
+        return { streamId, request: toBase64(Request.encode(request).finish()), deadlineMs };
+      }),
+    };
+  }
+
+  /** Takes no further frame until {@link release}. */
+  hold(): void {
+    this.#frames.hold();
+  }
+
+  /** Ends one {@link hold}. */
+  release(): void {
+    this.#frames.release();
   }
 
   /** The descriptor of the connection, lent. */
@@ -152,11 +206,22 @@ export class ServerConnection {
         `Cannot take call: ${this.#calls.size} are at work on this connection`,
       );
     }
-    const request = decodeRequest(body);
+    this.#begin(streamId, decodeRequest(body), undefined, (flags & FLAG_REMOTE_OPEN) !== 0);
+  }
+
+  #begin(
+    streamId: number,
+    request: Request,
+    resumed: { readonly deadlineMs: number | undefined } | undefined,
+    isOpen = false,
+  ): void {
     const handler = findMethod(this.#table, request.service, request.method);
     const takesStream = handler.kind === "clientStream" || handler.kind === "bidiStream";
     const inbox = takesStream ? new Inbox() : undefined;
-    const call = new ServerCall({ streamId, request, handler, peer: this.peer, inbox });
+    const call = new ServerCall({
+      ...{ streamId, request, handler, peer: this.peer, inbox },
+      ...(resumed !== undefined && { resumed }),
+    });
     this.#calls.set(streamId, call);
     this.#requestBytes += request.payload.length;
     for (const observer of this.#observers) observer.callBegan(call);
@@ -168,7 +233,7 @@ export class ServerConnection {
     );
     // An open stream's first message may ride on the request. An empty one cannot be told from none.
     if (inbox !== undefined && request.payload.length > 0) inbox.push(request.payload);
-    if ((flags & FLAG_REMOTE_OPEN) === 0) inbox?.end();
+    if (!isOpen) inbox?.end();
     try {
       this.#run(call, handler);
     } catch (error) {

@@ -5,11 +5,13 @@
  */
 
 import { ShimError } from "../../base/error.ts";
+import type { Inventory } from "../../base/inventory.ts";
 import { type Logger, silentLogger } from "../../base/log.ts";
 import { type MountedService, type Peer, type ServiceTable, serviceTable } from "../service.ts";
 import { Completion } from "./completion.ts";
 import type { CallObserver } from "./server-call.ts";
-import { ServerConnection } from "./server-connection.ts";
+import { type CanResume, ServerConnection } from "./server-connection.ts";
+import { peerOf, type ServerConnectionState } from "./server-connection-state.ts";
 import type { Transport } from "./transport.ts";
 
 /** How long last answers may take to be read once the deadline of a shutdown has passed. */
@@ -36,6 +38,8 @@ export class TtrpcServer implements Disposable {
   readonly #log: Logger;
   readonly #connections = new Set<ServerConnection>();
   readonly #listeners = new Set<Listener>();
+  #isHeld = false;
+  #received = 0;
   /** Set from the first shutdown or close on; resolves when the last connection has closed. */
   #ended: Completion | undefined;
 
@@ -55,8 +59,45 @@ export class TtrpcServer implements Disposable {
     else this.#listeners.add(listener);
   }
 
+  /** Frames that peers have sent so far: who looks twice knows whether it was quiet meanwhile. */
+  get received(): number {
+    return this.#received;
+  }
+
+  /**
+   * Takes no further frame on any connection until {@link release}: what peers send waits in the
+   * kernel, so that the calls at work come to an end.
+   */
+  hold(): void {
+    this.#isHeld = true;
+    for (const connection of this.#connections) connection.hold();
+  }
+
+  /** Ends {@link hold}. */
+  release(): void {
+    this.#isHeld = false;
+    for (const connection of [...this.#connections]) connection.release();
+  }
+
+  /** The connections, to be adopted by another server. */
+  snapshot(inventory: Inventory, canResume: CanResume): readonly ServerConnectionState[] {
+    if (this.#ended !== undefined) inventory.addObstacle("the server is ending");
+    return [...this.#connections].flatMap(
+      (connection) => connection.snapshot(inventory, canResume) ?? [],
+    );
+  }
+
   /** Serves a connection until it closes. One that comes after a shutdown began is closed. */
   serve(transport: Transport, peer: Peer = {}): void {
+    this.#serve(transport, peer, undefined);
+  }
+
+  /** Serves a connection that another server stopped to serve at `state`. */
+  adopt(transport: Transport, state: ServerConnectionState): void {
+    this.#serve(transport, peerOf(state), state);
+  }
+
+  #serve(transport: Transport, peer: Peer, state: ServerConnectionState | undefined): void {
     if (this.#ended !== undefined) {
       transport.destroy();
       return;
@@ -67,12 +108,17 @@ export class TtrpcServer implements Disposable {
       table: this.#table,
       log: this.#log,
       observers: this.observers,
+      onFrame: () => {
+        this.#received++;
+      },
       onClosed: () => {
         this.#connections.delete(connection);
         this.#resolveWhenEmpty();
       },
     });
     this.#connections.add(connection);
+    if (this.#isHeld) connection.hold();
+    if (state !== undefined) connection.restore(state);
     connection.start();
   }
 

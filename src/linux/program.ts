@@ -1,0 +1,53 @@
+/** The program that a process runs: which it is, and exchanging it for another (execve(2)). */
+
+import { ptr } from "bun:ffi";
+import { fstatSync, readFileSync } from "node:fs";
+import { ShimError } from "../base/error.ts";
+import { cStringArray } from "./bytes.ts";
+import { errno, SystemError } from "./errno.ts";
+import { O_PATH, type OwnedFd, openFd } from "./fd.ts";
+import { selfTable } from "./libc.ts";
+
+/** The program of this process, wherever its file has gone. */
+export const OWN_PROGRAM = "/proc/self/exe";
+const EXECUTABLE_BITS = 0o111;
+
+/**
+ * A handle on the program at `path`: whoever holds it executes this file and no other that takes its
+ * place. Throws ShimError `invalidArgument` for what cannot be executed, SystemError.
+ */
+export function openProgram(path: string): OwnedFd {
+  const program = openFd(path, O_PATH);
+  const stat = fstatSync(program.fd);
+  if (stat.isFile() && (stat.mode & EXECUTABLE_BITS) !== 0) return program;
+  program[Symbol.dispose]();
+  throw new ShimError("invalidArgument", `Cannot run ${path}: it is no executable file`);
+}
+
+/** Whether both handles, or paths, are of one file as it is now. */
+export function isSameProgram(one: number, other: number): boolean {
+  const a = fstatSync(one);
+  const b = fstatSync(other);
+  return a.ino === b.ino && a.dev === b.dev && a.mtimeMs === b.mtimeMs;
+}
+
+/** The words that this process was started with, the program's own first. */
+export function commandLine(): readonly string[] {
+  return readFileSync("/proc/self/cmdline", "utf8").split("\0").slice(0, -1);
+}
+
+/**
+ * Goes on as another program, in the same process: with its children, its descriptors that are not
+ * close-on-exec, its pending signals and the mask of this thread. Returns only by throwing SystemError
+ * (ENOENT, EACCES, ENOEXEC, ENOMEM), with everything as it was.
+ */
+export function executeProgram(
+  program: number,
+  argv: readonly string[],
+  env: readonly string[],
+): never {
+  const words = cStringArray(argv);
+  const variables = cStringArray(env);
+  selfTable().fexecve(program, ptr(words.pointers), ptr(variables.pointers));
+  throw new SystemError("execve", errno());
+}
