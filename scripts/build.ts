@@ -8,7 +8,8 @@
  */
 
 import { existsSync } from "node:fs";
-import { mkdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Glob } from "bun";
 import { execa } from "execa";
@@ -47,6 +48,36 @@ async function digestInputs(definitions: readonly string[]): Promise<string> {
     hash.update(await readFile(join(root, path)));
   }
   return hash.digest("hex");
+}
+
+/**
+ * The program that a sleeping shim is, as base64: written into the executable, so that it stays one
+ * file. "" where there is no C compiler: the shim then never sleeps.
+ */
+async function compileSleeper(): Promise<string> {
+  const source = join(root, "src/sleeper/sleeper.c");
+  const folder = await mkdtemp(join(tmpdir(), "wedge-sleeper-"));
+  try {
+    const target = join(folder, "sleeper");
+    const options = [
+      ...["-static", "-nostdlib", "-ffreestanding", "-fno-pie", "-no-pie", "-Os", "-s"],
+      ...["-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-Wall", "-Wextra", "-Werror"],
+      // One page, and nothing in it that differs from build to build.
+      ...["-Wl,--build-id=none", "-Wl,-z,noseparate-code", "-Wl,-z,norelro", "-Wl,-z,noexecstack"],
+    ];
+    const built = await execa("cc", [...options, "-o", target, source], {
+      reject: false,
+      all: true,
+    });
+    if (built.code === "ENOENT") {
+      process.stderr.write("no C compiler (cc): this wedge will never sleep\n");
+      return "";
+    }
+    if (built.failed) throw new Error(`Cannot build the sleeper:\n${built.all}`);
+    return (await readFile(target)).toString("base64");
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }
 
 /**
@@ -95,6 +126,7 @@ async function build(isForced: boolean): Promise<void> {
   const definitions = [
     `WEDGE_VERSION="${await readVersion()}"`,
     `WEDGE_REVISION="${await readRevision()}"`,
+    `WEDGE_SLEEPER="${await compileSleeper()}"`,
   ];
   const stamp = await digestInputs(definitions);
   const isThere = [executable, library, stampFile].every((path) => existsSync(path));

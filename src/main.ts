@@ -61,6 +61,10 @@ async function run(invocation: Invocation, ended: Promise<string>): Promise<numb
       const { deliver } = await import("./command/deliver.ts");
       return await deliver(invocation);
     }
+    case "rehearse": {
+      const { rehearse } = await import("./command/rehearse.ts");
+      return rehearse();
+    }
     case "serve": {
       const { serve } = await import("./command/serve.ts");
       return await serve(invocation, ended);

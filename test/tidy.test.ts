@@ -25,10 +25,11 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   event: ["base", "linux", "rpc", "gen"],
   service: ["base", "rpc", "gen", "event", "container"],
   library: ["base", "rpc", "gen"],
+  handoff: ["base", "linux", "gen", "rpc", "event", "service"],
   debug: ["base", "linux", "cgroup", "rpc", "gen"],
   command: [
     ...["base", "linux", "gen", "runtime", "stdio", "cgroup", "container"],
-    ...["rpc", "event", "service", "debug", "library"],
+    ...["rpc", "event", "service", "handoff", "debug", "library"],
   ],
   "main.ts": ["base", "command", "debug"],
   "version.ts": [],

@@ -2,16 +2,24 @@
 
 import { lstatSync } from "node:fs";
 import { join } from "node:path";
+import { HANDOFF_VARIABLES } from "../handoff/variables.ts";
 import { spawnProcess } from "../linux/children.ts";
 import { hasCode } from "../linux/errno.ts";
 import { O_NONBLOCK, O_RDWR, type OwnedFd, openFd } from "../linux/fd.ts";
 import type { Inheritance } from "../linux/inheritance.ts";
 import { selfCommand } from "../linux/self-command.ts";
+import { SIGINT, SIGTERM, SIGUSR1 } from "../linux/signals.ts";
 import { scrubEnvironment } from "../runtime/environment.ts";
 import { inheritanceEntries, type Variables } from "./flags.ts";
 
 /** The listening socket, as the daemon finds it. */
 export const LISTENER_FD = 3;
+
+/**
+ * What the daemon heeds. Blocked from its beginning, in all of its threads, so that they wait until they
+ * are read: one that came while it exchanges its program would be lost else.
+ */
+export const HEEDED_SIGNALS: readonly number[] = [SIGINT, SIGUSR1, SIGTERM];
 
 const LOG_FIFO = "log";
 
@@ -76,6 +84,7 @@ export function spawnDaemon(options: DaemonOptions): number {
     cwd: options.bundle,
     stdio: [undefined, undefined, log?.fd, options.listener],
     leads: "session",
+    blocked: HEEDED_SIGNALS,
   });
 }
 
@@ -95,7 +104,12 @@ function openLogFifo(bundle: string): OwnedFd | undefined {
 }
 
 /** What only this process, or whoever started containerd, was meant to have; see also below. */
-const DROPPED: ReadonlySet<string> = new Set(["NODE_OPTIONS", "WATCHDOG_PID", "WATCHDOG_USEC"]);
+const DROPPED: ReadonlySet<string> = new Set([
+  "NODE_OPTIONS",
+  "WATCHDOG_PID",
+  "WATCHDOG_USEC",
+  ...HANDOFF_VARIABLES,
+]);
 
 /**
  * The environment for the daemon, `NAME=value` each: without what changes the engine, and without what

@@ -16,9 +16,10 @@ const HUGE_PAGES_VARIABLE = "WEDGE_CHILD_HUGE_PAGES";
 
 /**
  * What the process is asked to do. `serve` is the daemon: no action word, the socket as descriptor 3.
- * `deliver` is what `delete` leaves running when containerd is not there yet: see `deliver.ts`.
+ * `deliver` is what `delete` leaves running when containerd is not there yet: see `deliver.ts`. `rehearse`
+ * is asked of a program that a running shim is to go on as: see `handoff/rehearsal.ts`.
  */
-export type Action = "start" | "delete" | "deliver" | "serve" | "info" | "version";
+export type Action = "start" | "delete" | "deliver" | "rehearse" | "serve" | "info" | "version";
 
 /** Everything that the caller said, defaults filled in. Text that was not given is "". */
 export interface Invocation {
@@ -167,7 +168,8 @@ function chooseAction(
   if (switches.get("v") === true || switches.get("version") === true) return "version";
   if (switches.get("info") === true) return "info";
   if (word === undefined) return "serve";
-  return word === "start" || word === "delete" || word === "deliver" ? word : undefined;
+  const actions = ["start", "delete", "deliver", "rehearse"] as const;
+  return actions.find((action) => action === word);
 }
 
 function toEnvironment(variables: Variables): Environment {

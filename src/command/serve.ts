@@ -6,39 +6,48 @@
  * on), or when it has no container and nobody is connected. Containers are never killed from here.
  */
 
+import { existsSync, readlinkSync } from "node:fs";
+import { messageOf, ShimError } from "../base/error.ts";
 import type { Logger } from "../base/log.ts";
 import { toRuntimeOptions } from "../container/runtime-options.ts";
 import { BundleJournals } from "../event/journal-file.ts";
 import { Publisher } from "../event/publisher.ts";
 import type { TaskEvent } from "../event/task-event.ts";
 import { connectEventSink } from "../event/ttrpc-sink.ts";
-import { TaskDefinition as TaskDefinitionV2 } from "../gen/containerd/task/v2/task.ts";
-import { TaskDefinition as TaskDefinitionV3 } from "../gen/containerd/task/v3/task.ts";
+import { Arrival } from "../handoff/arrival.ts";
+import { enterDirectory } from "../handoff/departure.ts";
+import { type HandoffDocument, toJournalState } from "../handoff/document.ts";
+import type { Estate } from "../handoff/estate.ts";
+import { Mover, nextQuietMs } from "../handoff/mover.ts";
+import { HandoffService } from "../handoff/service.ts";
+import { readSettings } from "../handoff/settings.ts";
+import { HANDOFF_VARIABLES } from "../handoff/variables.ts";
 import { Children } from "../linux/children.ts";
-import { removeStaleSocket, socketPath } from "../linux/listener.ts";
+import { claimListener, removeStaleSocket, socketPath } from "../linux/listener.ts";
 import { LogSink } from "../linux/log-sink.ts";
 import { peerCredentials } from "../linux/peer-credentials.ts";
 import { Poller } from "../linux/poller.ts";
+import { OWN_PROGRAM } from "../linux/program.ts";
 import { becomeSubreaper, forbidDumps } from "../linux/self.ts";
+import { countOwnWords } from "../linux/self-command.ts";
+import { SIGCHLD, SignalWatch, signalName, unblockSignals } from "../linux/signals.ts";
 import { isInUserNamespace } from "../linux/user-namespace.ts";
-import type { GrpcServer } from "../rpc/grpc/server.ts";
-import { SharedTransport } from "../rpc/grpc/shared-transport.ts";
-import { type MountedService, mountLazily, mountService, type Peer } from "../rpc/service.ts";
-import { type BunAddress, listenBun } from "../rpc/ttrpc/bun.ts";
-import { type Acceptor, TtrpcServer } from "../rpc/ttrpc/server.ts";
-import type { Transport } from "../rpc/ttrpc/transport.ts";
+import type { Peer } from "../rpc/service.ts";
+import { adoptBun, continueBun, listenBun } from "../rpc/ttrpc/bun.ts";
+import type { Acceptor } from "../rpc/ttrpc/server.ts";
+import { hasBegun, peerOf } from "../rpc/ttrpc/server-connection-state.ts";
 import { CallHistory } from "../runtime/call-history.ts";
 import { parseDeadlines } from "../runtime/deadlines.ts";
 import { Runc } from "../runtime/runc.ts";
-import type { InspectSources } from "../service/inspect.ts";
 import { TaskService } from "../service/task.ts";
 import type { TraceSources } from "../service/trace.ts";
 import { noteAddress, removeOwnAddress } from "./address-file.ts";
-import { LISTENER_FD } from "./daemon.ts";
-import type { Invocation, Variables } from "./flags.ts";
+import { HEEDED_SIGNALS, LISTENER_FD } from "./daemon.ts";
+import { type Invocation, inheritanceEntries, type Variables } from "./flags.ts";
 import { guardProcess } from "./guard.ts";
 import { checkIdentity } from "./identity.ts";
 import { createLogger, type DaemonLog, lostLine } from "./log.ts";
+import { openServer } from "./open-server.ts";
 
 /** How long answers and events may take to be taken at the end. */
 const DRAIN_TIMEOUT_MS = 3000;
@@ -50,11 +59,6 @@ const LINGER_TIMEOUT_MS = 30_000;
 const UNUSED_TIMEOUT_MS = 120_000;
 /** The same after its last one: whoever deleted that asks for the end, if at all, in the next moment. */
 const EMPTIED_TIMEOUT_MS = 5000;
-/** What the daemon is born with, for those who look at it. */
-const OWN_DESCRIPTORS: ReadonlyMap<number, string> = new Map([
-  [2, "log"],
-  [LISTENER_FD, "listener"],
-]);
 /** The end that a manager asks for, when the last container is deleted. */
 const ASKED = "asked by its manager";
 
@@ -64,144 +68,221 @@ const ASKED = "asked by its manager";
  */
 export async function serve(invocation: Invocation, ended: Promise<string>): Promise<number> {
   checkIdentity(invocation);
-  const bundle = process.cwd();
+  using arrival = Arrival.find(invocation.environment.variables);
   becomeSubreaper();
   // In a user namespace the kernel would take our own /proc directory from us.
   if (!isInUserNamespace()) forbidDumps();
   await using end = new AsyncDisposableStack();
-  const sink = LogSink.open(2, lostLine);
-  const log = openLog(sink, invocation);
+  const stop = Promise.withResolvers<string>();
+  void ended.then(stop.resolve);
+  const shim = assemble(invocation, { arrival, end, stop: stop.resolve });
+  const { service, server, publisher, listener, log, directory } = shim;
+  await begin(shim, arrival);
+  const socket = socketPath(listener);
+  log.debug("Serving", { pid: process.pid, id: invocation.id, cause: shim.document?.cause.kind });
+  const reason = await stop.promise;
+  log.debug("Ending", { reason, containers: service.size });
+  shim.mover[Symbol.dispose]();
+  // While containers are left, waits for their ends are open and would not be answered in any time.
+  await server.shutdown(service.size > 0 ? 0 : DRAIN_TIMEOUT_MS);
+  if (socket !== undefined) removeTraces(directory, socket);
+  await publisher.stop(reason === ASKED ? LINGER_TIMEOUT_MS : PUBLISH_TIMEOUT_MS);
+  return 0;
+}
+
+interface Shim extends Estate {
+  /** What takes new connections. */
+  readonly acceptor: Acceptor;
+  readonly mover: Mover;
+  readonly log: DaemonLog;
+  /** What the program before this one has left. */
+  readonly document: HandoffDocument | undefined;
+}
+
+interface Surroundings {
+  readonly arrival: Arrival | undefined;
+  /** Owns what ends with the shim. */
+  readonly end: AsyncDisposableStack;
+  readonly stop: (reason: string) => void;
+}
+
+/** Builds the shim, of what the program before it has left; what that was no use for goes back to it. */
+function assemble(invocation: Invocation, surroundings: Surroundings): Shim {
+  const { arrival } = surroundings;
+  try {
+    return build(invocation, arrival?.read(), surroundings);
+  } catch (error) {
+    if (arrival === undefined) throw error;
+    return arrival.goBack(error);
+  }
+}
+
+/** Makes every object of the shim. Nothing that was handed over is used yet. */
+function build(
+  invocation: Invocation,
+  document: HandoffDocument | undefined,
+  { arrival, end, stop }: Surroundings,
+): Shim {
+  if (document !== undefined) enterDirectory(document.directory);
+  const directory = document?.directory ?? process.cwd();
+  const sink = LogSink.open(2, lostLine, document?.lostLogLines);
+  const log = openLog(invocation, sink);
   end.defer(() => log.flush());
   const { inheritance, variables } = invocation.environment;
   const environment = toEntries(variables);
   const poller = end.use(new Poller());
   const children = end.use(new Children({ poller, reapStrays: true, inheritance }));
   const { namespace } = invocation;
-  const publisher = openPublisher(invocation, log);
-  const stop = Promise.withResolvers<string>();
   const history = new CallHistory();
   const deadlines = parseDeadlines(invocation.environment.deadlines);
-  const socket = invocation.socket || socketPath(LISTENER_FD);
+  const listener = document?.listener ?? openListener(invocation);
+  const socket = socketPath(listener);
   const eventObservers = new Set<(event: TaskEvent) => void>();
   const service = new TaskService({
     context: { poller, children, log, namespace },
-    openRuntime: (taskBundle, options) => {
-      if (socket !== undefined) noteAddress(taskBundle, socket);
-      const runtime = toRuntimeOptions(options, { namespace, bundle: taskBundle, environment });
+    openRuntime: (bundle, options) => {
+      // One that was handed over may have lost its bundle.
+      if (socket !== undefined && existsSync(bundle)) noteAddress(bundle, socket);
+      const runtime = toRuntimeOptions(options, { namespace, bundle, environment });
       return { runtime: new Runc(runtime, { children, history, deadlines }), root: runtime.root };
     },
-    publish: publishTo(publisher, eventObservers),
-    shutdown: () => stop.resolve(ASKED),
+    publish: publishTo(() => publisher, eventObservers),
+    shutdown: () => stop(ASKED),
     onEmpty: () => unused.arm(EMPTIED_TIMEOUT_MS),
     log,
   });
-  const services = [
-    mountService(TaskDefinitionV2, service),
-    mountService(TaskDefinitionV3, service),
-    ...aboutItself({
-      namespace,
-      id: invocation.id,
-      socket: socket ?? "",
-      containers: () => service.containers,
-      publisher,
-      history,
-      lostLogLines: () => sink.lost,
-      descriptors: OWN_DESCRIPTORS,
-      server: () => server,
-      events: eventObservers,
-    }),
-  ];
-  const server: TtrpcServer = new TtrpcServer({ services, log });
-  const acceptor = openToGrpc(server, services, log);
-  listenBun(acceptor, listenAddress(invocation), (fd) => admit(fd, log));
+  if (document !== undefined) service.restore(document.task);
+  const publisher = openPublisher(invocation, log, document);
+  const sources = { service, publisher, history, sink, listener, log, events: eventObservers };
+  const handoff = new HandoffService(() => mover, passageOf(document, arrival));
+  const { server, acceptor } = openServer(invocation, handoff, sources);
   end.use(guardProcess({ log, dump: () => describe(service, publisher, history) }));
-  void ended.then(stop.resolve);
+  // To whoever listens for the signal in the usual way.
+  const signals = end.use(
+    new SignalWatch(poller, HEEDED_SIGNALS, (signal) => process.emit(signalName(signal))),
+  );
   const unused = end.use(
     watchUnused({
       isEmpty: () => service.size === 0,
       isIdle: () => server.connections.size === 0 && publisher.pending === 0,
-      stop: () => stop.resolve("nobody uses it"),
+      stop: () => stop("nobody uses it"),
     }),
   );
-  log.debug("Serving", { pid: process.pid, namespace, id: invocation.id });
-  const reason = await stop.promise;
-  log.debug("Ending", { reason, containers: service.size });
-  // While containers are left, waits for their ends are open and would not be answered in any time.
-  await server.shutdown(service.size > 0 ? 0 : DRAIN_TIMEOUT_MS);
-  if (socket !== undefined) removeTraces(bundle, socket);
-  await publisher.stop(reason === ASKED ? LINGER_TIMEOUT_MS : PUBLISH_TIMEOUT_MS);
-  return 0;
+  const estate = {
+    service,
+    publisher,
+    server,
+    children,
+    poller,
+    signals,
+    sink,
+    listener,
+    directory,
+  };
+  const env = [...environment, ...inheritanceEntries(inheritance)];
+  const mover = end.use(openMover(estate, { invocation, log, env, document, arrival }));
+  return { ...estate, acceptor, mover, log, document };
 }
 
-function openLog(sink: LogSink, { namespace, id, isDebug }: Invocation): DaemonLog {
+/** How the program before this one was left, where somebody may have asked for it. */
+function passageOf(document: HandoffDocument | undefined, arrival: Arrival | undefined) {
+  if (document === undefined || document.cause.kind === "sleep") return undefined;
+  return { pausedAtMs: document.cause.pausedAtMs, refusal: arrival?.refusal };
+}
+
+/** Lets the shim do its work: from here on there is no way back. */
+async function begin(shim: Shim, arrival: Arrival | undefined): Promise<void> {
+  const { server, acceptor, children, log, listener, document, mover } = shim;
+  for (const connection of document?.connections ?? []) {
+    try {
+      // What a client has not begun to say may be in another protocol.
+      if (hasBegun(connection)) await continueBun(server, connection);
+      else await adoptBun(acceptor, connection.fd, peerOf(connection));
+    } catch (error) {
+      log.error("A connection is lost", { fd: connection.fd, error: messageOf(error) });
+    }
+  }
+  if (arrival?.refusal !== undefined) {
+    log.warn("The new program gave the shim back", { error: arrival.refusal });
+  }
+  listenBun(acceptor, { fd: listener }, (fd) => admit(fd, log));
+  // What died while nobody listened, and what dies from now on.
+  children.reap();
+  unblockSignals([SIGCHLD]);
+  mover.start();
+}
+
+function openMover(
+  estate: Estate,
+  shim: {
+    readonly invocation: Invocation;
+    readonly log: DaemonLog;
+    readonly env: readonly string[];
+    readonly document: HandoffDocument | undefined;
+    readonly arrival: Arrival | undefined;
+  },
+): Mover {
+  const { log, env, document, arrival } = shim;
+  const settings = readSettings(shim.invocation.environment.variables);
+  const { sleepAfterMs } = settings;
+  const cause = document?.cause;
+  let quietMs = document?.quietMs;
+  if (cause?.kind === "sleep" && arrival?.hasSlept) {
+    quietMs = nextQuietMs(quietMs ?? sleepAfterMs, Date.now() - cause.sinceMs, sleepAfterMs);
+  }
+  const ownPath = readlinkSync(OWN_PROGRAM).replace(/ \(deleted\)$/, "");
+  return new Mover({
+    estate,
+    log,
+    env,
+    ownWordCount: countOwnWords(),
+    ownPath,
+    quietMs,
+    ...settings,
+  });
+}
+
+function openLog({ namespace, id, isDebug }: Invocation, sink: LogSink): DaemonLog {
   return createLogger({ sink, isDebug, fields: { namespace, id } });
-}
-
-/** What a shim tells of itself to those who ask, and what it does to those who watch; loaded by then. */
-function aboutItself(
-  sources: Omit<InspectSources, "connections"> & TraceSources,
-): readonly MountedService[] {
-  const connections = () => sources.server().connections;
-  return [
-    mountLazily("wedge.inspect.v1.Inspect", { Inspect: "unary" }, async () => {
-      const { mountInspect } = await import("../service/inspect.ts");
-      return mountInspect({ ...sources, connections });
-    }),
-    mountLazily("wedge.trace.v1.Trace", { Watch: "serverStream" }, async () => {
-      const { mountTrace } = await import("../service/trace.ts");
-      return mountTrace(sources);
-    }),
-  ];
-}
-
-/** Who speaks gRPC on the same socket is served too; nothing of it is loaded before somebody does. */
-function openToGrpc(
-  server: TtrpcServer,
-  services: readonly MountedService[],
-  log: Logger,
-): Acceptor {
-  let loaded: Promise<GrpcServer> | undefined;
-  const load = async () => {
-    const grpc = await import("../rpc/grpc/server.ts");
-    return new grpc.GrpcServer(services);
-  };
-  const openSession = async (transport: Transport) => {
-    loaded ??= load();
-    return (await loaded).open(transport);
-  };
-  return {
-    serve: (transport, peer) =>
-      server.serve(new SharedTransport(transport, { openSession, log }), peer),
-    addListener: (listener) => server.addListener(listener),
-  };
 }
 
 function toEntries(variables: Variables): readonly string[] {
   return Object.entries(variables).flatMap(([name, value]) =>
-    value === undefined ? [] : [`${name}=${value}`],
+    value === undefined || HANDOFF_VARIABLES.has(name) ? [] : [`${name}=${value}`],
   );
 }
 
-function openPublisher({ namespace, environment }: Invocation, log: Logger): Publisher {
+function openPublisher(
+  { namespace, environment }: Invocation,
+  log: Logger,
+  document: HandoffDocument | undefined,
+): Publisher {
   const { ttrpcAddress } = environment;
   return new Publisher({
     namespace,
     connect: ttrpcAddress === "" ? undefined : () => connectEventSink(ttrpcAddress),
     log,
-    store: new BundleJournals(process.cwd(), log),
+    store: new BundleJournals(document?.directory ?? process.cwd(), log),
+    ...(document !== undefined && { journal: toJournalState(document.journal) }),
   });
 }
 
 /** Watchers first: the journal may go to disk. */
-function publishTo(publisher: Publisher, observers: TraceSources["events"]) {
+function publishTo(publisher: () => Publisher, observers: TraceSources["events"]) {
   return (event: TaskEvent, bundle: string) => {
     for (const observe of observers) observe(event);
-    publisher.publish(event, bundle);
+    publisher().publish(event, bundle);
   };
 }
 
-function listenAddress({ socket }: Invocation): BunAddress {
-  return socket === "" ? { fd: LISTENER_FD } : { unix: socket };
+/** The listening socket that `start` left us, or the one that the command line asks for. */
+function openListener({ socket }: Invocation): number {
+  if (socket === "") return LISTENER_FD;
+  const listener = claimListener(socket);
+  if (listener === "taken") {
+    throw new ShimError("alreadyExists", `Cannot listen on ${socket}: another process does`);
+  }
+  return listener.release();
 }
 
 /** Only the user that this shim runs as may call it, whatever the mode of the socket (unix(7)). */

@@ -1,0 +1,10 @@
+/** `rehearse`: shows a running shim that this program can take it over. Of no use to people. */
+
+import { takePart } from "../handoff/rehearsal.ts";
+import { writeOutput } from "./stream.ts";
+
+/** Answers on stdout and returns the exit code. Throws ShimError for a document that it cannot read. */
+export function rehearse(): number {
+  writeOutput(1, takePart());
+  return 0;
+}

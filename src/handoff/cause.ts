@@ -1,0 +1,13 @@
+/** Why a program was left. */
+
+import { real, type Shaped, tagged, whole } from "../base/shape.ts";
+
+export const causeState = tagged({
+  /** Somebody asked for another program. `pausedAtMs` is when calls were taken no more. */
+  upgrade: { pausedAtMs: real },
+  /** Its memory had grown too much. */
+  renewal: { pausedAtMs: real, privateKilobytes: whole },
+  /** There was nothing to do. */
+  sleep: { sinceMs: real },
+});
+export type Cause = Shaped<typeof causeState>;

@@ -1,0 +1,266 @@
+/**
+ * Exchanges the program of a running shim: for another one when asked, for itself when its memory has
+ * grown, for the sleeper when there is nothing to do.
+ *
+ * A program is left at a quiet instant only: no call is at work but those that can be resumed, no
+ * runtime process runs, no event is on its way. To come to one, an upgrade stops taking calls for as
+ * long as those at work need; what clients send meanwhile waits in the kernel.
+ */
+
+import { basename, dirname, join } from "node:path";
+import { messageOf, ShimError } from "../base/error.ts";
+import { Inventory } from "../base/inventory.ts";
+import type { Logger } from "../base/log.ts";
+import type { OwnedFd } from "../linux/fd.ts";
+import { privateKilobytes } from "../linux/memory.ts";
+import { commandLine, isSameProgram, OWN_PROGRAM, openProgram } from "../linux/program.ts";
+import { debugCommandName, executableName } from "../version.ts";
+import type { Cause } from "./cause.ts";
+import { leave } from "./departure.ts";
+import { encodeDocument } from "./document.ts";
+import { type Estate, type Snapshot, takeSnapshot } from "./estate.ts";
+import { rehearse } from "./rehearsal.ts";
+import { fillTable, hasSleeper, openSleeper } from "./sleeper.ts";
+
+/** How long calls may take to come to their end before an upgrade is given up. */
+const QUIET_LIMIT_MS = 10_000;
+const LOOK_MS = 2;
+/** A shim that was woken soon after it fell asleep waits longer the next time, up to this. */
+const LONGEST_QUIET_MS = 60_000;
+/** Sleeping for less than this many times the wait was not worth it. */
+const WORTH_FACTOR = 6;
+/** How often memory is looked at, at least. */
+const LONGEST_LOOK_MS = 10_000;
+/** A ceiling that the fresh program is above already cannot be kept by renewing. */
+const FRESH_LOOKS = 1;
+
+export interface MoverOptions {
+  readonly estate: Estate;
+  readonly log: Logger & { flush(): void };
+  /** For the next program, `NAME=value`. */
+  readonly env: readonly string[];
+  /** How many words of the command line name the present program. */
+  readonly ownWordCount: number;
+  /** Its path on disk, where a new one may appear. */
+  readonly ownPath: string;
+  /** Quiet before sleep; 0: never. */
+  readonly sleepAfterMs: number;
+  /** As left by the program before: see {@link LONGEST_QUIET_MS}. */
+  readonly quietMs: number | undefined;
+  /** Private memory at which the shim renews itself; 0: never. */
+  readonly ceilingKilobytes: number;
+}
+
+/** Leaves the program, at most once at a time. */
+export class Mover implements Disposable {
+  readonly #options: MoverOptions;
+  readonly #quietMs: number;
+  #isMoving = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #activity = -1;
+  #quietSinceMs = Date.now();
+  #looks = 0;
+  #ceilingKilobytes: number;
+  /** A file on disk that was refused: not tried again. */
+  #refusedProgram: OwnedFd | undefined;
+
+  constructor(options: MoverOptions) {
+    this.#options = options;
+    this.#quietMs = options.quietMs ?? options.sleepAfterMs;
+    this.#ceilingKilobytes = options.ceilingKilobytes;
+  }
+
+  /** Begins to look for quiet and for grown memory. */
+  start(): void {
+    const { sleepAfterMs } = this.#options;
+    if (sleepAfterMs === 0 && this.#ceilingKilobytes === 0) return;
+    const periodMs =
+      sleepAfterMs === 0 ? LONGEST_LOOK_MS : Math.min(this.#quietMs, LONGEST_LOOK_MS);
+    this.#timer = setInterval(() => void this.#look(), Math.max(periodMs / 2, LOOK_MS));
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+    this.#refusedProgram?.[Symbol.dispose]();
+  }
+
+  /**
+   * Goes on as the program at `path`; "" is where the present one was started from. Returns only by
+   * throwing: ShimError `failedPrecondition` for a program that fails its self test, `unavailable` when
+   * calls do not come to their end, `aborted` while another move is under way; SystemError.
+   */
+  async upgrade(path: string): Promise<never> {
+    const { ownPath } = this.#options;
+    const target = path === "" ? ownPath : path;
+    using program = openProgram(target);
+    return await this.#alone(() => this.#upgradeTo(program, target));
+  }
+
+  async #upgradeTo(program: OwnedFd, path: string): Promise<never> {
+    const { estate, env } = this.#options;
+    const words = this.#wordsFor(path);
+    const document = await this.#atQuiet<Uint8Array>((pausedAtMs) => {
+      const { document: trial, inventory } = this.#snapshot({ kind: "upgrade", pausedAtMs });
+      return inventory.obstacles.length > 0 ? inventory : encodeDocument(trial);
+    });
+    const { children } = estate;
+    await rehearse({ children, program, path, argv: words, env, document });
+    return await this.#atQuiet<never>((pausedAtMs) => {
+      const snapshot = this.#snapshot({ kind: "upgrade", pausedAtMs });
+      if (snapshot.inventory.obstacles.length > 0) return snapshot.inventory;
+      return this.#leave(program, [...words, ...this.#flags()], snapshot);
+    });
+  }
+
+  #leave(program: OwnedFd, argv: readonly string[], snapshot: Snapshot): never {
+    const { env, log } = this.#options;
+    log.flush();
+    return leave({ ...snapshot, program, argv, env });
+  }
+
+  #snapshot(cause: Cause, quietMs: number | undefined = this.#options.quietMs): Snapshot {
+    return takeSnapshot(this.#options.estate, cause, quietMs);
+  }
+
+  /**
+   * Calls `attempt` at instants at which no call may come in, until it gives something else than an
+   * inventory with obstacles.
+   */
+  async #atQuiet<T>(attempt: (pausedAtMs: number) => T | Inventory): Promise<T> {
+    const { server } = this.#options.estate;
+    const startedAtMs = performance.now();
+    const pausedAtMs = Date.now();
+    server.hold();
+    try {
+      for (;;) {
+        // A turn of its own: nothing that has been promised meanwhile is still to be followed.
+        await Bun.sleep(LOOK_MS);
+        const outcome = attempt(pausedAtMs);
+        if (!(outcome instanceof Inventory)) return outcome;
+        if (performance.now() - startedAtMs < QUIET_LIMIT_MS) continue;
+        const [first = ""] = outcome.obstacles;
+        throw new ShimError(
+          "unavailable",
+          `Cannot leave the program now: ${first}, for ${QUIET_LIMIT_MS} ms`,
+        );
+      }
+    } finally {
+      server.release();
+    }
+  }
+
+  /** The words of this process's command line after those that name the program. */
+  #flags(): readonly string[] {
+    return commandLine().slice(this.#options.ownWordCount);
+  }
+
+  #wordsFor(path: string): readonly string[] {
+    const { ownPath, ownWordCount } = this.#options;
+    if (path === ownPath) return commandLine().slice(0, ownWordCount);
+    // Under its short name it would be the debugging command.
+    return [basename(path) === debugCommandName ? join(dirname(path), executableName) : path];
+  }
+
+  async #alone<T>(move: () => Promise<T>): Promise<T> {
+    if (this.#isMoving) throw new ShimError("aborted", "The program is being left already");
+    this.#isMoving = true;
+    try {
+      return await move();
+    } finally {
+      this.#isMoving = false;
+    }
+  }
+
+  async #look(): Promise<void> {
+    if (this.#isMoving) return;
+    const { estate, log } = this.#options;
+    const activity = estate.poller.wakeups + estate.server.received;
+    if (activity !== this.#activity) {
+      this.#activity = activity;
+      this.#quietSinceMs = Date.now();
+    }
+    try {
+      await this.#alone(async () => {
+        this.#renewIfGrown();
+        if (!this.#isSleepDue()) return;
+        await this.#takeNewProgram();
+        this.#sleep();
+      });
+    } catch (error) {
+      log.warn("Cannot leave the program", { error: messageOf(error) });
+    }
+  }
+
+  /**
+   * A new file at the program's path is gone on as, unless it has failed before. Looked for by a shim
+   * that has nothing else to do, so a host's shims follow one by one.
+   */
+  async #takeNewProgram(): Promise<void> {
+    const { ownPath, log } = this.#options;
+    let found: OwnedFd;
+    try {
+      found = openProgram(ownPath);
+    } catch {
+      return; // Removed, or being replaced: what runs is still there.
+    }
+    using program = found;
+    using own = openProgram(OWN_PROGRAM);
+    if (isSameProgram(program.fd, own.fd)) return;
+    const refused = this.#refusedProgram;
+    if (refused !== undefined && isSameProgram(program.fd, refused.fd)) return;
+    try {
+      await this.#upgradeTo(program, ownPath);
+    } catch (error) {
+      log.warn("The new program on disk is not taken", { path: ownPath, error: messageOf(error) });
+      refused?.[Symbol.dispose]();
+      this.#refusedProgram = openProgram(ownPath);
+    }
+  }
+
+  #renewIfGrown(): void {
+    if (this.#ceilingKilobytes === 0) return;
+    const kilobytes = privateKilobytes();
+    if (kilobytes < this.#ceilingKilobytes) {
+      this.#looks++;
+      return;
+    }
+    if (this.#looks < FRESH_LOOKS) {
+      const { log } = this.#options;
+      log.warn("A fresh shim is above its memory ceiling, which is not kept", { kilobytes });
+      this.#ceilingKilobytes = 0;
+      return;
+    }
+    const cause = { kind: "renewal", pausedAtMs: Date.now(), privateKilobytes: kilobytes } as const;
+    const snapshot = this.#snapshot(cause);
+    if (snapshot.inventory.obstacles.length > 0) return;
+    using own = openProgram(OWN_PROGRAM);
+    this.#leave(own, commandLine(), snapshot);
+  }
+
+  #isSleepDue(): boolean {
+    const { sleepAfterMs, estate } = this.#options;
+    if (sleepAfterMs === 0 || !hasSleeper()) return false;
+    return estate.service.size > 0 && Date.now() - this.#quietSinceMs >= this.#quietMs;
+  }
+
+  #sleep(): void {
+    const { estate, env, log } = this.#options;
+    const snapshot = this.#snapshot({ kind: "sleep", sinceMs: Date.now() }, this.#quietMs);
+    const { inventory, document } = snapshot;
+    if (inventory.obstacles.length + inventory.errands.length > 0) return;
+    using program = openSleeper();
+    if (program === undefined) return;
+    log.flush();
+    leave({
+      ...{ document, inventory, program, env },
+      argv: commandLine(),
+      addition: (image, undo) => fillTable({ estate, document, inventory, image, undo }),
+    });
+  }
+}
+
+/** How long to wait for quiet the next time, after a sleep of `sleptMs` that followed `quietMs` of it. */
+export function nextQuietMs(quietMs: number, sleptMs: number, configuredMs: number): number {
+  if (sleptMs >= quietMs * WORTH_FACTOR) return configuredMs;
+  return Math.min(quietMs * 2, Math.max(LONGEST_QUIET_MS, configuredMs));
+}

@@ -1,0 +1,33 @@
+/** How a shim sleeps and renews itself, as the environment of containerd says. */
+
+/** Seconds of quiet before a shim sleeps; 0 switches sleep off. */
+export const SLEEP_AFTER_VARIABLE = "WEDGE_SLEEP_AFTER_SECONDS";
+/** Private memory, in megabytes, at which a shim renews itself; 0 switches that off. */
+export const CEILING_VARIABLE = "WEDGE_MEMORY_CEILING_MB";
+
+const SLEEP_AFTER_SECONDS = 0;
+const CEILING_MEGABYTES = 24;
+const MILLISECONDS = 1000;
+const KILOBYTES = 1024;
+
+export interface HandoffSettings {
+  /** 0: never. */
+  readonly sleepAfterMs: number;
+  /** 0: never. */
+  readonly ceilingKilobytes: number;
+}
+
+/** What is set, or the defaults; a value that is no number from 0 on counts as not set. */
+export function readSettings(
+  variables: Readonly<Record<string, string | undefined>>,
+): HandoffSettings {
+  const numberOf = (name: string, otherwise: number) => {
+    const value = variables[name];
+    const given = value === undefined || value.trim() === "" ? Number.NaN : Number(value);
+    return Number.isFinite(given) && given >= 0 ? given : otherwise;
+  };
+  return {
+    sleepAfterMs: numberOf(SLEEP_AFTER_VARIABLE, SLEEP_AFTER_SECONDS) * MILLISECONDS,
+    ceilingKilobytes: numberOf(CEILING_VARIABLE, CEILING_MEGABYTES) * KILOBYTES,
+  };
+}

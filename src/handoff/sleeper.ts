@@ -1,0 +1,93 @@
+/** The program that a sleeping shim is (`src/sleeper/sleeper.c`), and the table that it is given. */
+
+import type { Inventory } from "../base/inventory.ts";
+import { type OwnedFd, openMemoryFile, writeWhole } from "../linux/fd.ts";
+import { openSignals, SIGCHLD, SIGINT, SIGTERM, SIGUSR1 } from "../linux/signals.ts";
+import type { HandoffDocument } from "./document.ts";
+import type { Estate } from "./estate.ts";
+import { SLEEP_VARIABLE } from "./variables.ts";
+
+/** The executable as base64, written in by `scripts/build.ts` where there was a compiler for it. */
+declare const WEDGE_SLEEPER: string | undefined;
+
+const PROGRAM_LABEL = "wedge-sleeper";
+const TABLE_LABEL = "wedge-sleep-table";
+/** The layout is that of `struct table` and `struct pollfd` in the C source. */
+const MAGIC = 0x77656467;
+const HEADER_BYTES = 32;
+const POLLFD_BYTES = 8;
+const NANOSECONDS_PER_MILLISECOND = 1_000_000;
+const POLLIN = 0x001;
+
+/** Whether this wedge can sleep: it was built where a C compiler was. */
+export function hasSleeper(): boolean {
+  return typeof WEDGE_SLEEPER === "string" && WEDGE_SLEEPER !== "";
+}
+
+/** The sleeper, ready to be executed; undefined when this wedge has none. Throws SystemError. */
+export function openSleeper(): OwnedFd | undefined {
+  if (typeof WEDGE_SLEEPER !== "string" || WEDGE_SLEEPER === "") return undefined;
+  const program = openMemoryFile(PROGRAM_LABEL);
+  try {
+    writeWhole(program.fd, Buffer.from(WEDGE_SLEEPER, "base64"));
+    return program;
+  } catch (error) {
+    program[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/**
+ * The table of all that may concern the shim while it sleeps. `image` is the descriptor of the program
+ * to wake up as. Adds a descriptor that tells of signals to `inventory`, which is to be passed on.
+ */
+export function fillTable({
+  estate,
+  document,
+  inventory,
+  image,
+  undo,
+}: {
+  readonly estate: Estate;
+  readonly document: HandoffDocument;
+  readonly inventory: Inventory;
+  readonly image: number;
+  /** Owns what is opened here, in case that the shim cannot leave. */
+  readonly undo: DisposableStack;
+}): { readonly variable: string; readonly fd: OwnedFd } {
+  const signals = undo.use(openSignals([SIGINT, SIGUSR1, SIGTERM, SIGCHLD]));
+  inventory.keepOpen("sleep-signals", signals.fd);
+  const polled = [
+    { fd: signals.fd, events: POLLIN },
+    { fd: estate.listener, events: POLLIN },
+    ...document.connections.map(({ fd }) => ({ fd, events: POLLIN })),
+    ...estate.poller.watched().filter(({ fd }) => fd !== estate.signals.fd),
+  ];
+  const bytes = new Uint8Array(HEADER_BYTES + polled.length * POLLFD_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, MAGIC, true);
+  view.setUint32(4, polled.length, true);
+  view.setInt32(8, image, true);
+  const { deadlineMs } = inventory;
+  const waitMs = deadlineMs === undefined ? -1 : Math.max(deadlineMs - Date.now(), 0);
+  view.setBigInt64(16, BigInt(waitMs < 0 ? -1 : Math.floor(waitMs / 1000)), true);
+  const rest = waitMs < 0 ? 0 : Math.floor((waitMs % 1000) * NANOSECONDS_PER_MILLISECOND);
+  view.setBigInt64(24, BigInt(rest), true);
+  polled.forEach(({ fd, events }, place) => {
+    view.setInt32(HEADER_BYTES + place * POLLFD_BYTES, fd, true);
+    view.setInt16(HEADER_BYTES + place * POLLFD_BYTES + 4, events, true);
+  });
+  const table = undo.use(openMemoryFile(TABLE_LABEL));
+  writeWhole(table.fd, bytes);
+  return { variable: `${SLEEP_VARIABLE}=${table.fd}`, fd: table };
+}
+
+/** The descriptors that have ended a sleep, by the table that the sleeper has left. */
+export function wakers(table: Uint8Array): readonly number[] {
+  const view = new DataView(table.buffer, table.byteOffset, table.byteLength);
+  const found: number[] = [];
+  for (let at = HEADER_BYTES; at + POLLFD_BYTES <= table.length; at += POLLFD_BYTES) {
+    if (view.getInt16(at + 6, true) !== 0) found.push(view.getInt32(at, true));
+  }
+  return found;
+}

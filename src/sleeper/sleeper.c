@@ -1,0 +1,142 @@
+/*
+ * What a shim is while it has nothing to do: one poll(2) over all that could concern it, and then the
+ * shim again.
+ *
+ * The shim executes this program with a table in shared memory, whose descriptor the environment names
+ * (WEDGE_SLEEP), and leaves every descriptor open that it needs. Nothing is read and nobody is waited for
+ * here, so whatever happens is still there when the shim is back: an exit, a connection, a byte, a
+ * signal. All of it is told by its state and not by a change of it, so nothing that happens at any
+ * instruction of either program is missed. Signals are blocked; a signalfd in the table tells of them.
+ *
+ * No libc: the whole program is a few pages. The layout of the table is that of `handoff/sleeper.ts`.
+ */
+
+typedef unsigned long word;
+
+struct pollfd {
+  int fd;
+  short events;
+  short revents;
+};
+
+struct table {
+  unsigned int magic;
+  unsigned int count;
+  /* The shim's program. */
+  int program;
+  int padding;
+  /* At most so long; -1 is for ever. */
+  long seconds;
+  long nanoseconds;
+  struct pollfd fds[];
+};
+
+#define MAGIC 0x77656467u
+#define PROT_READ_WRITE 3
+#define MAP_SHARED 1
+#define AT_EMPTY_PATH 0x1000
+#define P_ALL 0
+#define WNOHANG 1
+#define WEXITED 4
+#define WNOWAIT 0x01000000
+#define SIGCHLD 17
+#define PR_SET_DUMPABLE 4
+#define PR_SET_NAME 15
+#define SIGINFO_INTS 32
+#define RETRY_NANOSECONDS 100000000
+
+#if defined(__x86_64__)
+enum { MMAP = 9, EXIT = 60, PRCTL = 157, WAITID = 247, PPOLL = 271, EXECVEAT = 322 };
+
+static long call(long number, long a, long b, long c, long d, long e, long f) {
+  long result;
+  register long r10 __asm__("r10") = d;
+  register long r8 __asm__("r8") = e;
+  register long r9 __asm__("r9") = f;
+  __asm__ volatile("syscall"
+                   : "=a"(result)
+                   : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                   : "rcx", "r11", "memory");
+  return result;
+}
+
+__asm__(".globl _start\n_start:\n  xor %ebp, %ebp\n  mov %rsp, %rdi\n  and $-16, %rsp\n  call sleeper\n");
+#elif defined(__aarch64__)
+enum { MMAP = 222, EXIT = 93, PRCTL = 167, WAITID = 95, PPOLL = 73, EXECVEAT = 281 };
+
+static long call(long number, long a, long b, long c, long d, long e, long f) {
+  register long x8 __asm__("x8") = number;
+  register long x0 __asm__("x0") = a;
+  register long x1 __asm__("x1") = b;
+  register long x2 __asm__("x2") = c;
+  register long x3 __asm__("x3") = d;
+  register long x4 __asm__("x4") = e;
+  register long x5 __asm__("x5") = f;
+  __asm__ volatile("svc 0"
+                   : "+r"(x0)
+                   : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+                   : "memory");
+  return x0;
+}
+
+__asm__(".globl _start\n_start:\n  mov x29, xzr\n  mov x0, sp\n  bl sleeper\n");
+#else
+#error "no system calls are known for this processor"
+#endif
+
+/* The number in `NAME=number`, where `name` ends with the sign; -1 when the entry is another. */
+static int number_of(const char *entry, const char *name) {
+  int value = 0;
+  while (*name)
+    if (*entry++ != *name++) return -1;
+  if (!*entry) return -1;
+  for (; *entry; entry++) {
+    if (*entry < '0' || *entry > '9' || value > 100000000) return -1;
+    value = value * 10 + (*entry - '0');
+  }
+  return value;
+}
+
+static struct table *open_table(char **env) {
+  struct table *table;
+  int fd = -1;
+  for (; *env && fd < 0; env++) fd = number_of(*env, "WEDGE_SLEEP=");
+  if (fd < 0) return 0;
+  /* One page shows how many there are. */
+  table = (struct table *)call(MMAP, 0, 4096, PROT_READ_WRITE, MAP_SHARED, fd, 0);
+  if ((word)table > -4096UL || table->magic != MAGIC) return 0;
+  word size = sizeof(struct table) + table->count * sizeof(struct pollfd);
+  if (size <= 4096) return table;
+  table = (struct table *)call(MMAP, 0, size, PROT_READ_WRITE, MAP_SHARED, fd, 0);
+  return (word)table > -4096UL ? 0 : table;
+}
+
+/* Whether a child has died that nobody has waited for: some have no descriptor in the table. */
+static int has_dead_child(void) {
+  int info[SIGINFO_INTS];
+  info[3] = 0;
+  info[0] = 0;
+  return call(WAITID, P_ALL, 0, (long)info, WNOHANG | WEXITED | WNOWAIT, 0, 0) == 0 && info[0] == SIGCHLD;
+}
+
+__attribute__((noreturn)) void sleeper(word *stack) {
+  char **argv = (char **)(stack + 1);
+  char **env = argv + stack[0] + 1;
+  struct table *table = open_table(env);
+  long *timeout;
+  if (!table) {
+    call(EXIT, 125, 0, 0, 0, 0, 0);
+    __builtin_unreachable();
+  }
+  /* The name that the shim has in lists of processes, and no more to be seen than before. */
+  call(PRCTL, PR_SET_NAME, (long)"containerd-shim", 0, 0, 0, 0);
+  call(PRCTL, PR_SET_DUMPABLE, 0, 0, 0, 0, 0);
+  timeout = table->seconds < 0 ? 0 : &table->seconds;
+  if (!has_dead_child()) call(PPOLL, (long)table->fds, table->count, (long)timeout, 0, 0, 0);
+  for (;;) {
+    long pause[2] = {0, RETRY_NANOSECONDS};
+    call(EXECVEAT, table->program, (long)"", (long)argv, (long)env, AT_EMPTY_PATH, 0);
+    /* No memory at the moment: it passes, or nobody can help. */
+    call(PPOLL, 0, 0, (long)pause, 0, 0, 0);
+  }
+}

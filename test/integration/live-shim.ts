@@ -1,0 +1,307 @@
+/** A shim of the compiled executable with a real runtime, driven over ttrpc, and a manager that takes its events. */
+
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  EventsDefinition,
+  type ForwardRequest,
+} from "../../src/gen/containerd/services/events/ttrpc/v1/events.ts";
+import { TaskDefinition } from "../../src/gen/containerd/task/v3/task.ts";
+import { Options } from "../../src/gen/containerd/types/runc/options/oci.ts";
+import { HandoffDefinition } from "../../src/gen/wedge/handoff/v1/handoff.ts";
+import { O_NONBLOCK, O_WRONLY, type OwnedFd, openFd, writeFd } from "../../src/linux/fd.ts";
+import { makeFifo } from "../../src/linux/fifo.ts";
+import { mountService } from "../../src/rpc/service.ts";
+import { connectBun, listenBun } from "../../src/rpc/ttrpc/bun.ts";
+import type { TtrpcClient } from "../../src/rpc/ttrpc/client.ts";
+import { TtrpcServer } from "../../src/rpc/ttrpc/server.ts";
+import { createStub, type Stub } from "../../src/rpc/ttrpc/stub.ts";
+import { type Bundle, type BundleOptions, makeBundle } from "../fake/bundle.ts";
+
+export const project = join(import.meta.dir, "../..");
+export const executable = join(project, "dist/containerd-shim-wedge-v2");
+const SLEEPER = "/memfd:wedge-sleeper";
+const NAMESPACE = "live";
+const WAIT_MS = 60_000;
+
+/** Does nothing when nothing has changed. */
+export async function buildExecutable(): Promise<void> {
+  const build = Bun.spawn([process.execPath, "scripts/build.ts"], {
+    cwd: project,
+    stdout: "ignore",
+  });
+  if ((await build.exited) !== 0) throw new Error("The executable cannot be built");
+}
+
+/** Looks again and again, for a bounded time. */
+export async function until(what: string, condition: () => boolean): Promise<void> {
+  const deadline = Date.now() + WAIT_MS;
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`Not in time: ${what}`);
+    await Bun.sleep(5);
+  }
+}
+
+export interface TakenEvent {
+  readonly topic: string;
+  readonly value: Uint8Array;
+}
+
+export interface LiveShimOptions {
+  readonly executable?: string;
+  /** Seconds of quiet before it sleeps; never without this. */
+  readonly sleepAfterSeconds?: number;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+interface Socket {
+  readonly path: string;
+  readonly client: TtrpcClient;
+}
+
+/** One shim, with a directory of its own for everything. */
+export class LiveShim implements AsyncDisposable {
+  readonly pid: number;
+  readonly task: Stub<typeof TaskDefinition>;
+  readonly handoff: Stub<typeof HandoffDefinition>;
+  /** What the manager has taken, in order. */
+  readonly events: readonly TakenEvent[];
+  readonly #path: string;
+  readonly #socket: Socket;
+  readonly #owned: AsyncDisposableStack;
+
+  private constructor(
+    at: { readonly path: string; readonly pid: number; readonly events: readonly TakenEvent[] },
+    socket: Socket,
+    owned: AsyncDisposableStack,
+  ) {
+    this.#path = at.path;
+    this.pid = at.pid;
+    this.events = at.events;
+    this.#socket = socket;
+    this.#owned = owned;
+    this.task = createStub(socket.client, TaskDefinition);
+    this.handoff = createStub(socket.client, HandoffDefinition);
+  }
+
+  static async start(options: LiveShimOptions = {}): Promise<LiveShim> {
+    await using undo = new AsyncDisposableStack();
+    const path = mkdtempSync(join(tmpdir(), "wedge-live-"));
+    chmodSync(path, 0o711);
+    undo.defer(() => rmSync(path, { recursive: true, force: true }));
+    const events: TakenEvent[] = [];
+    const server = serveEvents(join(path, "events.sock"), events);
+    undo.defer(() => server.close());
+    const socket = await spawnShim(path, options);
+    undo.defer(() => rmSync(socket, { force: true }));
+    const client = await connectBun({ unix: socket });
+    undo.defer(() => client.close());
+    const { shimPid: pid } = await createStub(client, TaskDefinition).connect({ id: "first" });
+    undo.defer(() => endShim(pid));
+    return new LiveShim({ path, pid, events }, { path: socket, client }, undo.move());
+  }
+
+  /** Another connection, which ends with the shim. */
+  async connect(): Promise<TtrpcClient> {
+    return this.#owned.use(await connectBun({ unix: this.#socket.path }));
+  }
+
+  /** The directory of everything. */
+  get path(): string {
+    return this.#path;
+  }
+
+  /** A bundle in this shim's directory. */
+  bundle(options: BundleOptions = {}): Bundle {
+    return makeBundle({ ...options, parent: this.#path });
+  }
+
+  /** Create with the shim's own runtime root. */
+  async create(
+    bundle: Bundle,
+    io: { terminal?: boolean; stdin?: string; stdout?: string; stderr?: string } = {},
+  ): Promise<number> {
+    const options = Options.encode({
+      ...Options.decode(new Uint8Array(0)),
+      root: join(this.#path, "runc"),
+    }).finish();
+    const { pid } = await this.task.create({
+      ...{ id: bundle.id, bundle: bundle.path, rootfs: [] },
+      ...{ terminal: false, stdin: "", stdout: "", stderr: "", ...io },
+      ...{ checkpoint: "", parentCheckpoint: "" },
+      options: { typeUrl: "containerd.runc.v1.Options", value: options },
+    });
+    return pid;
+  }
+
+  /** Registers and starts an exec; returns its pid. */
+  async exec(
+    id: string,
+    execId: string,
+    args: readonly string[],
+    io: { terminal?: boolean; stdin?: string; stdout?: string; stderr?: string } = {},
+  ): Promise<number> {
+    const process = { args, cwd: "/", env: ["PATH=/bin"], user: { uid: 0, gid: 0 } };
+    await this.task.exec({
+      ...{ id, execId, spec: { typeUrl: "", value: Buffer.from(JSON.stringify(process)) } },
+      ...{ terminal: false, stdin: "", stdout: "", stderr: "", ...io },
+    });
+    return (await this.task.start({ id, execId })).pid;
+  }
+
+  /** Kills and deletes a container. */
+  async remove(id: string): Promise<void> {
+    await this.task.kill({ id, execId: "", signal: 9, all: false }).catch(() => {});
+    await this.task.wait({ id, execId: "" });
+    await this.task.delete({ id, execId: "" });
+  }
+
+  get isAsleep(): boolean {
+    try {
+      return readlinkSync(`/proc/${this.pid}/exe`).startsWith(SLEEPER);
+    } catch {
+      return false;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#owned.disposeAsync();
+  }
+}
+
+function serveEvents(path: string, events: TakenEvent[]): TtrpcServer {
+  const forward = ({ envelope }: ForwardRequest) => {
+    const { topic = "", event } = envelope ?? {};
+    events.push({ topic, value: event?.value ?? new Uint8Array(0) });
+    return {};
+  };
+  const server = new TtrpcServer({ services: [mountService(EventsDefinition, { forward })] });
+  listenBun(server, { unix: path });
+  return server;
+}
+
+/** Runs `start` in an empty bundle; returns the socket's path. */
+async function spawnShim(path: string, options: LiveShimOptions): Promise<string> {
+  const bundle = join(path, "first");
+  mkdirSync(bundle);
+  await Bun.write(join(bundle, "config.json"), "{}");
+  const address = ["-address", join(path, "c.sock")];
+  const child = Bun.spawn(
+    [
+      options.executable ?? executable,
+      "-namespace",
+      NAMESPACE,
+      "-id",
+      "first",
+      ...address,
+      "start",
+    ],
+    {
+      cwd: bundle,
+      env: {
+        PATH: process.env["PATH"],
+        TTRPC_ADDRESS: join(path, "events.sock"),
+        WEDGE_SLEEP_AFTER_SECONDS: String(options.sleepAfterSeconds ?? 0),
+        ...options.env,
+      },
+      stdio: ["ignore", "pipe", "pipe"],
+    },
+  );
+  const text =
+    (await new Response(child.stdout).text()) + (await new Response(child.stderr).text());
+  const socket = /unix:\/\/(\/\S+?[0-9a-f]{64})/.exec(text)?.[1];
+  if (socket === undefined) throw new Error(`No address in ${text}`);
+  return socket;
+}
+
+async function endShim(pid: number): Promise<void> {
+  for (const child of childrenOf(pid)) kill(child);
+  kill(pid);
+  await until("the shim has ended", () => !isAlive(pid));
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+function childrenOf(pid: number): readonly number[] {
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8")
+      .split(" ")
+      .filter((word) => word !== "")
+      .map(Number);
+  } catch {
+    return [];
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended meanwhile.
+  }
+}
+
+/** A FIFO in the shim's directory, of root as containerd makes them. */
+export function fifo(shim: LiveShim, name: string): string {
+  const path = join(shim.path, name);
+  makeFifo(path, 0o700);
+  return path;
+}
+
+/** Reads a FIFO to its end into a buffer, by a process of its own. */
+export function drain(path: string): { readonly text: Promise<string> } {
+  const reader = Bun.spawn(["cat", path], { stdio: ["ignore", "pipe", "ignore"] });
+  return { text: new Response(reader.stdout).text() };
+}
+
+/** Writes to a FIFO that a shim reads, opened as a client does. */
+export class FifoWriter implements Disposable {
+  readonly #fd: OwnedFd;
+
+  constructor(path: string) {
+    this.#fd = openFd(path, O_WRONLY | O_NONBLOCK);
+  }
+
+  /** All of `text`, however long the reader takes. */
+  async write(text: string): Promise<void> {
+    let bytes: Uint8Array = Buffer.from(text);
+    while (bytes.length > 0) {
+      const written = writeFd(this.#fd.fd, bytes);
+      if (written === "again") await Bun.sleep(2);
+      else bytes = bytes.subarray(written);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#fd[Symbol.dispose]();
+  }
+}
+
+/** Descriptors of a process, by number, with what they are of. */
+export function descriptorsOf(pid: number): ReadonlyMap<number, string> {
+  const folder = `/proc/${pid}/fd`;
+  return new Map(
+    readdirSync(folder).flatMap((name): [number, string][] => {
+      try {
+        return [[Number(name), readlinkSync(join(folder, name))]];
+      } catch {
+        return []; // Closed meanwhile.
+      }
+    }),
+  );
+}
