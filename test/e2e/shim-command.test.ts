@@ -68,6 +68,14 @@ matrix("shim", { versions: "all" }, (scene) => {
     await scene.remove(id);
   });
 
+  test("attach takes the place of a client that has gone", async () => {
+    const id = await scene.start(["sh", "-c", "read line; echo got $line; exit 4"]);
+    const client = scene.daemon.program([SHIM, "attach", id], { stdin: Buffer.from("hello\n") });
+    expect(await client.finish()).toEqual({ code: 4, stdout: "got hello\n", stderr: "" });
+    await scene.remove(id);
+    await scene.daemon.removeClientFifos();
+  });
+
   test("doctor finds nothing broken under a healthy containerd, and a shim that was killed", async () => {
     const id = await scene.start(["sleep", "600"]);
     const findings = await ask(scene, "doctor", "--json");

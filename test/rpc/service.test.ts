@@ -6,6 +6,7 @@ import {
   decodeMessage,
   findMethod,
   type Implementation,
+  mountLazily,
   mountService,
   serviceTable,
 } from "../../src/rpc/service.ts";
@@ -79,5 +80,42 @@ describe("decodeMessage()", () => {
     expect(() => decodeMessage(requestType, Uint8Array.of(0x0a, 0xff))).toThrow(
       expect.objectContaining({ reason: "internal" }),
     );
+  });
+});
+
+describe("mountLazily()", () => {
+  const { fullName } = EventsDefinition;
+  const signal = new AbortController().signal;
+  const call = {
+    ...{ service: fullName, method: "Forward", signal, deadlineMs: undefined },
+    ...{ metadata: new Map(), peer: {} },
+  };
+
+  test("loads with the first call, once, and answers as the service itself does", async () => {
+    let loads = 0;
+    const lazy = mountLazily(fullName, { Forward: "unary" }, async () => {
+      loads++;
+      return mountService(EventsDefinition, events);
+    });
+    const method = findMethod(serviceTable([lazy]), fullName, "Forward");
+    expect(loads).toBe(0);
+    const request = method.decodeRequest(new Uint8Array(0));
+    const answers = [method.invoke(request, call), method.invoke(request, call)];
+    for (const answer of answers) {
+      expect(method.encodeResponse(await answer)).toEqual(new Uint8Array(0));
+    }
+    expect(loads).toBe(1);
+  });
+
+  test("refuses what the service does not have, and requests that are none", async () => {
+    const lazy = mountLazily(fullName, { Forward: "unary", Backward: "unary" }, async () =>
+      mountService(EventsDefinition, events),
+    );
+    const invoke = (name: string, bytes: Uint8Array) => {
+      const method = findMethod(serviceTable([lazy]), fullName, name);
+      return Promise.resolve(method.invoke(method.decodeRequest(bytes), call));
+    };
+    await expect(invoke("Backward", new Uint8Array(0))).rejects.toThrow("Cannot find method");
+    await expect(invoke("Forward", new Uint8Array([255]))).rejects.toThrow("malformed bytes");
   });
 });

@@ -1,6 +1,8 @@
 /** The streams of a container that is left to its shim. */
 
+import { lstatSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { hasCode } from "../../linux/errno.ts";
 import { makeFifo } from "../../linux/fifo.ts";
 import type { StreamPaths } from "../stream/container-streams.ts";
 import type { RunPlan } from "./run-plan.ts";
@@ -16,7 +18,12 @@ export function openDetachedStreams({ bundle, isTerminal, logFile }: RunPlan): S
   if (!isTerminal) return { stdin: "", stdout: "", stderr: "" };
   const make = (name: string) => {
     const path = join(bundle, name);
-    makeFifo(path, FIFO_MODE);
+    try {
+      makeFifo(path, FIFO_MODE);
+    } catch (error) {
+      // Of a shim that was killed: as good as a new one.
+      if (!hasCode(error, "EEXIST") || !lstatSync(path).isFIFO()) throw error;
+    }
     return path;
   };
   return { stdin: make("stdin"), stdout: make("stdout"), stderr: "" };

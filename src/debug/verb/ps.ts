@@ -24,7 +24,7 @@ connections to it, a manager's as a rule.`,
 };
 
 /** A row as programs get it; sizes in bytes, ages in milliseconds. */
-interface Listed {
+export interface Listed {
   readonly namespace: string;
   readonly id: string;
   readonly pod: string | null;
@@ -61,7 +61,7 @@ export function ps(context: Context): CommandUnknownOpts {
     });
 }
 
-function toListed(
+export function toListed(
   { namespace, id, shim, bundle, state }: Row,
   pss: number | undefined,
   now: number,
