@@ -189,3 +189,38 @@ dockerMatrix("restart without live restore", {}, (scene) => {
     await scene.remove(once);
   });
 });
+
+dockerMatrix(
+  "a containerd of dockerd's own",
+  { runtimes: ["wedge"], daemon: { liveRestore: true, startsContainerd: true } },
+  (scene) => {
+    test("a container runs on when dockerd is killed", async () => {
+      const name = await scene.start(["sh", "-c", COUNT]);
+      const pid = await pidOf(scene, name);
+      await step(scene, pid, 1);
+      await scene.daemon.end("SIGKILL");
+      await step(scene, pid, 2);
+      await scene.daemon.resume();
+      expect(await scene.daemon.docker("exec", name, "echo", "in")).toBe("in");
+      await step(scene, pid, 3);
+      touch(scene, pid, "/end");
+      expect(await scene.daemon.waitForStatus(name, "exited")).toMatchObject({ ExitCode: 5 });
+      expect(await scene.daemon.docker("logs", name)).toBe(lines(600));
+      await scene.remove(name);
+    });
+
+    test("what happens while both are stopped is told after", async () => {
+      const name = await scene.start(["sh", "-c", COUNT]);
+      const kept = await scene.start(SLEEP);
+      const pids = [await pidOf(scene, name), await pidOf(scene, kept)] as const;
+      await scene.daemon.end("SIGTERM");
+      await finish(scene, pids[0]);
+      await scene.daemon.resume();
+      expect(await scene.daemon.waitForStatus(name, "exited")).toMatchObject({ ExitCode: 5 });
+      expect(await scene.daemon.docker("logs", name)).toBe(lines(600));
+      expect(await scene.daemon.state(kept)).toMatchObject({ Status: "running", Pid: pids[1] });
+      await scene.remove(name);
+      await scene.remove(kept);
+    });
+  },
+);

@@ -29,6 +29,8 @@ export interface DockerdOptions {
   readonly dropIn?: boolean;
   /** Containers outlive dockerd. */
   readonly liveRestore?: boolean;
+  /** dockerd starts a containerd for itself, as in Docker's own image, and ends it when it ends in order. */
+  readonly startsContainerd?: boolean;
 }
 
 /** What `docker inspect` says of a container, as far as tests look. */
@@ -45,11 +47,13 @@ export interface ContainerState {
 export class Dockerd implements AsyncDisposable {
   readonly containerd: Containerd;
   readonly version: DockerVersion;
+  readonly #startsContainerd: boolean;
   #process: DaemonProcess | undefined;
 
-  private constructor(containerd: Containerd, version: DockerVersion) {
+  private constructor(containerd: Containerd, options: DockerdOptions) {
     this.containerd = containerd;
-    this.version = version;
+    this.version = options.docker;
+    this.#startsContainerd = options.startsContainerd ?? false;
   }
 
   /** Starts both daemons with the test image loaded. The caller closes it. */
@@ -59,8 +63,9 @@ export class Dockerd implements AsyncDisposable {
       dropIn: options.dropIn ?? false,
       ownNetwork: true,
     });
-    const daemon = new Dockerd(containerd, options.docker);
+    const daemon = new Dockerd(containerd, options);
     try {
+      if (daemon.#startsContainerd) await containerd.kill();
       daemon.#configure(options);
       await daemon.resume();
       const change = ["--change", "ENV PATH=/bin", "--change", 'CMD ["/bin/sh"]'];
@@ -91,7 +96,7 @@ export class Dockerd implements AsyncDisposable {
 
   /** Starts what is down. */
   async ensureServing(): Promise<void> {
-    await this.containerd.ensureServing();
+    if (!this.#startsContainerd) await this.containerd.ensureServing();
     if (this.#process === undefined) await this.resume();
   }
 
@@ -162,7 +167,7 @@ export class Dockerd implements AsyncDisposable {
     const inside = (name: string) => this.containerd.inside(name);
     const isOld = docker.series.startsWith("20.");
     const config = {
-      containerd: inside("containerd.sock"),
+      ...(this.#startsContainerd ? {} : { containerd: inside("containerd.sock") }),
       "containerd-namespace": sandbox.name,
       "cgroup-parent": `/${sandbox.name}`,
       "data-root": inside("data"),
@@ -198,7 +203,11 @@ export class Dockerd implements AsyncDisposable {
   #environment(): Record<string, string> {
     const environment = this.containerd.environment();
     const programs = ["usr/sbin", "usr/bin"].map((part) => join(this.version.tree, part));
-    return { ...environment, PATH: [...programs, environment["PATH"]].join(":") };
+    // Shims first, then the containerd that is to be started.
+    const shims = this.containerd.inside("bin");
+    const { directory } = this.containerd.version;
+    const path = [...programs, shims, directory, environment["PATH"]].join(":");
+    return { ...environment, PATH: path };
   }
 
   #client(args: readonly string[]): string[] {

@@ -63,9 +63,11 @@ function isExpected(daemon: Containerd, line: string): boolean {
     daemon.inside("state/io.containerd.grpc.v1.cri/sandboxes"),
     daemon.inside("state/io.containerd.runtime.v2.task", ns),
     daemon.inside("root/io.containerd.runtime.v2.task", ns),
-    ...["exec/netns", "exec/containerd", "exec/runtime-runc", `exec/runtime-runc/${ns}`].map(
-      (part) => daemon.inside(part),
+    // dockerd's, and those of a containerd that it has started.
+    ...["netns", "containerd", "runtime-runc", `runtime-runc/${ns}`].map((part) =>
+      daemon.inside("exec", part),
     ),
+    daemon.inside("exec/containerd/daemon/io.containerd.runtime.v2.task", ns),
   ];
   return shared.some((path) => line === `directory ${path}`);
 }
