@@ -25,16 +25,14 @@ const LOG_FIFO = "log";
 
 /**
  * The engine as a process wants it that does little, and sleeps in between: no threads that compile or
- * collect beside the one that works, machine code only for what has proved hot, and freed pages given
- * back at once, not by a thread that wakes up for them. All of it is taken out of the environment again
- * before a runtime gets to see that (`runtime/environment.ts`).
+ * collect beside the one that works, and freed pages given back at once, not by a thread that wakes up
+ * for them. All of it is taken out of the environment again before a runtime gets to see that
+ * (`runtime/environment.ts`).
  */
 const ENGINE_SETTINGS = [
   "BUN_JSC_useConcurrentJIT=0",
   "BUN_JSC_useConcurrentGC=0",
   "BUN_JSC_numberOfGCMarkers=1",
-  "BUN_JSC_thresholdForJITAfterWarmUp=5000",
-  "BUN_JSC_thresholdForJITSoon=5000",
   "MIMALLOC_PURGE_DELAY=0",
 ] as const;
 
