@@ -7,7 +7,7 @@ import { poll } from "./poll.ts";
 
 const SLEEP = ["sleep", "600"];
 
-dockerMatrix("docker control", {}, (scene) => {
+dockerMatrix("docker control", { isLong: true }, (scene) => {
   test("exec has streams and an exit code of its own", async () => {
     const name = await scene.start(SLEEP);
     const call = async (command: readonly string[], given: readonly string[] = []) =>

@@ -1,5 +1,5 @@
 /**
- * Runs the scenarios of a file for Docker with each shim: a releases' dockerd over the containerd of its time.
+ * Runs the scenarios of a file for Docker with each shim: a release's dockerd over the containerd of its time.
  *
  * The stock shim is the oracle: what holds for both is stated once. `WEDGE_E2E_DOCKERS=26.1` and
  * `WEDGE_E2E_RUNTIMES=wedge` narrow a run down. Where no dockerd can be had, one skipped test says so.
@@ -34,6 +34,8 @@ export interface DockerMatrixOptions {
   readonly versions?: "all" | "newest";
   /** Which shims; both by default. A drop-in is wedge under the stock shim's name. */
   readonly runtimes?: readonly (RuntimeKind | "drop-in")[];
+  /** A list that takes minutes: the stock shim goes through it only when `WEDGE_E2E_RUNTIMES` names it. */
+  readonly isLong?: boolean;
   readonly daemon?: Omit<DockerdOptions, "docker" | "containerd" | "dropIn">;
 }
 
@@ -124,7 +126,10 @@ export function dockerMatrix(
     test.skip(`${topic}: no dockerd can be had, see scripts/debian-programs.ts`, () => {});
     return;
   }
-  const kinds = (options.runtimes ?? ["runc", "wedge"]).filter((kind) => wanted("RUNTIMES", kind));
+  const asked = process.env["WEDGE_E2E_RUNTIMES"] !== undefined;
+  const both =
+    options.isLong === true && !asked ? (["wedge"] as const) : (["runc", "wedge"] as const);
+  const kinds = (options.runtimes ?? both).filter((kind) => wanted("RUNTIMES", kind));
   for (const docker of options.versions === "all" ? all : all.slice(-1)) {
     const takesNames = Number.parseInt(docker.series, 10) >= FIRST_WITH_NAMES;
     const containerd = containerdFor(docker);

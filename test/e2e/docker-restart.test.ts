@@ -43,7 +43,7 @@ function lines(count: number): string {
   return Array.from({ length: count }, (_, index) => `line ${index + 1}`).join("\n");
 }
 
-dockerMatrix("live restore", { daemon: { liveRestore: true } }, (scene) => {
+dockerMatrix("live restore", { isLong: true, daemon: { liveRestore: true } }, (scene) => {
   test.each(["SIGTERM", "SIGKILL"] as const)(
     "a container runs on when dockerd ends by %s, and loses no line",
     async (signal) => {
@@ -170,7 +170,7 @@ dockerMatrix("live restore", { daemon: { liveRestore: true } }, (scene) => {
   });
 });
 
-dockerMatrix("restart without live restore", {}, (scene) => {
+dockerMatrix("restart without live restore", { isLong: true }, (scene) => {
   test("dockerd stops its containers, and starts again those that are to run always", async () => {
     const script = "trap 'echo stopped; exit 3' TERM; echo started; while :; do sleep 0.05; done";
     const always = await scene.start(["sh", "-c", script], ["--restart", "always"]);
