@@ -7,8 +7,9 @@
  * this: runtimes see to them.
  */
 
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { messageOf, ShimError } from "../base/error.ts";
 import { fileIdentity } from "../linux/fd.ts";
 
 /** Beside the images of CRIU, which takes no notice of it. */
@@ -47,13 +48,22 @@ export function restoreConfig(keys: StreamKeys): readonly string[] {
   return [...heirs].map(([key, place]) => `inherit-fd fd[${place}]:${key}`);
 }
 
-/** Puts the keys into the directory `image`, or takes an old image's away. Throws what node:fs throws. */
+/**
+ * Puts the keys into the directory `image`, which is made where there are any, or takes an old image's
+ * away. Throws ShimError `invalidArgument` where that cannot be done.
+ */
 export function saveStreamKeys(image: string, keys: StreamKeys): void {
-  const path = join(image, STREAMS_FILE);
-  rmSync(path, { force: true });
-  if (keys.size === 0) return;
-  const document = { version: FORMAT_VERSION, streams: Object.fromEntries(keys) };
-  writeFileSync(path, JSON.stringify(document), { mode: 0o600, flag: "wx" });
+  try {
+    const path = join(image, STREAMS_FILE);
+    rmSync(path, { force: true });
+    if (keys.size === 0) return;
+    mkdirSync(image, { recursive: true, mode: 0o700 });
+    const document = { version: FORMAT_VERSION, streams: Object.fromEntries(keys) };
+    writeFileSync(path, JSON.stringify(document), { mode: 0o600, flag: "wx" });
+  } catch (cause) {
+    const message = `Cannot write a checkpoint to ${JSON.stringify(image)}: ${messageOf(cause)}`;
+    throw new ShimError("invalidArgument", message, { cause });
+  }
 }
 
 /**

@@ -5,7 +5,7 @@
  * runtime process. Events are not sent from here: the service does, in the order it must keep.
  */
 
-import { copyFileSync, existsSync, mkdirSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
 import type { Inventory } from "../base/inventory.ts";
@@ -261,7 +261,6 @@ export class InitProcess extends TaskProcess {
     const work = keepsWork ? request.workPath : join(this.#options.bundle.work, "criu-work");
     const keys = streamKeys(this.stdio?.handedStreams() ?? []);
     const criu = { ...request.criu, config: checkpointConfig(keys) };
-    mkdirSync(request.imagePath, { recursive: true, mode: 0o700 });
     // Before the container may be gone: without the keys its image were of no use.
     saveStreamKeys(request.imagePath, keys);
     try {

@@ -57,6 +57,13 @@ describe("the keys of streams in a checkpoint", () => {
     expect(readdirSync(dir.path)).toEqual([]);
   });
 
+  test.each(["", "/proc/no-such-directory/x", "/x\0y"])(
+    "are refused for an image at %j where there are any to write",
+    (path) => {
+      expect(() => saveStreamKeys(path, two)).toThrow(/^Cannot write a checkpoint to/);
+    },
+  );
+
   test.each([
     ["no JSON", "{"],
     ["another version", JSON.stringify({ version: 2, streams: { 1: "file[1:1]" } })],
