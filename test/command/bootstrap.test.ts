@@ -131,6 +131,35 @@ describe("decodeStartRequest()", () => {
     });
   });
 
+  test("parameters are read to the byte, fields of a time to come left out", () => {
+    const field = (tag: string, text: string) => `${tag}${String.fromCharCode(text.length)}${text}`;
+    const options =
+      field("\x0a", "runtimeoptions.v1.Options") + field("\x12", "\x1a\x0dRoot = '/run'");
+    const bytes = [
+      field("\x0a", "a"),
+      field("\x12", "n"),
+      // -8, which is trace: a negative number takes ten bytes.
+      `\x18\xf8${"\xff".repeat(8)}\x01`,
+      field("\x22", "2.3.0"),
+      field("\x2a", "/t"),
+      field("\x32", "/g"),
+      field("\x3a", "/containerd"),
+      field("\x42", field("\x0a", options)),
+      field("\x4a", "/sockets"),
+      field("\x7a", "not known yet"),
+    ].join("");
+    expect(decodeStartRequest(Buffer.from(bytes, "latin1"), legacy)).toMatchObject({
+      id: "a",
+      namespace: "n",
+      isDebug: true,
+      ttrpcAddress: "/t",
+      grpcAddress: "/g",
+      socketDirectory: "/sockets",
+      isBootstrap: true,
+      options: { root: "/run" },
+    });
+  });
+
   test("a socket directory must be absolute", () => {
     expect(() => decode({ socketDir: "s" })).toThrow(
       'Cannot use the socket directory "s": it is no absolute path',

@@ -27,7 +27,8 @@ async function lastNumber(container: PodContainer): Promise<number> {
   return Number((await container.log()).at(-1)?.text ?? 0);
 }
 
-matrix("pods in trouble", { versions: "all", daemon: { cri } }, (scene) => {
+/** The stock shim forgets exits here, and under containerd 2 leaves containers and itself behind. */
+matrix("pods in trouble", { versions: "all", runtimes: ["wedge"], daemon: { cri } }, (scene) => {
   const open = () => new CriApi(scene.daemon.outside("containerd.sock"));
 
   test("a pod goes on over restarts of containerd, at whatever step", async () => {
@@ -52,11 +53,6 @@ matrix("pods in trouble", { versions: "all", daemon: { cri } }, (scene) => {
     await other.stop(0);
     expect((await other.status()).exitCode).toBe(137);
   });
-});
-
-/** Here the stock shim forgets exits, and leaves containers and itself behind under containerd 2. */
-matrix("pods in trouble", { versions: "all", runtimes: ["wedge"], daemon: { cri } }, (scene) => {
-  const open = () => new CriApi(scene.daemon.outside("containerd.sock"));
 
   test("a container that ends while containerd is down keeps its exit code and its last line", async () => {
     using api = open();
