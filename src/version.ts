@@ -2,6 +2,7 @@
 
 declare const WEDGE_VERSION: string | undefined;
 declare const WEDGE_REVISION: string | undefined;
+declare const WEDGE_SLEEPER: string | undefined;
 
 /** The executable, as containerd looks for it. */
 export const executableName = "containerd-shim-wedge-v2";
@@ -17,3 +18,6 @@ export const version = typeof WEDGE_VERSION === "string" ? WEDGE_VERSION : "0.1.
 
 /** The commit that was built. */
 export const revision = typeof WEDGE_REVISION === "string" ? WEDGE_REVISION : "unknown";
+
+/** The program of a sleeping shim (`src/sleeper`), in base64; "" where there was no C compiler for it. */
+export const sleeperImage = typeof WEDGE_SLEEPER === "string" ? WEDGE_SLEEPER : "";

@@ -24,6 +24,7 @@ export const VERBS: readonly VerbEntry[] = [
   entry("wait", "Run", async () => (await import("./verb/wait.ts")).wait),
   entry("state", "Run", async () => (await import("./verb/state.ts")).state),
   entry("delete", "Run", async () => (await import("./verb/delete.ts")).deleteVerb),
+  entry("upgrade", "Run", async () => (await import("./verb/upgrade.ts")).upgrade),
   entry("ps", "See", async () => (await import("./verb/ps.ts")).ps),
   entry("inspect", "See", async () => (await import("./verb/inspect.ts")).inspect),
   entry("top", "See", async () => (await import("./verb/top.ts")).top),

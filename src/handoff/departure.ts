@@ -38,9 +38,12 @@ export function leave({ document, inventory, program, argv, env, addition }: Dep
     for (const fd of passed) setCloseOnExec(fd, true);
   });
   for (const fd of passed) setCloseOnExec(fd, false);
-  // The engine does not start in a directory that is gone, and a bundle may go at any time.
-  undo.defer(() => enterDirectory(document.directory));
-  process.chdir("/");
+  // The engine does not start in a directory that is gone, and a bundle may go at any time. The sleeper
+  // stays in it until it wakes.
+  if (added === undefined) {
+    undo.defer(() => enterDirectory(document.directory));
+    process.chdir("/");
+  }
   // One that comes from here on waits for the next program.
   blockSignals([SIGCHLD]);
   undo.defer(() => unblockSignals([SIGCHLD]));

@@ -3,12 +3,10 @@
 import type { Inventory } from "../base/inventory.ts";
 import { type OwnedFd, openMemoryFile, writeWhole } from "../linux/fd.ts";
 import { openSignals, SIGCHLD, SIGINT, SIGTERM, SIGUSR1 } from "../linux/signals.ts";
+import { sleeperImage } from "../version.ts";
 import type { HandoffDocument } from "./document.ts";
 import type { Estate } from "./estate.ts";
 import { SLEEP_VARIABLE } from "./variables.ts";
-
-/** The executable as base64, written in by `scripts/build.ts` where there was a compiler for it. */
-declare const WEDGE_SLEEPER: string | undefined;
 
 const PROGRAM_LABEL = "wedge-sleeper";
 const TABLE_LABEL = "wedge-sleep-table";
@@ -21,15 +19,15 @@ const POLLIN = 0x001;
 
 /** Whether this wedge can sleep: it was built where a C compiler was. */
 export function hasSleeper(): boolean {
-  return typeof WEDGE_SLEEPER === "string" && WEDGE_SLEEPER !== "";
+  return sleeperImage !== "";
 }
 
 /** The sleeper, ready to be executed; undefined when this wedge has none. Throws SystemError. */
 export function openSleeper(): OwnedFd | undefined {
-  if (typeof WEDGE_SLEEPER !== "string" || WEDGE_SLEEPER === "") return undefined;
+  if (!hasSleeper()) return undefined;
   const program = openMemoryFile(PROGRAM_LABEL);
   try {
-    writeWhole(program.fd, Buffer.from(WEDGE_SLEEPER, "base64"));
+    writeWhole(program.fd, Buffer.from(sleeperImage, "base64"));
     return program;
   } catch (error) {
     program[Symbol.dispose]();

@@ -46,7 +46,7 @@ struct table {
 #define RETRY_NANOSECONDS 100000000
 
 #if defined(__x86_64__)
-enum { MMAP = 9, EXIT = 60, PRCTL = 157, WAITID = 247, PPOLL = 271, EXECVEAT = 322 };
+enum { MMAP = 9, EXIT = 60, CHDIR = 80, PRCTL = 157, WAITID = 247, PPOLL = 271, EXECVEAT = 322 };
 
 static long call(long number, long a, long b, long c, long d, long e, long f) {
   long result;
@@ -62,7 +62,7 @@ static long call(long number, long a, long b, long c, long d, long e, long f) {
 
 __asm__(".globl _start\n_start:\n  xor %ebp, %ebp\n  mov %rsp, %rdi\n  and $-16, %rsp\n  call sleeper\n");
 #elif defined(__aarch64__)
-enum { MMAP = 222, EXIT = 93, PRCTL = 167, WAITID = 95, PPOLL = 73, EXECVEAT = 281 };
+enum { MMAP = 222, EXIT = 93, CHDIR = 49, PRCTL = 167, WAITID = 95, PPOLL = 73, EXECVEAT = 281 };
 
 static long call(long number, long a, long b, long c, long d, long e, long f) {
   register long x8 __asm__("x8") = number;
@@ -133,6 +133,8 @@ __attribute__((noreturn)) void sleeper(word *stack) {
   call(PRCTL, PR_SET_DUMPABLE, 0, 0, 0, 0, 0);
   timeout = table->seconds < 0 ? 0 : &table->seconds;
   if (!has_dead_child()) call(PPOLL, (long)table->fds, table->count, (long)timeout, 0, 0, 0);
+  /* The shim's engine does not start in a directory that is gone, and its bundle may go at any time. */
+  call(CHDIR, (long)"/", 0, 0, 0, 0, 0);
   for (;;) {
     long pause[2] = {0, RETRY_NANOSECONDS};
     call(EXECVEAT, table->program, (long)"", (long)argv, (long)env, AT_EMPTY_PATH, 0);

@@ -51,7 +51,11 @@ describe("an upgrade", () => {
       await shim.task.kill({ id, execId: "e", signal: 15, all: false });
       expect((await waits[1])?.exitStatus).toBe(143);
       await shim.task.delete({ id, execId: "e" });
-      await shim.handoff.upgrade({ binary: executable });
+      const command = [join(project, "dist/shim"), "upgrade", String(shim.pid), "--json"];
+      const upgraded = Bun.spawn([...command, "--binary", executable], { stderr: "inherit" });
+      expect(JSON.parse(await new Response(upgraded.stdout).text())).toMatchObject([
+        { namespace: "live", id: "first", shimPid: shim.pid },
+      ]);
       await shim.task.kill({ id, execId: "", signal: 9, all: false });
       expect((await waits[0])?.exitStatus).toBe(137);
       await shim.task.delete({ id, execId: "" });

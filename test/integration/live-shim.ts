@@ -167,10 +167,16 @@ export class LiveShim implements AsyncDisposable {
 
   get isAsleep(): boolean {
     try {
-      return readlinkSync(`/proc/${this.pid}/exe`).startsWith(SLEEPER);
+      if (!readlinkSync(`/proc/${this.pid}/exe`).startsWith(SLEEPER)) return false;
+      // The command line comes last when a program begins.
+      return readFileSync(`/proc/${this.pid}/cmdline`, "utf8") !== "";
     } catch {
       return false;
     }
+  }
+
+  get isAlive(): boolean {
+    return isAlive(this.pid);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -5,6 +5,7 @@ import { messageOf } from "../../base/error.ts";
 import { cloneMount } from "../../linux/detached-mount.ts";
 import { openMemoryFile } from "../../linux/fd.ts";
 import { openPidfd } from "../../linux/pidfd.ts";
+import { sleeperImage } from "../../version.ts";
 import { readText } from "../host/process-table.ts";
 import { broken, type Finding, note, ok } from "./finding.ts";
 
@@ -14,7 +15,14 @@ const MOUNT_KERNEL = "5.2";
 
 /** All findings about the kernel. */
 export function checkKernel(): readonly Finding[] {
-  return [checkPidfd(), checkDetachedMounts(), checkMemoryFiles(), checkSecurity(), checkUser()];
+  return [
+    checkPidfd(),
+    checkDetachedMounts(),
+    checkMemoryFiles(),
+    checkSleep(),
+    checkSecurity(),
+    checkUser(),
+  ];
 }
 
 function checkPidfd(): Finding {
@@ -83,5 +91,15 @@ function checkUser(): Finding {
     check,
     `called as user ${user}: sockets, memory and bundles of other users' shims cannot be seen`,
     "call it as root to see all",
+  );
+}
+
+function checkSleep(): Finding {
+  const check = "sleep";
+  if (sleeperImage !== "") return ok(check, "this wedge can sleep (WEDGE_SLEEP_AFTER_SECONDS)");
+  return note(
+    check,
+    "this wedge was built without a C compiler and cannot sleep",
+    "build it where there is one, if idle shims are to cost kilobytes: apt install gcc",
   );
 }

@@ -1,0 +1,100 @@
+/** `shim upgrade`: lets running shims go on as a new program. */
+
+import { resolve } from "node:path";
+import type { CommandUnknownOpts } from "@commander-js/extra-typings";
+import { messageOf } from "../../base/error.ts";
+import { HandoffDefinition } from "../../gen/wedge/handoff/v1/handoff.ts";
+import { createStub } from "../../rpc/ttrpc/stub.ts";
+import { callFailure, connectShim } from "../connection.ts";
+import { findShims, type HostShim } from "../host/shims.ts";
+import { findTarget } from "../host/target.ts";
+import { EXIT_FAILURE, usageError } from "../refusal.ts";
+import { type Context, newVerb } from "../verb.ts";
+
+const MICROSECONDS_PER_MILLISECOND = 1000;
+/** The self test of the new program and the wait for a quiet instant have limits of their own, below this. */
+const UPGRADE_TIMEOUT_MS = 60_000;
+
+const TEXT = {
+  summary: "let running shims go on as a new executable",
+  description: `Lets the shim of a container, or every wedge shim of this host, go on as a new executable in the same
+process: containers, clients, calls that wait and streams do not notice. The new one is tried beside the
+shim first; when it fails, the shim goes on as it was.
+
+Without --binary it is the file that now stands where the shim's own executable was started from.`,
+  examples: [
+    {
+      line: "shim upgrade --all",
+      what: "after a new version was installed in the old one's place",
+    },
+    { line: "shim upgrade web --binary /opt/wedge/containerd-shim-wedge-v2", what: "another file" },
+  ],
+};
+
+interface Upgraded {
+  readonly namespace: string;
+  readonly id: string;
+  readonly shimPid: number;
+  readonly version: string;
+  readonly revision: string;
+  readonly pauseMs: number;
+}
+
+export function upgrade(context: Context): CommandUnknownOpts {
+  return newVerb("upgrade", TEXT)
+    .argument("[container]", "see shim help names")
+    .option("-n, --namespace <name>", "only in this namespace")
+    .option("-a, --all", "every wedge shim of this host")
+    .option("--binary <path>", "the new executable")
+    .option("--json", "a list of objects")
+    .action(async (word, { namespace, all, binary, json }) => {
+      if ((word === undefined) === (all !== true)) {
+        throw usageError("Name a container, or say --all");
+      }
+      const path = binary === undefined ? "" : resolve(binary);
+      const shims = word === undefined ? everyWedge(namespace) : [shimOf(word, namespace)];
+      const done: Upgraded[] = [];
+      for (const shim of shims) {
+        try {
+          const upgraded = await upgradeShim(shim, path);
+          done.push(upgraded);
+          if (!json) context.output.print(lineOf(upgraded));
+        } catch (error) {
+          if (word !== undefined) throw error;
+          // The others are no worse for it.
+          context.exitCode = EXIT_FAILURE;
+          context.output.warn(messageOf(error));
+        }
+      }
+      if (json) context.output.printJson(done);
+    });
+}
+
+function everyWedge(namespace: string | undefined): readonly HostShim[] {
+  return findShims().shims.filter(
+    (shim) => shim.kind === "wedge" && (namespace === undefined || shim.namespace === namespace),
+  );
+}
+
+function shimOf(word: string, namespace: string | undefined): HostShim {
+  return findTarget(findShims(), word, { namespace }).shim;
+}
+
+/** Throws a Refusal. */
+async function upgradeShim(shim: HostShim, binary: string): Promise<Upgraded> {
+  const { namespace, id, process } = shim;
+  using connection = await connectShim(shim);
+  const handoff = createStub(connection.client, HandoffDefinition);
+  try {
+    const answer = await handoff.upgrade({ binary }, { timeoutMs: UPGRADE_TIMEOUT_MS });
+    const pauseMs = Number(answer.pauseMicroseconds) / MICROSECONDS_PER_MILLISECOND;
+    const { version, revision } = answer;
+    return { namespace, id, shimPid: process.pid, version, revision, pauseMs };
+  } catch (error) {
+    throw callFailure(`Cannot upgrade the shim of ${id} (process ${process.pid})`, error);
+  }
+}
+
+function lineOf({ namespace, id, shimPid, version, pauseMs }: Upgraded): string {
+  return `${namespace}/${id}: process ${shimPid} is wedge ${version} now, paused ${Math.round(pauseMs)} ms\n`;
+}

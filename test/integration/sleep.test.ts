@@ -1,0 +1,146 @@
+/** A shim that has nothing to do becomes the sleeper, and whatever happens to it then is served. */
+
+import { beforeAll, describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { TaskDefinition } from "../../src/gen/containerd/task/v3/task.ts";
+import { hasSleeper } from "../../src/handoff/sleeper.ts";
+import { createStub } from "../../src/rpc/ttrpc/stub.ts";
+import { buildExecutable, drain, FifoWriter, fifo, LiveShim, until } from "./live-shim.ts";
+
+const TIMEOUT_MS = 240_000;
+/** The sleeper is built by a C compiler; without one a shim never sleeps. */
+const canSleep = Bun.which("cc") !== null;
+
+beforeAll(buildExecutable, TIMEOUT_MS);
+
+async function asleep(shim: LiveShim): Promise<void> {
+  await until("the shim sleeps", () => shim.isAsleep);
+}
+
+/** In kilobytes. */
+function pssOf(pid: number): number {
+  const text = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
+  return Number(/^Pss:\s+(\d+) kB/m.exec(text)?.[1]);
+}
+
+test("run from source there is no sleeper", () => {
+  expect(hasSleeper()).toBe(false);
+});
+
+describe.if(canSleep)("a sleeping shim", () => {
+  test(
+    "costs kilobytes, looks as before, and answers calls on old and new connections",
+    async () => {
+      await using shim = await LiveShim.start({ sleepAfterSeconds: 0.1 });
+      using bundle = shim.bundle({ script: "sleep 1000" });
+      const { id } = bundle;
+      const pid = await shim.create(bundle);
+      await shim.task.start({ id, execId: "" });
+      const score = readFileSync(`/proc/${shim.pid}/oom_score_adj`, "utf8");
+      const words = readFileSync(`/proc/${shim.pid}/cmdline`, "utf8");
+      await asleep(shim);
+      expect(pssOf(shim.pid)).toBeLessThan(100);
+      expect(readFileSync(`/proc/${shim.pid}/oom_score_adj`, "utf8")).toBe(score);
+      expect(readFileSync(`/proc/${shim.pid}/cmdline`, "utf8")).toBe(words);
+      expect(await shim.task.state({ id, execId: "" })).toMatchObject({ pid });
+      await asleep(shim);
+      const other = createStub(await shim.connect(), TaskDefinition);
+      expect((await other.connect({ id })).shimPid).toBe(shim.pid);
+      const waited = other.wait({ id, execId: "" });
+      await asleep(shim);
+      process.kill(pid, "SIGKILL");
+      expect((await waited).exitStatus).toBe(137);
+      await asleep(shim);
+      await shim.task.delete({ id, execId: "" });
+      await until("all events are there", () => shim.events.length >= 4);
+      expect(shim.events.map(({ topic }) => topic)).toEqual([
+        ...["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"],
+      ]);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "wakes for a byte on a terminal and for one of input",
+    async () => {
+      await using shim = await LiveShim.start({ sleepAfterSeconds: 0.1 });
+      using terminal = shim.bundle({ script: "stty raw -echo; echo ready; cat", terminal: true });
+      using echo = shim.bundle({ script: "cat" });
+      const paths = Object.fromEntries(
+        ["type-in", "type-out", "echo-in", "echo-out"].map((name) => [name, fifo(shim, name)]),
+      );
+      const [typeIn = "", typeOut = "", echoIn = "", echoOut = ""] = Object.values(paths);
+      const typed = drain(typeOut);
+      const echoed = drain(echoOut);
+      await shim.create(terminal, { terminal: true, stdin: typeIn, stdout: typeOut });
+      await shim.create(echo, { stdin: echoIn, stdout: echoOut });
+      for (const { id } of [terminal, echo]) await shim.task.start({ id, execId: "" });
+      using toTerminal = new FifoWriter(typeIn);
+      using toEcho = new FifoWriter(echoIn);
+      for (let round = 0; round < 3; round++) {
+        await asleep(shim);
+        await toTerminal.write(`typed ${round}\n`);
+        await until("it woke for the terminal", () => !shim.isAsleep);
+        await asleep(shim);
+        await toEcho.write(`input ${round}\n`);
+        await until("it woke for input", () => !shim.isAsleep);
+      }
+      await asleep(shim);
+      for (const { id } of [terminal, echo]) await shim.remove(id);
+      expect(await typed.text).toContain("typed 1\n");
+      expect(await typed.text).toContain("typed 2\n");
+      expect(await echoed.text).toBe("input 0\ninput 1\ninput 2\n");
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "heeds SIGUSR1 and lives, heeds SIGTERM and ends",
+    async () => {
+      await using shim = await LiveShim.start({ sleepAfterSeconds: 0.1 });
+      using bundle = shim.bundle({ script: "sleep 1000" });
+      const pid = await shim.create(bundle);
+      await asleep(shim);
+      process.kill(shim.pid, "SIGUSR1");
+      await until("it woke", () => !shim.isAsleep);
+      await asleep(shim);
+      process.kill(shim.pid, "SIGTERM");
+      await until("it has ended", () => !shim.isAlive);
+      process.kill(pid, "SIGKILL");
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "loses nothing that happens while it falls asleep or wakes",
+    async () => {
+      await using shim = await LiveShim.start({ sleepAfterSeconds: 0.01 });
+      using bundle = shim.bundle({ script: "sleep 1000" });
+      const { id } = bundle;
+      await shim.create(bundle);
+      await shim.task.start({ id, execId: "" });
+      for (let round = 0; round < 12; round++) {
+        const execId = `e${round}`;
+        const pid = await shim.exec(id, execId, ["sleep", "1000"]);
+        const waited = shim.task.wait({ id, execId });
+        await Bun.sleep(Math.random() * 60);
+        // An exit, a call on an old and on a new connection at instants that nobody knows.
+        process.kill(pid, "SIGKILL");
+        const stated = shim.task.state({ id, execId: "" });
+        await Bun.sleep(Math.random() * 20);
+        const client = await shim.connect();
+        const pids = createStub(client, TaskDefinition).pids({ id });
+        expect((await waited).exitStatus).toBe(137);
+        expect((await stated).id).toBe(id);
+        expect((await pids).processes.length).toBeGreaterThan(0);
+        client.close();
+        expect(await shim.task.delete({ id, execId })).toMatchObject({ pid, exitStatus: 137 });
+      }
+      await shim.remove(id);
+      const exits = () => shim.events.filter(({ topic }) => topic === "/tasks/exit").length;
+      await until("the end is told", () => shim.events.at(-1)?.topic === "/tasks/delete");
+      expect(exits()).toBe(13);
+    },
+    TIMEOUT_MS,
+  );
+});
