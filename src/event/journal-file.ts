@@ -275,7 +275,8 @@ export function readEntries(text: string, bundle: string): readonly JournalEntry
     if (typeof taken === "number") waiting.delete(taken);
     const number = fields.get("number");
     const encoded = fields.get("envelope");
-    if (typeof number !== "number" || typeof encoded !== "string") continue;
+    if (typeof number !== "number" || !Number.isSafeInteger(number)) continue;
+    if (typeof encoded !== "string") continue;
     try {
       const envelope = Envelope.decode(Buffer.from(encoded, "base64"));
       waiting.set(number, { number, bundle, envelope });

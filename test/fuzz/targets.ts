@@ -1,6 +1,7 @@
 /** The targets by name. */
 
 import { frameTarget } from "./target/frame.ts";
+import { deadlinesTarget, journalTarget, logRecordTarget } from "./target/record.ts";
 import { requestTarget } from "./target/request.ts";
 import { serverTarget } from "./target/server.ts";
 import { optionsTarget, startTarget } from "./target/start.ts";
@@ -26,6 +27,9 @@ const all: readonly FuzzTarget[] = [
   uriTarget,
   flagsTarget,
   runtimeLogTarget,
+  journalTarget,
+  deadlinesTarget,
+  logRecordTarget,
 ];
 
 export const fuzzTargets: ReadonlyMap<string, FuzzTarget> = new Map(

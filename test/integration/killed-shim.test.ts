@@ -18,6 +18,8 @@ import { EventsService } from "../fake/events-service.ts";
 const SHIM = join(import.meta.dirname, "../../dist/containerd-shim-wedge-v2");
 /** More of them by hand: the moment between an exit and its report is short. */
 const TRIES = Number(process.env["WEDGE_TRIES"] ?? 6);
+/** For each of them: a shim, a container, and `delete`. */
+const TRY_LIMIT_MS = 20_000;
 const NO_STDIO = { terminal: false, stdin: "", stdout: "", stderr: "" };
 
 /** A shim with one container, whose runtime keeps its state here. */
@@ -95,6 +97,7 @@ describe("a shim that is killed", () => {
         }
       }
     },
+    TRIES * TRY_LIMIT_MS,
   );
 
   test.each(["SIGKILL", "SIGTERM"] as const)(

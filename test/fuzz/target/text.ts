@@ -73,6 +73,7 @@ export const uriTarget: FuzzTarget = {
   seeds: [
     "/run/containerd/fifo/1/c-stdout",
     "file:///var/log/c.log",
+    "file:///var/log/c.log?format=cri&max-size=10m&max-files=3",
     "binary:///usr/bin/logger?key=value&other=x",
     "binary-v2:///usr/bin/logger?a=%20b",
   ].map(bytes),
@@ -80,6 +81,8 @@ export const uriTarget: FuzzTarget = {
   run(input) {
     const target = unlessRefused(() => parseTarget(text(input)));
     if (target !== undefined && target.kind !== "path") assert.ok(target.path.startsWith("/"));
+    if (target?.kind !== "file" || target.log === undefined) return;
+    assert.ok((target.log.maxBytes ?? 1) > 0 && target.log.maxFiles > 0);
   },
 };
 
