@@ -120,6 +120,8 @@ function seeds(): Uint8Array[] {
 /** Only what a request says is fuzzed here: no stranger's file is opened and nothing is mounted. */
 function harmless(message: unknown): unknown {
   if (typeof message !== "object" || message === null) return message;
+  // Nor is a checkpoint's directory made where chance has it.
+  if ("path" in message) return { ...message, path: "" };
   return "rootfs" in message ? { ...message, ...noStreams, rootfs: [] } : message;
 }
 
