@@ -131,6 +131,27 @@ describe("shim inspect", () => {
   });
 });
 
+describe("shim top", () => {
+  test("is drawn anew until q, and gives the terminal back", async () => {
+    const { id } = await detached({ args: ["sleep", "600"] });
+    const size = { cols: 160, rows: 60 };
+    await using terminal = new ShimTerminal(["top", "--interval", "50ms"], size);
+    await terminal.shows(new RegExp(`${id} .*${id} `, "s"));
+    terminal.type("q");
+    expect(await terminal.exited).toBe(0);
+    expect(terminal.output).toStartWith("\x1b[?1049h");
+    expect(terminal.output).toEndWith("\x1b[?1049l");
+  });
+
+  test("is one table on a pipe, and a list for programs", async () => {
+    const { id } = await detached({ args: ["sleep", "600"] });
+    const flags = ["--interval", "50ms", "--sort", "memory"];
+    expect(await shimOutput("top", ...flags)).toMatch(new RegExp(`^default +${id} +running `, "m"));
+    const usage: { id: string }[] = JSON.parse(await shimOutput("top", ...flags, "--json"));
+    expect(usage.find((each) => each.id === id)).toMatchObject({ status: "running", pids: 1 });
+  });
+});
+
 describe("a shim that hangs", () => {
   test("is listed like any other, inspected as far as the kernel tells, and said to hang", async () => {
     const { id } = await detached({ args: ["sleep", "600"] });
@@ -139,10 +160,11 @@ describe("a shim that hangs", () => {
     try {
       expect(await listed(id)).toMatchObject({ status: "running", pids: 1 });
       expect((await shimOutput("stats", id)).split("\n")[0]).toMatch(/^cpu/);
-      const { status, answer, problem } = await inspect(id);
+      const [document, paused] = await Promise.all([inspect(id), shim(["pause", id])]);
+      const { status, answer, problem } = document;
       expect({ status, answer }).toEqual({ status: "running", answer: null });
       expect(problem).toContain("does not answer");
-      expect(await shim(["pause", id])).toMatchObject({ code: 4, stdout: "" });
+      expect(paused).toMatchObject({ code: 4, stdout: "" });
     } finally {
       process.kill(own.pid, "SIGCONT");
     }
@@ -164,6 +186,15 @@ describe("shim run", () => {
     expect(readFileSync(log, "utf8").split("\n").sort()).toEqual(["", "err", "not a tty"]);
     expect(Number(readFileSync(pidFile, "utf8"))).toBeGreaterThan(1);
     expect(readFileSync(join(path, "config.json"), "utf8")).toBe(config);
+  });
+
+  test("takes flags with one dash too, and refuses what cannot be together", async () => {
+    const { id, path } = cleanup.use(makeBundle({ args: ["true"] }));
+    const named = ["-id", id, "-bundle", path, "-no-tty"];
+    expect(await shim([...named])).toEqual({ code: 0, stdout: "", stderr: "" });
+    const refused = await shim([...named, "-timeout=5s", "--detach"]);
+    expect(refused).toMatchObject({ code: 2, stdout: "" });
+    expect(refused.stderr).toContain("--timeout or --detach");
   });
 
   test("--timeout kills what runs longer, with exit code 124 and nothing left", async () => {

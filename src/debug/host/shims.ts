@@ -78,13 +78,19 @@ interface Identity {
 }
 
 /** The namespace and the id that a shim's daemon has on its command line; undefined for anything else. */
-function identify({ args, state }: HostProcess): Identity | undefined {
-  const [program = ""] = args;
-  if (state === "Z" || !basename(program).startsWith(EXECUTABLE_PREFIX)) return undefined;
-  if (args.some((word) => ACTIONS.has(word))) return undefined;
+function identify({ pid, args, state }: HostProcess): Identity | undefined {
+  if (state === "Z" || args.some((word) => ACTIONS.has(word))) return undefined;
   const namespace = flagOf(args, "namespace");
   const id = flagOf(args, "id");
-  return namespace === undefined || id === undefined ? undefined : { namespace, id };
+  if (namespace === undefined || id === undefined) return undefined;
+  return isShimName(args[0]) || isShimName(readLink(`/proc/${pid}/exe`))
+    ? { namespace, id }
+    : undefined;
+}
+
+/** Of a program as it was called, or of its file: one that was replaced is called by a link of /proc. */
+function isShimName(path = ""): boolean {
+  return basename(path).startsWith(EXECUTABLE_PREFIX);
 }
 
 /** The gRPC sockets of the managers that shims were started by, as we reach them; each once. */

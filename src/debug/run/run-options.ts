@@ -41,6 +41,7 @@ export interface RunFlags {
 const POSITIONALS_MAX = 3;
 const FLAG_NAMES: ReadonlySet<string> = new Set([
   ...["id", "bundle", "runtime", "root", "namespace", "detach", "debug", "help", "version"],
+  ...["tty", "no-tty", "log", "pid-file", "timeout"],
 ]);
 
 /** Throws a Refusal that names the flag or the word that cannot be used. */
@@ -49,6 +50,11 @@ export function toRunOptions(flags: RunFlags, positionals: readonly string[]): R
   if (positionals.length > POSITIONALS_MAX) {
     throw usageError(
       `Too many arguments: ${positionals.slice(POSITIONALS_MAX).join(" ")}; a command is given by config.json`,
+    );
+  }
+  if (flags.detach && flags.timeout !== undefined) {
+    throw usageError(
+      "Nobody watches the time of a container that is left to its shim; give --timeout or --detach, or use timeout(1) with shim wait",
     );
   }
   return {
@@ -68,7 +74,7 @@ export function toRunOptions(flags: RunFlags, positionals: readonly string[]): R
 
 /** `-id x` and `-id=x` as Go programs take them. */
 export function withTwoDashes(word: string): string {
-  const name = /^-([a-z]{2,})(?:=|$)/.exec(word)?.[1];
+  const name = /^-([a-z][a-z-]+)(?:=|$)/.exec(word)?.[1];
   return name !== undefined && FLAG_NAMES.has(name) ? `-${word}` : word;
 }
 
