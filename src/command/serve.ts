@@ -25,14 +25,12 @@ import { HANDOFF_VARIABLES } from "../handoff/variables.ts";
 import { Children } from "../linux/children.ts";
 import { claimListener, removeStaleSocket, socketPath } from "../linux/listener.ts";
 import { LogSink } from "../linux/log-sink.ts";
-import { peerCredentials } from "../linux/peer-credentials.ts";
 import { Poller } from "../linux/poller.ts";
 import { OWN_PROGRAM } from "../linux/program.ts";
 import { becomeSubreaper, forbidDumps } from "../linux/self.ts";
 import { countOwnWords } from "../linux/self-command.ts";
 import { SIGCHLD, SignalWatch, signalName, unblockSignals } from "../linux/signals.ts";
 import { isInUserNamespace } from "../linux/user-namespace.ts";
-import type { Peer } from "../rpc/service.ts";
 import { adoptBun, continueBun, listenBun } from "../rpc/ttrpc/bun.ts";
 import type { Acceptor } from "../rpc/ttrpc/server.ts";
 import { hasBegun, peerOf } from "../rpc/ttrpc/server-connection-state.ts";
@@ -42,6 +40,7 @@ import { Runc } from "../runtime/runc.ts";
 import { TaskService } from "../service/task.ts";
 import type { TraceSources } from "../service/trace.ts";
 import { noteAddress, removeOwnAddress } from "./address-file.ts";
+import { Admission } from "./admission.ts";
 import { HEEDED_SIGNALS, LISTENER_FD } from "./daemon.ts";
 import { type Invocation, inheritanceEntries, type Variables } from "./flags.ts";
 import { guardProcess } from "./guard.ts";
@@ -205,7 +204,8 @@ async function begin(shim: Shim, arrival: Arrival | undefined): Promise<void> {
   if (arrival?.refusal !== undefined) {
     log.warn("The new program gave the shim back", { error: arrival.refusal });
   }
-  listenBun(acceptor, { fd: listener }, (fd) => admit(fd, log));
+  const admission = new Admission(() => server.connections.size, log);
+  listenBun(acceptor, { fd: listener }, (fd) => admission.admit(fd));
   // What died while nobody listened, and what dies from now on.
   children.reap();
   unblockSignals([SIGCHLD]);
@@ -283,14 +283,6 @@ function openListener({ socket }: Invocation): number {
     throw new ShimError("alreadyExists", `Cannot listen on ${socket}: another process does`);
   }
   return listener.release();
-}
-
-/** Only the user that this shim runs as may call it, whatever the mode of the socket (unix(7)). */
-function admit(fd: number, log: Logger): Peer | undefined {
-  const peer = peerCredentials(fd);
-  if (peer.uid === process.geteuid?.()) return peer;
-  log.warn("Connection refused: it is another user's", { ...peer });
-  return undefined;
 }
 
 /** What goes on, for SIGUSR1: containers with their processes, events that wait, calls of the runtime. */

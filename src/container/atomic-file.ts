@@ -2,14 +2,16 @@
 
 import { closeSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { hasCode } from "../linux/errno.ts";
 
 /**
  * Writes `text` under a temporary name beside `path` and renames it over. The bundle is on a tmpfs or
- * belongs to this boot, so nothing is synced. Throws what node:fs throws; `path` is then untouched.
+ * belongs to this boot, so nothing is synced. What stands at either name, a link above all, is replaced
+ * and never written to. Throws what node:fs throws; `path` is then untouched.
  */
 export function writeFileAtomically(path: string, text: string, mode: number): void {
   const temporary = join(dirname(path), `.${basename(path)}.${process.pid}`);
-  const fd = openSync(temporary, "w", mode);
+  const fd = createFile(temporary, mode);
   try {
     try {
       const bytes = Buffer.from(text);
@@ -23,5 +25,16 @@ export function writeFileAtomically(path: string, text: string, mode: number): v
   } catch (error) {
     rmSync(temporary, { force: true });
     throw error;
+  }
+}
+
+/** Opens a file that was not there before; one that is can only be a dead process's of the same pid. */
+function createFile(path: string, mode: number): number {
+  try {
+    return openSync(path, "wx", mode);
+  } catch (error) {
+    if (!hasCode(error, "EEXIST")) throw error;
+    rmSync(path);
+    return openSync(path, "wx", mode);
   }
 }

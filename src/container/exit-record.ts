@@ -6,7 +6,7 @@
  * the journal keeps.
  */
 
-import { appendFileSync, readFileSync } from "node:fs";
+import { closeSync, constants, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { hasCode } from "../linux/errno.ts";
 import { writeFileAtomically } from "./atomic-file.ts";
@@ -15,6 +15,8 @@ const EXIT_FILE = "exit.json";
 /** The runtime's; it begins with the pid. */
 const PID_FILE = "init.pid";
 const FORMAT_VERSION = 1;
+/** To a file that is there, and no link. */
+const APPEND_FLAGS = constants.O_WRONLY | constants.O_APPEND | constants.O_NOFOLLOW;
 
 /** The end of an init process. */
 export interface ExitRecord {
@@ -46,7 +48,16 @@ export function saveExitRecord(bundle: string, record: ExitRecord): void {
   } catch (error) {
     if (!hasCode(error, "ENOSPC", "EDQUOT")) throw error;
     // One write of a few bytes within a block that exists is whole or not at all.
-    appendFileSync(join(bundle, PID_FILE), `\n${text}`, { flag: "a" });
+    appendLine(join(bundle, PID_FILE), text);
+  }
+}
+
+function appendLine(path: string, line: string): void {
+  const fd = openSync(path, APPEND_FLAGS);
+  try {
+    writeSync(fd, `\n${line}`);
+  } finally {
+    closeSync(fd);
   }
 }
 

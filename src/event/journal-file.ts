@@ -303,9 +303,10 @@ function parseLine(line: string): ReadonlyMap<string, unknown> {
   return new Map();
 }
 
+/** A link in its place is an error: what it names is not ours to lock, cut and write to. */
 function openIfThere(path: string, flags: number): number | undefined {
   try {
-    return openSync(path, flags, FILE_MODE);
+    return openSync(path, flags | constants.O_NOFOLLOW, FILE_MODE);
   } catch (error) {
     if (hasCode(error, "ENOENT", "ENOTDIR")) return undefined;
     throw error;

@@ -114,3 +114,8 @@ export const socketTable = group({
 export const lockTable = group({
   flock: { args: ["i32", "i32"], returns: "i32" },
 });
+
+/** Limits of this process. */
+export const limitTable = group({
+  getrlimit: { args: ["i32", "ptr"], returns: "i32" },
+});

@@ -15,7 +15,7 @@
 import { ptr } from "bun:ffi";
 import { assert } from "../base/assert.ts";
 import type { Inventory } from "../base/inventory.ts";
-import { check } from "./errno.ts";
+import { check, hasCode } from "./errno.ts";
 import { duplicateFd, OwnedFd } from "./fd.ts";
 import { pollTable } from "./libc.ts";
 
@@ -33,6 +33,8 @@ const EVENT_DATA_OFFSET = EVENT_BYTES - 8;
 const EVENTS_PER_WAIT = 64;
 /** Rounds of ready descriptors served before timers and sockets get their turn. */
 const ROUNDS_PER_TURN = 16;
+/** Looked at so often while this process has no descriptor left to lend. */
+const EXHAUSTED_RETRY_MS = 100;
 
 /** What a descriptor is ready for. `hangup` and `error` are told whether asked for or not. */
 export interface Readiness {
@@ -143,8 +145,9 @@ export class Poller implements Disposable {
   /** Lends a duplicate to the event loop, unless one is out already or nothing is watched. */
   #lend(): void {
     if (this.#isLent || this.#isDispatching || this.#isDisposed || this.#entries.size === 0) return;
+    const duplicate = this.#duplicate();
+    if (duplicate === undefined) return;
     this.#isLent = true;
-    const duplicate = duplicateFd(this.#epoll.fd).release();
     const socket = {
       open: (lent: { end(): void }) => {
         this.#lent = lent;
@@ -161,6 +164,17 @@ export class Poller implements Disposable {
     Bun.connect({ fd: duplicate, socket } as unknown as Parameters<typeof Bun.connect>[0]).catch(
       () => {},
     );
+  }
+
+  /** Undefined where no descriptor is left; it is tried again, as nothing else would wake the poller. */
+  #duplicate(): number | undefined {
+    try {
+      return duplicateFd(this.#epoll.fd).release();
+    } catch (error) {
+      if (!hasCode(error, "EMFILE")) throw error;
+      setTimeout(() => this.#dispatch(), EXHAUSTED_RETRY_MS);
+      return undefined;
+    }
   }
 
   #takeBack(): void {

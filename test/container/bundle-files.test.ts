@@ -1,5 +1,13 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeFileAtomically } from "../../src/container/atomic-file.ts";
@@ -173,5 +181,20 @@ describe("writeFileAtomically()", () => {
     Bun.spawnSync(["mkdir", "-p", join(taken, "inside")]);
     expect(() => writeFileAtomically(taken, "text", 0o644)).toThrow();
     expect(readdirSync(directory).sort()).toEqual(["file", "taken"]);
+  });
+});
+
+describe("a link in the place of a file that is written", () => {
+  test("is replaced, and so is one at the temporary name", () => {
+    const bundle = makeDirectory();
+    const target = join(bundle, "target");
+    writeFileSync(target, "precious");
+    for (const name of ["options.json", `.options.json.${process.pid}`, "runtime"]) {
+      symlinkSync(target, join(bundle, name));
+    }
+    saveOptions(bundle, options);
+    expect(loadOptions(bundle)).toEqual(options);
+    expect(readFileSync(target, "utf8")).toBe("precious");
+    expect(readdirSync(bundle).sort()).toEqual(["options.json", "runtime", "target"]);
   });
 });

@@ -7,66 +7,14 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { TaskExit } from "../../src/gen/containerd/events/task.ts";
-import { DeleteResponse, TaskDefinition } from "../../src/gen/containerd/task/v2/task.ts";
-import { Options } from "../../src/gen/containerd/types/runc/options/oci.ts";
-import { connectBun } from "../../src/rpc/ttrpc/bun.ts";
-import { createStub } from "../../src/rpc/ttrpc/stub.ts";
-import { daemonsOf, Place, readOr, runShim, until } from "../command/shim-process.ts";
-import { makeBundle } from "../fake/bundle.ts";
+import { readOr, until } from "../command/shim-process.ts";
 import { EventsService } from "../fake/events-service.ts";
+import { ShimPlace } from "./shim-place.ts";
 
-const SHIM = join(import.meta.dirname, "../../dist/containerd-shim-wedge-v2");
 /** More of them by hand: the moment between an exit and its report is short. */
 const TRIES = Number(process.env["WEDGE_TRIES"] ?? 6);
 /** For each of them: a shim, a container, and `delete`. */
 const TRY_LIMIT_MS = 20_000;
-const NO_STDIO = { terminal: false, stdin: "", stdout: "", stderr: "" };
-
-/** A shim with one container, whose runtime keeps its state here. */
-class ShimPlace extends Place {
-  readonly ttrpc = join(this.path, "ttrpc.sock");
-  readonly #env = { TTRPC_ADDRESS: this.ttrpc };
-  #count = 0;
-
-  /** Starts a shim and creates a container that runs `script` when it is told to. */
-  async create(script: string, options: Partial<Options> = {}) {
-    const id = `c${this.#count++}`;
-    const bundle = makeBundle({ id, parent: this.path, script });
-    const started = await this.start(id, { program: [SHIM], env: this.#env });
-    expect(started).toMatchObject({ exitCode: 0 });
-    const client = await connectBun({ unix: started.stdout.toString().replace("unix://", "") });
-    const task = createStub(client, TaskDefinition);
-    const { shimPid } = await task.connect({ id });
-    const value = Options.encode({
-      ...Options.decode(new Uint8Array()),
-      ...{ root: join(this.path, "runc"), ...options },
-    }).finish();
-    const created = task.create({
-      ...{ id, bundle: bundle.path, rootfs: [], checkpoint: "", parentCheckpoint: "" },
-      ...NO_STDIO,
-      options: { typeUrl: "containerd.runc.v1.Options", value },
-    });
-    return { id, bundle, client, task, shimPid, created };
-  }
-
-  /** What containerd runs when a shim is dead. */
-  async delete(id: string): Promise<DeleteResponse> {
-    const flags = ["-namespace", this.namespace, "-address", this.grpcAddress, "-id", id];
-    const bundle = join(this.path, id);
-    const run = await runShim([...flags, "-bundle", bundle, "delete"], {
-      cwd: bundle,
-      env: this.#env,
-      program: [SHIM],
-    });
-    expect(run).toMatchObject({ exitCode: 0, stderr: "" });
-    return DeleteResponse.decode(run.stdout);
-  }
-
-  async kill(pid: number, signal: "SIGKILL" | "SIGTERM"): Promise<void> {
-    process.kill(pid, signal);
-    await until(() => !daemonsOf(this.namespace).includes(pid));
-  }
-}
 
 describe("a shim that is killed", () => {
   let place: ShimPlace | undefined;
