@@ -23,7 +23,7 @@ import { HandoffService } from "../handoff/service.ts";
 import { readSettings } from "../handoff/settings.ts";
 import { HANDOFF_VARIABLES } from "../handoff/variables.ts";
 import { Children } from "../linux/children.ts";
-import { claimListener, removeStaleSocket, socketPath } from "../linux/listener.ts";
+import { claimListener, removeStaleSocket, restoreBacklog, socketPath } from "../linux/listener.ts";
 import { LogSink } from "../linux/log-sink.ts";
 import { Poller } from "../linux/poller.ts";
 import { OWN_PROGRAM } from "../linux/program.ts";
@@ -206,6 +206,7 @@ async function begin(shim: Shim, arrival: Arrival | undefined): Promise<void> {
   }
   const admission = new Admission(() => server.connections.size, log);
   listenBun(acceptor, { fd: listener }, (fd) => admission.admit(fd));
+  restoreBacklog(listener);
   // What died while nobody listened, and what dies from now on.
   children.reap();
   unblockSignals([SIGCHLD]);

@@ -77,6 +77,14 @@ export function isListening(path: string): boolean {
   return errno() === EAGAIN;
 }
 
+/**
+ * Lets as many wait as {@link claimListener} does: whoever makes an event loop listen on the socket has its
+ * smaller number set, and a manager that comes while a shim is asleep would be turned away by a crowd.
+ */
+export function restoreBacklog(fd: number): void {
+  check("listen", socketTable().listen(fd, BACKLOG));
+}
+
 /** The path that a unix socket is bound to (getsockname(2)); undefined for one without a path. */
 export function socketPath(fd: number): string | undefined {
   const address = new Uint8Array(ADDRESS_BYTES);

@@ -21,8 +21,14 @@ export interface Preparation {
 /** Shims with one container each, whose runtime keeps its state here. */
 export class ShimPlace extends Place {
   readonly ttrpc = join(this.path, "ttrpc.sock");
-  readonly #env = { TTRPC_ADDRESS: this.ttrpc };
+  readonly #env: Readonly<Record<string, string>>;
   #count = 0;
+
+  /** `env` goes to the shims. */
+  constructor(env: Readonly<Record<string, string>> = {}) {
+    super();
+    this.#env = { ...env, TTRPC_ADDRESS: this.ttrpc };
+  }
 
   /** Starts a shim and creates a container that runs `script` when it is told to. */
   async create(script: string, options: Partial<Options> = {}, prepare: Preparation = {}) {
