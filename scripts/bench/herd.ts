@@ -46,7 +46,7 @@ export class Herd implements AsyncDisposable {
     const end = async () => {
       // The one that was there first is the last to go: its bundle is the shim's working directory.
       for (let last = this.#members.pop(); last !== undefined; last = this.#members.pop()) {
-        await last.shim.end();
+        await last.shim.end({ endsShim: !this.#isPod || this.#members.length === 0 });
         last.bundle[Symbol.dispose]();
       }
     };

@@ -28,6 +28,8 @@ export const USAGE = `npm run bench -- [options]
   --runtime NAME      ${RUNTIMES.join(" or ")}
   --rounds N          of what is done once a round (40)
   --counts a,b        containers at a time in group mem (1,10,50,100)
+  --shims a,b         containers at a time, each with a shim, in group growth (1,50,200)
+  --pod a,b           containers in one pod in group growth (1,16,64)
   --bursts a,b        containers started at once in group e2e (20,50)
   --mebibytes N       through each stream in group io (512; a quarter of it through a terminal)
   --execs N           in group leak (1000; and ten times as many States)
@@ -49,6 +51,8 @@ export interface BenchOptions {
   readonly runtime: RuntimeName;
   readonly rounds: number;
   readonly counts: readonly number[];
+  readonly shimCounts: readonly number[];
+  readonly podCounts: readonly number[];
   readonly bursts: readonly number[];
   readonly mebibytes: number;
   readonly execs: number;
@@ -69,6 +73,8 @@ export function parseOptions(args: readonly string[]): BenchOptions | undefined 
       runtime: { type: "string", default: "runc" },
       rounds: { type: "string", default: "40" },
       counts: { type: "string", default: "1,10,50,100" },
+      shims: { type: "string", default: "1,50,200" },
+      pod: { type: "string", default: "1,16,64" },
       bursts: { type: "string", default: "20,50" },
       mebibytes: { type: "string", default: "512" },
       execs: { type: "string", default: "1000" },
@@ -89,6 +95,8 @@ export function parseOptions(args: readonly string[]): BenchOptions | undefined 
     runtime: parseGroup(RUNTIMES)("--runtime", values.runtime),
     rounds: parseCount("--rounds", values.rounds),
     counts: listOf("--counts", values.counts, parseCount),
+    shimCounts: listOf("--shims", values.shims, parseCount),
+    podCounts: listOf("--pod", values.pod, parseCount),
     bursts: listOf("--bursts", values.bursts, parseCount),
     mebibytes: parseCount("--mebibytes", values.mebibytes),
     execs: parseCount("--execs", values.execs),

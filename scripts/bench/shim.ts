@@ -134,13 +134,13 @@ export class Shim implements Disposable {
     await Promise.race([this.#client.closed, Bun.sleep(END_LIMIT_MS)]);
   }
 
-  /** Kills the container, deletes it, and lets the shim end. */
-  async end(): Promise<void> {
+  /** Kills the container, deletes it, and lets the shim end, unless it has other containers. */
+  async end({ endsShim = true } = {}): Promise<void> {
     const { id, task } = this;
     await task.kill({ id, execId: "", signal: SIGKILL, all: false }).catch(() => undefined);
     await task.wait({ id, execId: "" });
     await task.delete({ id, execId: "" });
-    await this.shutdown();
+    if (endsShim) await this.shutdown();
     await this.runDelete();
   }
 

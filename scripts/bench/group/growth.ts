@@ -6,14 +6,12 @@ import { Herd } from "../herd.ts";
 import type { Peer } from "../peer.ts";
 import { readMemory } from "../process-figures.ts";
 
-const SHIM_COUNTS = [1, 50, 200];
-const POD_COUNTS = [1, 16, 64];
-const PROBES = 20;
+const PROBES_MAX = 20;
 
 export async function measureGrowth(bench: Bench): Promise<void> {
   for (const peer of bench.shims) {
-    await measureHerd(bench, peer, SHIM_COUNTS, false);
-    await measureHerd(bench, peer, POD_COUNTS, true);
+    await measureHerd(bench, peer, bench.options.shimCounts, false);
+    await measureHerd(bench, peer, bench.options.podCounts, true);
   }
 }
 
@@ -44,14 +42,15 @@ async function measureHerd(
 
 /** State and an exec of the container that came last. */
 async function probe(
-  { figures }: Bench,
+  { figures, options }: Bench,
   peer: Peer,
   herd: Herd,
   name: (text: string) => string,
 ): Promise<void> {
   const shim = herd.shims.at(-1);
   if (shim === undefined) return;
-  for (let count = 0; count < PROBES; count++) {
+  const probes = Math.min(PROBES_MAX, options.rounds);
+  for (let count = 0; count < probes; count++) {
     const state = await timed(() => shim.task.state({ id: shim.id, execId: "" }));
     figures.add("growth", name("State"), "ms", peer, state.ms);
     const execId = `${herd.shims.length}-${count}`;
