@@ -12,9 +12,14 @@ export interface CommandResult {
 }
 
 /** Calls it with its output on pipes, and waits for its end. */
-export async function shim(args: readonly string[], input?: string): Promise<CommandResult> {
+export async function shim(
+  args: readonly string[],
+  input?: string,
+  variables: Readonly<Record<string, string>> = {},
+): Promise<CommandResult> {
   const stdin = input === undefined ? "ignore" : Buffer.from(input);
-  const child = Bun.spawn([SHIM, ...args], { stdin, stdout: "pipe", stderr: "pipe" });
+  const env = { ...process.env, ...variables };
+  const child = Bun.spawn([SHIM, ...args], { stdin, stdout: "pipe", stderr: "pipe", env });
   const [stdout, stderr, code] = await Promise.all([
     new Response(child.stdout).text(),
     new Response(child.stderr).text(),

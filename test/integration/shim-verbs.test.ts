@@ -1,7 +1,7 @@
 /** The verbs of `shim` about a container that runs without a manager, over real runc. */
 
 import { afterAll, describe, expect, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ShimTerminal, shim, shimOutput } from "../debug/command.ts";
 import { type BundleOptions, makeBundle } from "../fake/bundle.ts";
@@ -178,11 +178,12 @@ describe("shim run", () => {
     const config = readFileSync(join(path, "config.json"), "utf8");
     const [log, pidFile] = [join(path, "../log.txt"), join(path, "../pid")];
     const flags = ["--no-tty", "--log", log, "--pid-file", pidFile];
-    expect(await shim(["run", "--id", id, "--bundle", path, ...flags])).toEqual({
-      code: 0,
-      stdout: "",
-      stderr: "",
-    });
+    const temporary = join(path, "../tmp");
+    mkdirSync(temporary);
+    const words = ["run", "--id", id, "--bundle", path, ...flags];
+    const result = await shim(words, undefined, { TMPDIR: temporary });
+    expect(result).toEqual({ code: 0, stdout: "", stderr: "" });
+    expect(readdirSync(temporary)).toEqual([]);
     expect(readFileSync(log, "utf8").split("\n").sort()).toEqual(["", "err", "not a tty"]);
     expect(Number(readFileSync(pidFile, "utf8"))).toBeGreaterThan(1);
     expect(readFileSync(join(path, "config.json"), "utf8")).toBe(config);

@@ -33,9 +33,15 @@ export async function runBundle(
   using children = new Children({ poller, reapStrays: false });
   const kernel = { poller, children };
   const plan = withOwnBundle(planned);
+  let isLeft = false;
+  // Last of all: the log lies in it.
+  using _bundle = {
+    [Symbol.dispose]: () => {
+      if (!isLeft) removeDerived(plan.bundle);
+    },
+  };
   const trace = new BundleTrace(plan.bundle);
   using log = ShimLog.open(plan.bundle, poller, plan.isDebug);
-  let isLeft = false;
   try {
     const shim = await ShimProcess.start(plan, kernel);
     const current = { plan, shim, kernel };
@@ -56,10 +62,7 @@ export async function runBundle(
     if (isLoud) writeSync(2, log?.tail ?? "");
     throw error;
   } finally {
-    if (!isLeft) {
-      trace.remove();
-      removeDerived(plan.bundle);
-    }
+    if (!isLeft) trace.remove();
   }
 }
 
