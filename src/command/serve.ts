@@ -239,6 +239,7 @@ function openMover(
     ownWordCount: countOwnWords(),
     ownPath,
     quietMs,
+    isRenewed: cause?.kind === "renewal",
     ...settings,
   });
 }

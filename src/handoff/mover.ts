@@ -25,14 +25,12 @@ import { fillTable, hasSleeper, openSleeper } from "./sleeper.ts";
 /** How long calls may take to come to their end before an upgrade is given up. */
 const QUIET_LIMIT_MS = 10_000;
 const LOOK_MS = 2;
-/** A shim that was woken soon after it fell asleep waits longer the next time, up to this. */
-const LONGEST_QUIET_MS = 60_000;
+/** A shim that was woken soon after it fell asleep waits longer the next time, up to this many times as long. */
+const PATIENCE_FACTOR = 12;
 /** Sleeping for less than this many times the wait was not worth it. */
 const WORTH_FACTOR = 6;
 /** How often memory is looked at, at least. */
 const LONGEST_LOOK_MS = 10_000;
-/** A ceiling that the fresh program is above already cannot be kept by renewing. */
-const FRESH_LOOKS = 1;
 
 export interface MoverOptions {
   readonly estate: Estate;
@@ -45,10 +43,12 @@ export interface MoverOptions {
   readonly ownPath: string;
   /** Quiet before sleep; 0: never. */
   readonly sleepAfterMs: number;
-  /** As left by the program before: see {@link LONGEST_QUIET_MS}. */
+  /** As left by the program before: see {@link nextQuietMs}. */
   readonly quietMs: number | undefined;
   /** Private memory at which the shim renews itself; 0: never. */
   readonly ceilingKilobytes: number;
+  /** Whether it has just done so. */
+  readonly isRenewed: boolean;
 }
 
 /** Leaves the program, at most once at a time. */
@@ -59,7 +59,6 @@ export class Mover implements Disposable {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #activity = -1;
   #quietSinceMs = Date.now();
-  #looks = 0;
   #ceilingKilobytes: number;
   /** A file on disk that was refused: not tried again. */
   #refusedProgram: OwnedFd | undefined;
@@ -72,7 +71,14 @@ export class Mover implements Disposable {
 
   /** Begins to look for quiet and for grown memory. */
   start(): void {
-    const { sleepAfterMs } = this.#options;
+    const { sleepAfterMs, isRenewed, log } = this.#options;
+    if (isRenewed && privateKilobytes() >= this.#ceilingKilobytes) {
+      // What is above it from the beginning cannot be brought below it by beginning again.
+      log.warn("A renewed shim is above its memory ceiling, which is not kept", {
+        kilobytes: privateKilobytes(),
+      });
+      this.#ceilingKilobytes = 0;
+    }
     if (sleepAfterMs === 0 && this.#ceilingKilobytes === 0) return;
     const periodMs =
       sleepAfterMs === 0 ? LONGEST_LOOK_MS : Math.min(this.#quietMs, LONGEST_LOOK_MS);
@@ -220,16 +226,7 @@ export class Mover implements Disposable {
   #renewIfGrown(): void {
     if (this.#ceilingKilobytes === 0) return;
     const kilobytes = privateKilobytes();
-    if (kilobytes < this.#ceilingKilobytes) {
-      this.#looks++;
-      return;
-    }
-    if (this.#looks < FRESH_LOOKS) {
-      const { log } = this.#options;
-      log.warn("A fresh shim is above its memory ceiling, which is not kept", { kilobytes });
-      this.#ceilingKilobytes = 0;
-      return;
-    }
+    if (kilobytes < this.#ceilingKilobytes) return;
     const cause = { kind: "renewal", pausedAtMs: Date.now(), privateKilobytes: kilobytes } as const;
     const snapshot = this.#snapshot(cause);
     if (snapshot.inventory.obstacles.length > 0) return;
@@ -262,5 +259,5 @@ export class Mover implements Disposable {
 /** How long to wait for quiet the next time, after a sleep of `sleptMs` that followed `quietMs` of it. */
 export function nextQuietMs(quietMs: number, sleptMs: number, configuredMs: number): number {
   if (sleptMs >= quietMs * WORTH_FACTOR) return configuredMs;
-  return Math.min(quietMs * 2, Math.max(LONGEST_QUIET_MS, configuredMs));
+  return Math.min(quietMs * 2, configuredMs * PATIENCE_FACTOR);
 }

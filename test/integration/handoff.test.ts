@@ -189,3 +189,33 @@ describe("an upgrade", () => {
     TIMEOUT_MS,
   );
 });
+
+describe("a renewal", () => {
+  test(
+    "comes by itself when memory has grown past the ceiling, and nobody can tell",
+    async () => {
+      await using shim = await LiveShim.start({ env: { WEDGE_MEMORY_CEILING_MB: "16" } });
+      using bundle = shim.bundle({ script: "sleep 1000" });
+      const { id } = bundle;
+      const pid = await shim.create(bundle);
+      const waited = shim.task.wait({ id, execId: "" });
+      const environ = `/proc/${shim.pid}/environ`;
+      const isRenewed = () => readFileSync(environ, "utf8").includes("WEDGE_HANDOFF=");
+      expect(isRenewed()).toBe(false);
+      const spec = { typeUrl: "", value: new Uint8Array(2_000_000) };
+      const streams = { terminal: false, stdin: "", stdout: "", stderr: "" };
+      const deadline = Date.now() + TIMEOUT_MS / 2;
+      // Garbage, as fast as it is refused.
+      while (!isRenewed() && Date.now() < deadline) {
+        const refusal = await shim.task.exec({ id, execId: "-", spec, ...streams }).catch(String);
+        expect(refusal).toContain("Cannot use exec id");
+      }
+      expect(isRenewed()).toBe(true);
+      expect(await shim.task.state({ id, execId: "" })).toMatchObject({ pid });
+      await shim.task.kill({ id, execId: "", signal: 9, all: false });
+      expect((await waited).exitStatus).toBe(137);
+      await shim.task.delete({ id, execId: "" });
+    },
+    TIMEOUT_MS,
+  );
+});
