@@ -117,6 +117,9 @@ export class ExecProcess extends TaskProcess {
         paths: this.paths,
         owner: this.#options.stdioOwner,
         context: this.#context,
+        // What it leaves running in the container may hold its output for ever, and its client waits for
+        // the end of it.
+        handsOver: false,
         onOpen: (stdio) => this.setStdio(stdio),
         run: (open) =>
           this.#runtime.exec(this.#options.stdioOwner.containerId, {

@@ -199,6 +199,8 @@ export class InitProcess extends TaskProcess {
         paths: this.paths,
         owner: stdioOwner,
         context: this.#context,
+        // All that could hold it ends with init.
+        handsOver: true,
         onOpen: (stdio) => this.setStdio(stdio),
         run,
       });

@@ -33,11 +33,14 @@ export async function startStdio(options: {
   readonly paths: StdioPaths;
   readonly owner: StdioOwner;
   readonly context: ProcessContext;
+  /** See `StdioRequest`. */
+  readonly handsOver: boolean;
   /** Told of the streams before the runtime runs. */
   readonly onOpen: (stdio: ProcessStdio) => void;
   readonly run: (stdio: ProcessStdio) => Promise<number>;
 }): Promise<Child> {
-  const { context, paths, owner } = options;
+  const { context, owner, handsOver } = options;
+  const paths = { ...options.paths, handsOver };
   await using undo = new AsyncDisposableStack();
   const stdio = await open(paths, owner, context);
   undo.defer(() => stdio.close());
@@ -52,7 +55,7 @@ export async function startStdio(options: {
 }
 
 async function open(
-  paths: StdioPaths,
+  paths: StdioPaths & { readonly handsOver: boolean },
   owner: StdioOwner,
   context: ProcessContext,
 ): Promise<ProcessStdio> {

@@ -35,6 +35,11 @@ export interface StdioRequest extends EndOwner {
   /** A path, or a URI whose scheme decides for `stderr` too. */
   readonly stdout: string;
   readonly stderr: string;
+  /**
+   * Whether a FIFO of the client may itself become the process's output. Not where something may outlive
+   * the process and hold it: from a FIFO of its own nobody could cut it off.
+   */
+  readonly handsOver: boolean;
   /** What a logging binary is told as CONTAINER_ID. */
   readonly containerId: string;
   readonly namespace: string;
@@ -162,7 +167,7 @@ class StdioBuilder {
 
   #openOutput(path: string, name: string, places: readonly (1 | 2)[]): void {
     using endpoint = findEndpoint(path, name);
-    const isHanded = canHandOver(endpoint);
+    const isHanded = this.#request.handsOver && canHandOver(endpoint);
     const { part, childEnd } = isHanded
       ? handOverOutput(endpoint, this.#options(name))
       : relayOutput(Sink.open(endpoint, name, this.#context), this.#options(name));

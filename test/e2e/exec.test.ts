@@ -126,3 +126,17 @@ matrix("exec", { versions: "all" }, (scene) => {
     await scene.daemon.removeClientFifos();
   });
 });
+
+matrix("exec", {}, (scene) => {
+  test("what an exec leaves running, its output in hand, keeps the client no longer than the drain takes", async () => {
+    const id = await scene.start(["sleep", "600"]);
+    const exec = ["task", "exec", "--exec-id", "e1", id];
+    expect(await scene.daemon.call([...exec, "sh", "-c", "sleep 599 & echo out"])).toMatchObject({
+      code: 0,
+      stdout: "out\n",
+    });
+    const sleepers = [...scene.daemon.sandbox.processes().values()];
+    expect(sleepers.filter((line) => line === "sleep 599")).toHaveLength(1);
+    await scene.remove(id);
+  });
+});

@@ -1,5 +1,13 @@
 import { describe, expect, test } from "bun:test";
-import { chownSync, closeSync, openSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  chownSync,
+  closeSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { checksum, flagsOf, Kit } from "./kit.ts";
 
@@ -283,7 +291,7 @@ describe.each([
     const stdout = fifoOf(kit, "out");
     const stdio = await kit.open({ stdout });
     using reader = kit.reader(stdout);
-    Bun.spawnSync(["rm", stdout]);
+    rmSync(stdout);
     const child = await kit.start(stdio, "seq 100");
     await child.exited;
     await Bun.sleep(30); // the holder looks for a reader meanwhile

@@ -1,6 +1,15 @@
 /** What the stdio tests share: a poller, children, FIFOs in a directory of their own, readers and writers. */
 
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import {
+  chmodSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { type Logger, silentLogger } from "../../src/base/log.ts";
 import { type Child, Children } from "../../src/linux/children.ts";
@@ -12,6 +21,7 @@ import {
   openPipe,
   readFd,
 } from "../../src/linux/fd.ts";
+import { makeFifo } from "../../src/linux/fifo.ts";
 import { Poller } from "../../src/linux/poller.ts";
 import {
   openStdio,
@@ -38,7 +48,8 @@ export class Kit implements AsyncDisposable {
   /** Makes a FIFO and returns its path. */
   fifo(name: string): string {
     const path = join(this.dir, name);
-    Bun.spawnSync(["mkfifo", "-m", "0700", path]);
+    makeFifo(path, 0o700);
+    chmodSync(path, 0o700); // the umask cuts the other
     return path;
   }
 
@@ -53,6 +64,7 @@ export class Kit implements AsyncDisposable {
         stdin: "",
         stdout: "",
         stderr: "",
+        handsOver: true,
         ioUid: 0,
         ioGid: 0,
         containerId: "c1",
@@ -138,7 +150,7 @@ export class Kit implements AsyncDisposable {
   /** A file of random bytes, and their checksum. */
   random(bytes: number): { readonly path: string; readonly sum: string } {
     const path = join(this.dir, "random");
-    Bun.spawnSync(["/bin/sh", "-c", `head -c ${bytes} /dev/urandom > ${path}`]);
+    writeFileSync(path, randomBytes(bytes));
     return { path, sum: checksum(readFileSync(path)) };
   }
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Child } from "../../src/linux/children.ts";
 import { openPty, slavePath, windowSize } from "../../src/linux/pty.ts";
@@ -321,7 +321,7 @@ describe("a terminal", () => {
       script,
       `#!/bin/bash\ncat <&4 > ${kit.dir}/err; echo done > ${kit.dir}/err\nexec 5>&-\ncat <&3 > ${kit.dir}/out\n`,
     );
-    Bun.spawnSync(["chmod", "+x", script]);
+    chmodSync(script, 0o755);
     const opening = kit.open({ terminal: true, stdout: `binary://${script}` }, SHORT);
     // This logger reads stderr before it says that it is ready, which a terminal's may not do.
     await expect(opening).rejects.toThrow("was not ready within");
