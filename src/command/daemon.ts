@@ -1,4 +1,4 @@
-/** The serving self: the same executable without an action word, in a process group of its own. */
+/** The serving self: the same executable without an action word, in a session of its own. */
 
 import { lstatSync } from "node:fs";
 import { join } from "node:path";
@@ -81,9 +81,7 @@ export function spawnDaemon(options: DaemonOptions): number {
     ],
     cwd: options.bundle,
     stdio: [undefined, undefined, log?.fd, options.listener],
-    // No session: the kernel would take it for a terminal's and, on a busy machine, let each call to it
-    // wait for a turn of its own (sched(7), autogroup). Without one a terminal cannot become its own either.
-    leads: "group",
+    leads: "session",
     blocked: HEEDED_SIGNALS,
   });
 }

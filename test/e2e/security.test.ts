@@ -59,12 +59,12 @@ matrix("security", { versions: "all", runtimes: ["wedge"] }, (scene) => {
     await scene.remove(id);
   });
 
-  test("the shim leads a process group, has no port open, and an environment without what only its manager is to have", async () => {
+  test("the shim leads a session, has no port open, and an environment without what only its manager is to have", async () => {
     const id = await scene.start(["sleep", "600"]);
     const shim = shimOf(scene);
-    const [, pid = "", group = ""] =
-      /^(\d+) \(.*\) \S+ \d+ (\d+) /.exec(readFileSync(join(shim, "stat"), "utf8")) ?? [];
-    expect(group).toBe(pid);
+    const [, pid = "", session = ""] =
+      /^(\d+) \(.*\) \S+ \d+ \d+ (\d+) /.exec(readFileSync(join(shim, "stat"), "utf8")) ?? [];
+    expect(session).toBe(pid);
     const environment = readFileSync(join(shim, "environ"), "utf8");
     expect(environment).not.toMatch(/NOTIFY_SOCKET|LISTEN_FDS|BUN_OPTIONS|NODE_OPTIONS/);
     const inodes = new Set(
