@@ -1,6 +1,6 @@
 /** The compiled shim over real runc, called over ttrpc as containerd would, with no containerd. */
 
-import { expect } from "bun:test";
+import { strict as assert } from "node:assert";
 import { join } from "node:path";
 import { DeleteResponse, TaskDefinition } from "../../src/gen/containerd/task/v2/task.ts";
 import { Options } from "../../src/gen/containerd/types/runc/options/oci.ts";
@@ -36,7 +36,7 @@ export class ShimPlace extends Place {
     const bundle = makeBundle({ id, parent: this.path, script });
     const bundlePath = spoil(bundle.path);
     const started = await this.start(id, { program: [SHIM], env: this.#env });
-    expect(started).toMatchObject({ exitCode: 0 });
+    assert.equal(started.exitCode, 0, started.stderr);
     const address = started.stdout.toString().replace("unix://", "");
     const client = await connectBun({ unix: address });
     const task = createStub(client, TaskDefinition);
@@ -62,7 +62,7 @@ export class ShimPlace extends Place {
       env: this.#env,
       program: [SHIM],
     });
-    expect(run).toMatchObject({ exitCode: 0, stderr: "" });
+    assert.deepEqual([run.exitCode, run.stderr], [0, ""]);
     return DeleteResponse.decode(run.stdout);
   }
 

@@ -1,0 +1,48 @@
+/**
+ * Containers live while all around them fails, over a real containerd of their own.
+ *
+ *     npm run chaos -- --minutes 10 --seed 7       the same rounds again, as many as there is time for
+ *     npm run chaos -- --seed 7 --from 5           from the sixth round on
+ *     npm run chaos -- --runtime io.containerd.runc.v2     the stock shim, to compare
+ *     npm run chaos -- --plan 20                   only prints the plan of 20 rounds
+ *
+ * The exit code is 1 when something did not hold; the last lines say what.
+ */
+
+import { parseArgs } from "node:util";
+import { containerdVersions } from "../debian-programs.ts";
+import { runChaos } from "./chaos.ts";
+import { describeRound, planRound } from "./plan.ts";
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: "string", default: "10" },
+    seed: { type: "string", default: String(Date.now() % 1_000_000) },
+    runtime: { type: "string", default: "io.containerd.wedge.v2" },
+    from: { type: "string", default: "0" },
+    plan: { type: "string", default: "0" },
+  },
+});
+const seed = Number(values.seed);
+const planned = Number(values.plan);
+for (let round = 0; round < planned; round++) console.log(describeRound(planRound(seed, round)));
+if (planned === 0) {
+  const [version] = containerdVersions();
+  if (version === undefined) throw new Error("No containerd is installed: run npm run setup");
+  console.log(`seed ${seed}, containerd ${version.series}, ${values.runtime}`);
+  const endMs = performance.now() + Number(values.minutes) * 60_000;
+  const { rounds, started, refused, violations } = await runChaos({
+    version,
+    seed,
+    from: Number(values.from),
+    runtime: values.runtime,
+    goesOn: () => performance.now() < endMs,
+    say: (line) => console.log(line),
+  });
+  for (const violation of violations) console.log(violation);
+  console.log(
+    `${rounds} rounds with seed ${seed}: ${started} containers lived, ${refused} were refused, ` +
+      `${violations.length} things did not hold`,
+  );
+  process.exitCode = violations.length > 0 ? 1 : 0;
+}

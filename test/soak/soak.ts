@@ -1,0 +1,103 @@
+/** A shim with one container that is asked again and again; what it has of memory and descriptors meanwhile. */
+
+import { strict as assert } from "node:assert";
+import { readdirSync } from "node:fs";
+import { readMemory } from "../../scripts/bench/process-figures.ts";
+import { ShimPlace } from "../integration/shim-place.ts";
+
+const NO_STREAMS = { terminal: false, stdin: "", stdout: "", stderr: "" };
+const EXIT_STATUSES = 200;
+const PROBE_INTERVAL_MS = 100;
+/** As many calls at once as a manager with its tools may have. */
+const CALLS_AT_ONCE = 8;
+
+export interface Figures {
+  readonly privateKb: number;
+  readonly descriptors: number;
+  readonly threads: number;
+}
+
+export class Soak implements AsyncDisposable {
+  readonly #place: ShimPlace;
+  readonly #shim: Awaited<ReturnType<ShimPlace["create"]>>;
+  #execCount = 0;
+
+  private constructor(place: ShimPlace, shim: Awaited<ReturnType<ShimPlace["create"]>>) {
+    this.#place = place;
+    this.#shim = shim;
+  }
+
+  /** Starts the shim, with `env` in its environment, and its container. Throws what that throws. */
+  static async start(env: Readonly<Record<string, string>>): Promise<Soak> {
+    const place = new ShimPlace(env);
+    try {
+      const shim = await place.create("sleep 1000000");
+      await shim.created;
+      await shim.task.start({ id: shim.id, execId: "" });
+      return new Soak(place, shim);
+    } catch (error) {
+      await place[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Right after a call, so that a shim that sleeps is awake. */
+  async figures(): Promise<Figures> {
+    await this.states(1);
+    const { privateKb, threads } = readMemory(this.#shim.shimPid);
+    const descriptors = readdirSync(`/proc/${this.#shim.shimPid}/fd`).length;
+    return { privateKb, descriptors, threads };
+  }
+
+  /** Whole lives of execs, one after another, each with an exit status of its own. */
+  async execs(count: number): Promise<void> {
+    for (let index = 0; index < count; index++) await this.#exec();
+  }
+
+  /** State, as clients that poll ask for it. */
+  async states(count: number): Promise<void> {
+    const process = { id: this.#shim.id, execId: "" };
+    for (let done = 0; done < count; done += CALLS_AT_ONCE) {
+      const calls = Array.from({ length: Math.min(CALLS_AT_ONCE, count - done) }, () =>
+        this.#shim.task.state(process),
+      );
+      for (const { pid } of await Promise.all(calls)) assert.ok(pid > 0, "the container runs");
+    }
+  }
+
+  /** Probes as the kubelet runs them, ten in a second where the machine can; returns how many. */
+  async probes(durationMs: number): Promise<number> {
+    const endMs = performance.now() + durationMs;
+    let count = 0;
+    for (let nextMs = performance.now(); nextMs < endMs; nextMs += PROBE_INTERVAL_MS) {
+      await this.#exec();
+      count += 1;
+      await Bun.sleep(Math.max(0, nextMs + PROBE_INTERVAL_MS - performance.now()));
+      nextMs = Math.max(nextMs, performance.now() - PROBE_INTERVAL_MS);
+    }
+    return count;
+  }
+
+  async #exec(): Promise<void> {
+    const number = this.#execCount++;
+    const status = number % EXIT_STATUSES;
+    const spec = { args: ["/bin/sh", "-c", `exit ${status}`], cwd: "/" };
+    const exec = { id: this.#shim.id, execId: `probe-${number}` };
+    const { task } = this.#shim;
+    const value = Buffer.from(JSON.stringify(spec));
+    await task.exec({ ...exec, ...NO_STREAMS, spec: { typeUrl: "", value } });
+    const waited = task.wait(exec);
+    await task.start(exec);
+    assert.equal((await waited).exitStatus, status);
+    assert.equal((await task.delete(exec)).exitStatus, status);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const process = { id: this.#shim.id, execId: "" };
+    await this.#shim.task.kill({ ...process, signal: 9, all: true });
+    await this.#shim.task.wait(process);
+    await this.#shim.task.delete(process);
+    this.#shim.client.close();
+    await this.#place[Symbol.asyncDispose]();
+  }
+}
