@@ -42,6 +42,7 @@ import type { TraceSources } from "../service/trace.ts";
 import { noteAddress, removeOwnAddress } from "./address-file.ts";
 import { Admission } from "./admission.ts";
 import { HEEDED_SIGNALS, LISTENER_FD } from "./daemon.ts";
+import { dumpLines } from "./dump.ts";
 import { type Invocation, inheritanceEntries, type Variables } from "./flags.ts";
 import { guardProcess } from "./guard.ts";
 import { checkIdentity } from "./identity.ts";
@@ -155,7 +156,7 @@ function build(
   const sources = { service, publisher, history, sink, listener, log, events: eventObservers };
   const handoff = new HandoffService(() => mover, passageOf(document, arrival));
   const { server, acceptor } = openServer(invocation, handoff, sources);
-  end.use(guardProcess({ log, dump: () => describe(service, publisher, history) }));
+  end.use(guardProcess({ log, dump: () => dumpLines(service, publisher, history) }));
   // To whoever listens for the signal in the usual way.
   const signals = end.use(
     new SignalWatch(poller, HEEDED_SIGNALS, (signal) => process.emit(signalName(signal))),
@@ -285,15 +286,6 @@ function openListener({ socket }: Invocation): number {
     throw new ShimError("alreadyExists", `Cannot listen on ${socket}: another process does`);
   }
   return listener.release();
-}
-
-/** What goes on, for SIGUSR1: containers with their processes, events that wait, calls of the runtime. */
-function describe(service: TaskService, publisher: Publisher, history: CallHistory): string[] {
-  return [
-    ...service.describe(),
-    `events pending=${publisher.pending} dropped=${publisher.dropped}`,
-    ...history.list().map((call) => `runtime ${JSON.stringify(call)}`),
-  ];
 }
 
 /**

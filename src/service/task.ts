@@ -116,16 +116,6 @@ export class TaskService {
     return this.#registry.values();
   }
 
-  /** The containers and their processes, a line each, for people. */
-  describe(): readonly string[] {
-    return [...this.#registry.values()].flatMap(({ id, init, execs }) =>
-      [init, ...execs].map((process) => {
-        const { pid, status, termination } = process;
-        return `task ${id} process ${process.id} pid=${pid} ${status} exit=${termination?.status ?? "-"}`;
-      }),
-    );
-  }
-
   /** For {@link restore}. */
   snapshot(inventory: Inventory): TaskServiceState {
     this.#registry.inspect(inventory);
@@ -302,14 +292,14 @@ export class TaskService {
   async pause({ id }: PauseRequest): Promise<Empty> {
     const container = this.#registry.get(id);
     await container.init.pause();
-    this.#publish(container, taskPaused({ containerId: id }));
+    this.#publishUnlessEnded(container, taskPaused({ containerId: id }));
     return NOTHING;
   }
 
   async resume({ id }: ResumeRequest): Promise<Empty> {
     const container = this.#registry.get(id);
     await container.init.resume();
-    this.#publish(container, taskResumed({ containerId: id }));
+    this.#publishUnlessEnded(container, taskResumed({ containerId: id }));
     return NOTHING;
   }
 
@@ -391,6 +381,11 @@ export class TaskService {
   #becameEmpty(): void {
     if (this.#wantsShutdown) this.#options.shutdown();
     else this.#options.onEmpty();
+  }
+
+  /** A runtime's verb may end after its container has: nothing is told of it any more then. */
+  #publishUnlessEnded(container: Container, event: TaskEvent): void {
+    if (container.init.termination === undefined) this.#publish(container, event);
   }
 
   #publish({ bundle }: Container, event: TaskEvent): void {
