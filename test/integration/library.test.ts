@@ -110,6 +110,7 @@ describe.each([["node"], [process.execPath]])("under %s", (engine) => {
       ["create", "start", "exit", "delete"].map((topic) => `/tasks/${topic} ${id}`),
     );
     rmSync(state, { recursive: true, force: true });
+    rmSync(`/run/containerd/runc/${namespace}`, { recursive: true, force: true });
   }, 60_000);
 
   test("both entries load, and a service of one's own is served and called", async () => {

@@ -6,7 +6,7 @@ import { DeleteResponse, TaskDefinition } from "../../src/gen/containerd/task/v2
 import { Options } from "../../src/gen/containerd/types/runc/options/oci.ts";
 import { connectBun } from "../../src/rpc/ttrpc/bun.ts";
 import { createStub } from "../../src/rpc/ttrpc/stub.ts";
-import { daemonsOf, Place, runShim, until } from "../command/shim-process.ts";
+import { daemonsOf, killDaemons, Place, runShim, until } from "../command/shim-process.ts";
 import { makeBundle } from "../fake/bundle.ts";
 
 const SHIM = join(import.meta.dirname, "../../dist/containerd-shim-wedge-v2");
@@ -22,7 +22,7 @@ export interface Preparation {
 export class ShimPlace extends Place {
   readonly ttrpc = join(this.path, "ttrpc.sock");
   readonly #env: Readonly<Record<string, string>>;
-  #count = 0;
+  readonly #ids: string[] = [];
 
   /** `env` goes to the shims. */
   constructor(env: Readonly<Record<string, string>> = {}) {
@@ -32,7 +32,9 @@ export class ShimPlace extends Place {
 
   /** Starts a shim and creates a container that runs `script` when it is told to. */
   async create(script: string, options: Partial<Options> = {}, prepare: Preparation = {}) {
-    const { id = `c${this.#count++}`, spoil = (path) => path } = prepare;
+    // A cgroup of the host has the container's id for its name: no other may have it.
+    const { id = `wedge-${crypto.randomUUID().slice(0, 12)}`, spoil = (path) => path } = prepare;
+    this.#ids.push(id);
     const bundle = makeBundle({ id, parent: this.path, script });
     const bundlePath = spoil(bundle.path);
     const started = await this.start(id, { program: [SHIM], env: this.#env });
@@ -64,6 +66,18 @@ export class ShimPlace extends Place {
     });
     assert.deepEqual([run.exitCode, run.stderr], [0, ""]);
     return DeleteResponse.decode(run.stdout);
+  }
+
+  /** Ends the shims and then their containers, which outlive them. */
+  override async [Symbol.asyncDispose](): Promise<void> {
+    await killDaemons(this.namespace);
+    for (const id of this.#ids) {
+      const root = join(this.path, "runc", this.namespace);
+      await Bun.spawn(["runc", "--root", root, "delete", "--force", id], {
+        stdio: ["ignore", "ignore", "ignore"],
+      }).exited;
+    }
+    await super[Symbol.asyncDispose]();
   }
 
   async kill(pid: number, signal: "SIGKILL" | "SIGTERM"): Promise<void> {
