@@ -2,6 +2,7 @@
 
 import {
   chmodSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -98,6 +99,7 @@ export class LiveShim implements AsyncDisposable {
     const path = mkdtempSync(join(tmpdir(), "wedge-live-"));
     chmodSync(path, 0o711);
     undo.defer(() => rmSync(path, { recursive: true, force: true }));
+    undo.defer(() => deleteContainers(join(path, "runc", NAMESPACE)));
     const events: TakenEvent[] = [];
     const server = serveEvents(join(path, "events.sock"), events);
     undo.defer(() => server.close());
@@ -181,6 +183,15 @@ export class LiveShim implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#owned.disposeAsync();
+  }
+}
+
+/** Takes away what a shim that was ended has left to its runtime. */
+async function deleteContainers(root: string): Promise<void> {
+  for (const id of existsSync(root) ? readdirSync(root) : []) {
+    await Bun.spawn(["runc", "--root", root, "delete", "--force", id], {
+      stdio: ["ignore", "ignore", "ignore"],
+    }).exited;
   }
 }
 
