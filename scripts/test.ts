@@ -34,7 +34,8 @@ const suites: readonly Suite[] = [
     fileTimeoutMs: 300_000,
   },
   { name: "integration", concurrency: 1, testTimeoutMs: 60_000, fileTimeoutMs: 600_000 },
-  { name: "e2e", concurrency: 1, testTimeoutMs: 120_000, fileTimeoutMs: 900_000 },
+  // Each file has daemons in namespaces of its own.
+  { name: "e2e", concurrency: 2, testTimeoutMs: 120_000, fileTimeoutMs: 900_000 },
 ];
 
 interface Counts {
