@@ -1,6 +1,7 @@
 /** The targets by name. */
 
 import { frameTarget } from "./target/frame.ts";
+import { handoffTarget } from "./target/handoff.ts";
 import { deadlinesTarget, journalTarget, logRecordTarget } from "./target/record.ts";
 import { requestTarget } from "./target/request.ts";
 import { serverTarget } from "./target/server.ts";
@@ -19,6 +20,7 @@ const all: readonly FuzzTarget[] = [
   frameTarget,
   serverTarget,
   requestTarget,
+  handoffTarget,
   startTarget,
   optionsTarget,
   specTarget,
