@@ -8,12 +8,12 @@
  */
 
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Glob } from "bun";
 import { execa } from "execa";
 import { executableName } from "../src/version.ts";
+import { compileSleeper, hasCompiler, joinLauncher } from "./native.ts";
 
 const root = join(import.meta.dirname, "..");
 const dist = join(root, "dist");
@@ -41,8 +41,13 @@ async function readRevision(): Promise<string> {
 async function digestInputs(definitions: readonly string[]): Promise<string> {
   const hash = new Bun.CryptoHasher("sha256");
   hash.update(`${Bun.version} ${process.arch} ${definitions.join(" ")}`);
-  const inputs = ["package-lock.json", "scripts/build.ts", "scripts/library.tsconfig.json"];
-  inputs.push("tsconfig.json");
+  const inputs = [
+    "package-lock.json",
+    "scripts/build.ts",
+    "scripts/native.ts",
+    "scripts/executable.ts",
+  ];
+  inputs.push("scripts/library.tsconfig.json", "tsconfig.json");
   for (const path of [...inputs, ...new Glob("src/**").scanSync(root)].sort()) {
     hash.update(`\0${path}\0`);
     hash.update(await readFile(join(root, path)));
@@ -52,32 +57,12 @@ async function digestInputs(definitions: readonly string[]): Promise<string> {
 
 /**
  * The program that a sleeping shim is, as base64: written into the executable, so that it stays one
- * file. "" where there is no C compiler: the shim then never sleeps.
+ * file. "" where there is no C compiler: the shim then never sleeps, and the engine does all itself.
  */
-async function compileSleeper(): Promise<string> {
-  const source = join(root, "src/sleeper/sleeper.c");
-  const folder = await mkdtemp(join(tmpdir(), "wedge-sleeper-"));
-  try {
-    const target = join(folder, "sleeper");
-    const options = [
-      ...["-static", "-nostdlib", "-ffreestanding", "-fno-pie", "-no-pie", "-Os", "-s"],
-      ...["-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-Wall", "-Wextra", "-Werror"],
-      // One page, and nothing in it that differs from build to build.
-      ...["-Wl,--build-id=none", "-Wl,-z,noseparate-code", "-Wl,-z,norelro", "-Wl,-z,noexecstack"],
-    ];
-    const built = await execa("cc", [...options, "-o", target, source], {
-      reject: false,
-      all: true,
-    });
-    if (built.code === "ENOENT") {
-      process.stderr.write("no C compiler (cc): this wedge will never sleep\n");
-      return "";
-    }
-    if (built.failed) throw new Error(`Cannot build the sleeper:\n${built.all}`);
-    return (await readFile(target)).toString("base64");
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+async function encodeSleeper(): Promise<string> {
+  if (await hasCompiler()) return Buffer.from(await compileSleeper()).toString("base64");
+  process.stderr.write("no C compiler (cc): this wedge will never sleep, and start more slowly\n");
+  return "";
 }
 
 /**
@@ -103,6 +88,7 @@ async function compile(definitions: readonly string[], stamp: string): Promise<v
       { cwd: workspace, reject: false, all: true },
     );
     if (built.failed) throw new Error(`Cannot build ${executableName}:\n${built.all}`);
+    if (await hasCompiler()) await joinLauncher(outfile);
     const emitted = await execa(
       "tsc",
       ["-p", libraryProject, "--outDir", join(workspace, "library")],
@@ -126,7 +112,7 @@ async function build(isForced: boolean): Promise<void> {
   const definitions = [
     `WEDGE_VERSION="${await readVersion()}"`,
     `WEDGE_REVISION="${await readRevision()}"`,
-    `WEDGE_SLEEPER="${await compileSleeper()}"`,
+    `WEDGE_SLEEPER="${await encodeSleeper()}"`,
   ];
   const stamp = await digestInputs(definitions);
   const isThere = [executable, library, stampFile].every((path) => existsSync(path));

@@ -31,10 +31,24 @@ async function main(ended: Promise<string>): Promise<number> {
   try {
     return await run(parsed.invocation, ended);
   } catch (error) {
-    // containerd shows what a short command says to the user as it is, in a sentence of its own; what
-    // the daemon says is a line of the log.
-    const end = parsed.invocation.action === "serve" ? "\n" : "";
-    writeOutput(2, `${executableName}: ${messageOf(error)}${end}`);
+    // containerd shows it to the user as it is, in a sentence of its own.
+    writeOutput(2, `${executableName}: ${messageOf(error)}`);
+    return EXIT_FAILURE;
+  }
+}
+
+/** Imported when there is a shim to be: containerd has the answer of `start` by then. */
+async function serve(
+  invocation: Invocation,
+  ended: Promise<string>,
+  listener?: number,
+): Promise<number> {
+  const { serve: serveShim } = await import("./command/serve.ts");
+  try {
+    return await serveShim(invocation, ended, listener);
+  } catch (error) {
+    // A line of the log.
+    writeOutput(2, `${executableName}: ${messageOf(error)}\n`);
     return EXIT_FAILURE;
   }
 }
@@ -50,8 +64,8 @@ async function run(invocation: Invocation, ended: Promise<string>): Promise<numb
       return await info(invocation);
     }
     case "start": {
-      const { start } = await import("./command/start.ts");
-      return start(invocation);
+      const { launch } = await import("./command/launch.ts");
+      return launch(invocation);
     }
     case "delete": {
       const { deleteTask } = await import("./command/delete.ts");
@@ -66,8 +80,11 @@ async function run(invocation: Invocation, ended: Promise<string>): Promise<numb
       return rehearse();
     }
     case "serve": {
-      const { serve } = await import("./command/serve.ts");
-      return await serve(invocation, ended);
+      const { launcher } = invocation.environment;
+      if (launcher === undefined) return await serve(invocation, ended);
+      const { start } = await import("./command/start.ts");
+      const begun = start(invocation, launcher);
+      return begun === undefined ? 0 : await serve(begun.invocation, ended, begun.listener);
     }
   }
 }

@@ -8,7 +8,7 @@ import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { writeFileAtomically } from "../container/atomic-file.ts";
 
-const ADDRESS_FILE = "address";
+export const ADDRESS_FILE = "address";
 /** Readable for tools; the bundle itself is not open to others. */
 const ADDRESS_MODE = 0o644;
 

@@ -13,6 +13,8 @@ const OOM_SCORE_VARIABLE = "WEDGE_CHILD_OOM_SCORE";
 /** Chooses the protocol by which containerd calls the shim. */
 export const PROTOCOL_VARIABLE = "WEDGE_PROTOCOL";
 const HUGE_PAGES_VARIABLE = "WEDGE_CHILD_HUGE_PAGES";
+/** Tells a daemon-to-be who launched it: `FD:PID`, see {@link Launcher}. */
+export const LAUNCHER_VARIABLE = "WEDGE_LAUNCHER";
 
 /**
  * What the process is asked to do. `serve` is the daemon: no action word, the socket as descriptor 3.
@@ -50,6 +52,8 @@ export interface Environment {
   /** The answer that containerd takes at most: 2 since 1.7, not set before. */
   readonly maxShimVersion: number | undefined;
   readonly isCoreScheduled: boolean;
+  /** Where this is the daemon-to-be of a `start`. */
+  readonly launcher: Launcher | undefined;
   /** What a daemon's children are to have, as `start` has told it. */
   readonly inheritance: Inheritance;
   /** Other deadlines for the runtime than the usual ones; "" when unset. See `runtime/deadlines.ts`. */
@@ -57,6 +61,14 @@ export interface Environment {
   /** Over what containerd is to call the shim; "" when unset. See `bootstrap.ts`. */
   readonly protocol: string;
   readonly variables: Variables;
+}
+
+/** What `start` was called as, for the daemon that does its work. */
+export interface Launcher {
+  /** A byte written here lets the caller go on: the answer is given. */
+  readonly channel: number;
+  /** The process that called `start`. */
+  readonly managerPid: number;
 }
 
 /** Environment variables by name, as the process was given them. */
@@ -71,6 +83,15 @@ interface FlagDefinition {
   readonly isBoolean: boolean;
   readonly usage: string;
 }
+
+/** Flags as containerd gives them: each with its value as the next word. */
+export const VALUE_FLAGS: readonly string[] = [
+  "address",
+  "bundle",
+  "id",
+  "namespace",
+  "publish-binary",
+];
 
 const FLAGS: Readonly<Record<string, FlagDefinition>> = {
   address: { isBoolean: false, usage: "socket of containerd's gRPC service" },
@@ -180,12 +201,16 @@ function toEnvironment(variables: Variables): Environment {
     namespace: variables["NAMESPACE"],
     maxShimVersion: Number.isNaN(maximum) ? undefined : maximum,
     isCoreScheduled: (variables["SCHED_CORE"] ?? "") !== "",
+    launcher: parseLauncher(variables[LAUNCHER_VARIABLE]),
     inheritance: parseInheritance(variables),
     deadlines: variables[DEADLINES_VARIABLE] ?? "",
     protocol: variables[PROTOCOL_VARIABLE] ?? "",
     variables,
   };
 }
+
+/** The entry that says that children are to have huge pages. */
+export const HUGE_PAGES_ENTRY = `${HUGE_PAGES_VARIABLE}=true`;
 
 /** The variables by which `start` tells the daemon, see {@link Environment.inheritance}; nobody else has them. */
 export function inheritanceEntries({ oomScore, hasHugePages }: Inheritance): readonly string[] {
@@ -202,6 +227,21 @@ function parseInheritance(variables: Variables): Inheritance {
     oomScore: Number.isNaN(oomScore) ? undefined : oomScore,
     hasHugePages: pages === undefined ? undefined : pages === "true",
   };
+}
+
+function parseLauncher(text = ""): Launcher | undefined {
+  const [channel, managerPid] = text.split(":").map(Number);
+  if (!Number.isInteger(channel) || !Number.isInteger(managerPid)) return undefined;
+  return channel === undefined || managerPid === undefined ? undefined : { channel, managerPid };
+}
+
+/** The flags of a daemon, in the order in which tools look for a container's shim in the process list. */
+export function daemonWords(
+  invocation: Pick<Invocation, "namespace" | "id" | "address" | "isDebug">,
+): readonly string[] {
+  const { namespace, id, address, isDebug } = invocation;
+  const words = ["-namespace", namespace, "-id", id, "-address", address];
+  return isDebug ? [...words, "-debug"] : words;
 }
 
 function refuse(program: string, reason: string): ParsedInvocation {

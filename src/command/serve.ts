@@ -43,7 +43,7 @@ import { noteAddress, removeOwnAddress } from "./address-file.ts";
 import { Admission } from "./admission.ts";
 import { HEEDED_SIGNALS, LISTENER_FD } from "./daemon.ts";
 import { dumpLines } from "./dump.ts";
-import { type Invocation, inheritanceEntries, type Variables } from "./flags.ts";
+import { daemonWords, type Invocation, inheritanceEntries, type Variables } from "./flags.ts";
 import { guardProcess } from "./guard.ts";
 import { checkIdentity } from "./identity.ts";
 import { createLogger, type DaemonLog, lostLine } from "./log.ts";
@@ -64,9 +64,14 @@ const ASKED = "asked by its manager";
 
 /**
  * Serves until it is asked to end; returns the exit code. The working directory is the bundle.
- * `ended` resolves to the name of a signal that asks for the end.
+ * `ended` resolves to the name of a signal that asks for the end. `listener` is the socket that `start`
+ * has opened, where it ran before.
  */
-export async function serve(invocation: Invocation, ended: Promise<string>): Promise<number> {
+export async function serve(
+  invocation: Invocation,
+  ended: Promise<string>,
+  listener?: number,
+): Promise<number> {
   checkIdentity(invocation);
   using arrival = Arrival.find(invocation.environment.variables);
   becomeSubreaper();
@@ -75,17 +80,19 @@ export async function serve(invocation: Invocation, ended: Promise<string>): Pro
   await using end = new AsyncDisposableStack();
   const stop = Promise.withResolvers<string>();
   void ended.then(stop.resolve);
-  const shim = assemble(invocation, { arrival, end, stop: stop.resolve });
-  const { service, server, publisher, listener, log, directory } = shim;
+  const shim = assemble(invocation, { arrival, end, stop: stop.resolve, listener });
+  const { service, server, publisher, log, directory } = shim;
   await begin(shim, arrival);
-  const socket = socketPath(listener);
+  const socket = socketPath(shim.listener);
   log.debug("Serving", { pid: process.pid, id: invocation.id, cause: shim.document?.cause.kind });
   const reason = await stop.promise;
   log.debug("Ending", { reason, containers: service.size });
   shim.mover[Symbol.dispose]();
   // While containers are left, waits for their ends are open and would not be answered in any time.
-  await server.shutdown(service.size > 0 ? 0 : DRAIN_TIMEOUT_MS);
+  const drained = server.shutdown(service.size > 0 ? 0 : DRAIN_TIMEOUT_MS);
+  // What the manager runs when it has lost us, `delete`, takes them for work that is left.
   if (socket !== undefined) removeTraces(directory, socket);
+  await drained;
   await publisher.stop(reason === ASKED ? LINGER_TIMEOUT_MS : PUBLISH_TIMEOUT_MS);
   return 0;
 }
@@ -104,6 +111,7 @@ interface Surroundings {
   /** Owns what ends with the shim. */
   readonly end: AsyncDisposableStack;
   readonly stop: (reason: string) => void;
+  readonly listener: number | undefined;
 }
 
 /** Builds the shim, of what the program before it has left; what that was no use for goes back to it. */
@@ -121,7 +129,7 @@ function assemble(invocation: Invocation, surroundings: Surroundings): Shim {
 function build(
   invocation: Invocation,
   document: HandoffDocument | undefined,
-  { arrival, end, stop }: Surroundings,
+  { arrival, end, stop, listener: opened }: Surroundings,
 ): Shim {
   if (document !== undefined) enterDirectory(document.directory);
   const directory = document?.directory ?? process.cwd();
@@ -135,7 +143,7 @@ function build(
   const { namespace } = invocation;
   const history = new CallHistory();
   const deadlines = parseDeadlines(invocation.environment.deadlines);
-  const listener = document?.listener ?? openListener(invocation);
+  const listener = document?.listener ?? opened ?? openListener(invocation);
   const socket = socketPath(listener);
   const eventObservers = new Set<(event: TaskEvent) => void>();
   const service = new TaskService({
@@ -238,6 +246,7 @@ function openMover(
     log,
     env,
     ownWordCount: countOwnWords(),
+    flags: daemonWords(shim.invocation),
     ownPath,
     quietMs,
     isRenewed: cause?.kind === "renewal",
@@ -278,7 +287,7 @@ function publishTo(publisher: () => Publisher, observers: TraceSources["events"]
   };
 }
 
-/** The listening socket that `start` left us, or the one that the command line asks for. */
+/** The listening socket that whoever started us left, or the one that the command line asks for. */
 function openListener({ socket }: Invocation): number {
   if (socket === "") return LISTENER_FD;
   const listener = claimListener(socket);

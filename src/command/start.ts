@@ -1,20 +1,21 @@
 /**
- * `start`: gives containerd the address of a shim for one task, and makes that shim if there is none.
+ * The beginning of a daemon: gives containerd the address of a shim for one task, and goes on as that shim
+ * if there is none.
  *
- * The listening socket exists before the daemon does and is inherited by it, so containerd may connect
- * at once: its call waits in the backlog. Nothing is printed but the answer, as containerd takes stdout
- * and stderr for one stream. Whatever fails leaves nothing behind. All of it is synchronous: there is
- * nothing else to do meanwhile.
+ * The launcher waits, with containerd's own streams in this process's hands, until the answer is out;
+ * containerd may connect at once, and what it calls waits in the backlog until the rest of the shim is
+ * there. Nothing is printed but the answer, as containerd takes stdout and stderr for one stream. Whatever
+ * fails leaves nothing behind. All of it is synchronous: there is nothing else to do meanwhile.
  */
 
-import { rmSync } from "node:fs";
+import { lstatSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { loadSpec } from "../container/spec.ts";
 import { joinCgroup } from "../linux/cgroup-join.ts";
-import { disablesHugePages, setHugePagesDisabled } from "../linux/huge-pages.ts";
+import { hasCode } from "../linux/errno.ts";
+import { O_NONBLOCK, O_RDWR, OwnedFd, openFd, replaceFd, writeWhole } from "../linux/fd.ts";
 import { claimListener } from "../linux/listener.ts";
 import { followOomScore, readOomScore } from "../linux/oom-score.ts";
-import { signalPid } from "../linux/pidfd.ts";
 import { isolateCoreScheduling } from "../linux/self.ts";
 import { parseDeadlines } from "../runtime/deadlines.ts";
 import { removeAddress, writeAddress } from "./address-file.ts";
@@ -26,18 +27,32 @@ import {
   type StartRequest,
 } from "./bootstrap.ts";
 import { isContainerd2 } from "./containerd-build.ts";
-import { spawnDaemon } from "./daemon.ts";
-import type { Invocation } from "./flags.ts";
+import { type Invocation, LAUNCHER_VARIABLE, type Launcher } from "./flags.ts";
 import { checkIdentity } from "./identity.ts";
 import { chooseSocketDirectory, socketDirectories } from "./socket-directory.ts";
 import { readInput, writeOutput } from "./stream.ts";
 
 /** Which tasks share a shim, strongest first: asked for by name, or of one pod. */
 const GROUP_ANNOTATIONS = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"] as const;
-const SIGKILL = 9;
+const LOG_FIFO = "log";
+const LOG_FD = 2;
 
-/** Runs in the bundle; returns the exit code. Throws ShimError, SystemError or what node:fs throws. */
-export function start(invocation: Invocation): number {
+/** What a daemon goes on with. */
+export interface Begun {
+  /** With what containerd has said on stdin, and what children are to have. */
+  readonly invocation: Invocation;
+  /** The socket that it listens on; the caller's. */
+  readonly listener: number;
+}
+
+/**
+ * Runs in the bundle. Undefined when another shim has the task, and all is done. Throws ShimError,
+ * SystemError or what node:fs throws.
+ */
+export function start(
+  invocation: Invocation,
+  { channel, managerPid }: Launcher,
+): Begun | undefined {
   checkIdentity(invocation);
   // The daemon would have nobody to tell.
   parseDeadlines(invocation.environment.deadlines);
@@ -54,32 +69,87 @@ export function start(invocation: Invocation): number {
   }
   undo.defer(() => removeAddress(bundle));
   writeAddress(bundle, path);
-  if (listener !== "taken") {
-    if (invocation.environment.isCoreScheduled) isolateCoreScheduling();
-    const oomScore = readOomScore("self");
-    // This process's own, which the daemon inherits: what an unprivileged daemon is, it closes to us.
-    followOomScore(process.pid, process.ppid);
-    // Before the daemon is born: it would take its first pages as huge ones.
-    const hasHugePages = !disablesHugePages() && setHugePagesDisabled(true);
-    const pid = spawnDaemon({
-      ...request,
-      bundle,
-      variables: invocation.environment.variables,
-      listener: listener.fd,
-      inheritance: { oomScore, hasHugePages },
-    });
-    undo.defer(() => signalPid(pid, SIGKILL));
-    if (request.options.shimCgroup !== "") joinCgroup(request.options.shimCgroup, pid);
-  }
+  const begun =
+    listener === "taken" ? undefined : settle(invocation, request, managerPid, listener);
   const dialect = chooseDialect({
     isBootstrap: request.isBootstrap,
     namespace: request.namespace,
     environment: invocation.environment,
-    isContainerd2: () => isContainerd2(`/proc/${process.ppid}/exe`),
+    isContainerd2: () => isContainerd2(`/proc/${managerPid}/exe`),
   });
   writeOutput(1, encodeAnswer(dialect, path, protocol));
+  if (begun !== undefined) detach(bundle);
+  release(channel);
   undo.move();
-  return 0;
+  return begun;
+}
+
+/** Makes this process what a shim is to the rest of the system. */
+function settle(
+  invocation: Invocation,
+  { options, grpcAddress, ttrpcAddress, isDebug }: StartRequest,
+  managerPid: number,
+  listener: OwnedFd,
+): Begun {
+  const { environment } = invocation;
+  if (environment.isCoreScheduled) isolateCoreScheduling();
+  const oomScore = readOomScore("self");
+  followOomScore(process.pid, managerPid);
+  if (options.shimCgroup !== "") joinCgroup(options.shimCgroup, process.pid);
+  const variables = {
+    ...environment.variables,
+    TTRPC_ADDRESS: ttrpcAddress || undefined,
+    // Whoever follows in this process has nobody to answer to.
+    [LAUNCHER_VARIABLE]: undefined,
+  };
+  return {
+    invocation: {
+      ...invocation,
+      isDebug,
+      address: grpcAddress,
+      environment: {
+        ...environment,
+        launcher: undefined,
+        ttrpcAddress,
+        variables,
+        inheritance: { ...environment.inheritance, oomScore },
+      },
+    },
+    listener: listener.fd,
+  };
+}
+
+/**
+ * Lets go of containerd's streams, whose end it waits for. stderr becomes the bundle's `log` FIFO, so that
+ * even a crash of the engine is logged.
+ */
+function detach(bundle: string): void {
+  using none = openFd("/dev/null", O_RDWR);
+  using log = openLogFifo(bundle);
+  replaceFd(none.fd, 0);
+  replaceFd(none.fd, 1);
+  replaceFd(log?.fd ?? none.fd, LOG_FD);
+}
+
+/** The launcher ends. One that is gone has been killed, and nobody has taken the answer: EPIPE. */
+function release(channel: number): void {
+  using fd = new OwnedFd(channel);
+  writeWhole(fd.fd, Uint8Array.of(1));
+}
+
+/**
+ * The FIFO that containerd reads a shim's log from; undefined where there is none, as a log is optional.
+ * Open for both, it can neither hang, nor break when containerd restarts, nor block when full.
+ */
+function openLogFifo(bundle: string): OwnedFd | undefined {
+  const path = join(bundle, LOG_FIFO);
+  try {
+    if (!lstatSync(path).isFIFO()) return undefined;
+    return openFd(path, O_RDWR | O_NONBLOCK);
+  } catch (error) {
+    if (hasCode(error, "ENOENT", "EACCES", "EPERM")) return undefined;
+    throw error;
+  }
 }
 
 function groupOf(bundle: string, id: string): string {

@@ -5,16 +5,20 @@ import { basename, dirname, join } from "node:path";
 import { hasCode } from "../linux/errno.ts";
 
 /**
- * Writes `text` under a temporary name beside `path` and renames it over. The bundle is on a tmpfs or
+ * Writes `content` under a temporary name beside `path` and renames it over. The bundle is on a tmpfs or
  * belongs to this boot, so nothing is synced. What stands at either name, a link above all, is replaced
  * and never written to. Throws what node:fs throws; `path` is then untouched.
  */
-export function writeFileAtomically(path: string, text: string, mode: number): void {
+export function writeFileAtomically(
+  path: string,
+  content: string | Uint8Array,
+  mode: number,
+): void {
   const temporary = join(dirname(path), `.${basename(path)}.${process.pid}`);
   const fd = createFile(temporary, mode);
   try {
     try {
-      const bytes = Buffer.from(text);
+      const bytes = typeof content === "string" ? Buffer.from(content) : content;
       for (let written = 0; written < bytes.length; ) {
         written += writeSync(fd, bytes, written);
       }

@@ -25,7 +25,7 @@ import { hasCode } from "../linux/errno.ts";
 import { tryLockFile } from "../linux/file-lock.ts";
 import type { JournalEntry } from "./journal.ts";
 
-const JOURNAL_FILE = "events.journal";
+export const JOURNAL_FILE = "events.journal";
 /** containerd 2 writes it into the bundle of a container that shares a sandbox's shim. */
 const SANDBOX_FILE = "sandbox";
 const FILE_MODE = 0o600;

@@ -39,6 +39,8 @@ export interface MoverOptions {
   readonly env: readonly string[];
   /** How many words of the command line name the present program. */
   readonly ownWordCount: number;
+  /** Those that follow: what the shim is started with. */
+  readonly flags: readonly string[];
   /** Its path on disk, where a new one may appear. */
   readonly ownPath: string;
   /** Quiet before sleep; 0: never. */
@@ -114,7 +116,7 @@ export class Mover implements Disposable {
     return await this.#atQuiet<never>((pausedAtMs) => {
       const snapshot = this.#snapshot({ kind: "upgrade", pausedAtMs });
       if (snapshot.inventory.obstacles.length > 0) return snapshot.inventory;
-      return this.#leave(program, [...words, ...this.#flags()], snapshot);
+      return this.#leave(program, [...words, ...this.#options.flags], snapshot);
     });
   }
 
@@ -155,9 +157,10 @@ export class Mover implements Disposable {
     }
   }
 
-  /** The words of this process's command line after those that name the program. */
-  #flags(): readonly string[] {
-    return commandLine().slice(this.#options.ownWordCount);
+  /** The command line of this very program. */
+  #ownWords(): readonly string[] {
+    const { ownWordCount, flags } = this.#options;
+    return [...commandLine().slice(0, ownWordCount), ...flags];
   }
 
   #wordsFor(path: string): readonly string[] {
@@ -231,7 +234,7 @@ export class Mover implements Disposable {
     const snapshot = this.#snapshot(cause);
     if (snapshot.inventory.obstacles.length > 0) return;
     using own = openProgram(OWN_PROGRAM);
-    this.#leave(own, commandLine(), snapshot);
+    this.#leave(own, this.#ownWords(), snapshot);
   }
 
   #isSleepDue(): boolean {
@@ -250,7 +253,7 @@ export class Mover implements Disposable {
     log.flush();
     leave({
       ...{ document, inventory, program, env },
-      argv: commandLine(),
+      argv: this.#ownWords(),
       addition: (image, undo) => fillTable({ estate, document, inventory, image, undo }),
     });
   }

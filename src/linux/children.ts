@@ -167,6 +167,13 @@ export function copyProcess(task: CopyTask, namespaces = 0): number {
   return check("clone", pid);
 }
 
+/** Waits for one child to end, however long, and blocks meanwhile. Throws SystemError. */
+export function waitForPid(pid: number): Exit {
+  const status = new Int32Array(1);
+  check("wait4", processTable().wait4(pid, ptr(status), 0, null));
+  return exitOf(pid, status[0] ?? 0);
+}
+
 /** The children of this process. Made once, by the composition root. */
 export class Children implements Disposable {
   readonly #poller: Poller;

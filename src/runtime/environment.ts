@@ -9,21 +9,21 @@ import { hasCode } from "../linux/errno.ts";
  * Taken out: NOTIFY_SOCKET makes a runtime wait for sd_notify(3) from the container; LISTEN_* speaks
  * of descriptors that we do not hand on (sd_listen_fds(3)).
  */
-const REMOVED: ReadonlySet<string> = new Set([
+export const REMOVED_VARIABLES: readonly string[] = [
   "NOTIFY_SOCKET",
   "LISTEN_FDS",
   "LISTEN_PID",
   "LISTEN_FDNAMES",
-]);
+];
 
 /**
  * Settings of the engine and of the allocator this program is built on, which would change any other program built on it,
- * and what `start` tells the daemon about its children.
+ * what `start` tells the daemon about its children, and who launched it.
  */
-const REMOVED_PREFIXES = ["BUN_", "MIMALLOC_", "WEDGE_CHILD_"] as const;
+export const REMOVED_PREFIXES = ["BUN_", "MIMALLOC_", "WEDGE_CHILD_", "WEDGE_LAUNCHER"] as const;
 
 /**
- * `environment` as a runtime may have it: without {@link REMOVED} and {@link REMOVED_PREFIXES}, and with only absolute
+ * `environment` as a runtime may have it: without {@link REMOVED_VARIABLES} and {@link REMOVED_PREFIXES}, and with only absolute
  * directories in LD_LIBRARY_PATH. An empty entry there (a trailing colon) means the working directory
  * (ld.so(8)), which for a runtime is the bundle.
  */
@@ -31,7 +31,7 @@ export function scrubEnvironment(environment: readonly string[]): readonly strin
   const kept: string[] = [];
   for (const entry of environment) {
     const [name, value] = splitEntry(entry);
-    if (name === "" || REMOVED.has(name)) continue;
+    if (name === "" || REMOVED_VARIABLES.includes(name)) continue;
     if (REMOVED_PREFIXES.some((prefix) => name.startsWith(prefix))) continue;
     if (name !== "LD_LIBRARY_PATH") {
       kept.push(entry);

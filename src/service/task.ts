@@ -10,6 +10,7 @@ import type { Logger } from "../base/log.ts";
 import { list, record, type Shaped } from "../base/shape.ts";
 import { Container, containerState, type OpenedRuntime } from "../container/container.ts";
 import type { ProcessContext } from "../container/context.ts";
+import { forgetDeletion, saveDeletion } from "../container/deletion-record.ts";
 import type { RuncOptions } from "../container/options.ts";
 import {
   type TaskEvent,
@@ -30,7 +31,6 @@ import type {
   CreateTaskRequest,
   CreateTaskResponse,
   DeleteRequest,
-  DeleteResponse,
   ExecProcessRequest,
   KillRequest,
   PauseRequest,
@@ -49,6 +49,7 @@ import type {
   WaitRequest,
   WaitResponse,
 } from "../gen/containerd/task/v2/task.ts";
+import { DeleteResponse } from "../gen/containerd/task/v2/task.ts";
 import type { Empty } from "../gen/google/protobuf/empty.ts";
 import type { CallContext } from "../rpc/service.ts";
 import { requireBundle, requireId } from "./check.ts";
@@ -169,6 +170,7 @@ export class TaskService {
   async #makeContainer(request: CreateTaskRequest, signal: AbortSignal): Promise<Container> {
     const { context, openRuntime } = this.#options;
     const options = decodeRuncOptions(request.options);
+    forgetDeletion(request.bundle);
     return await Container.create(
       {
         id: request.id,
@@ -251,6 +253,8 @@ export class TaskService {
     if (execId === "") {
       await container.dispose();
       this.#registry.remove(id);
+      const answer = DeleteResponse.encode({ pid, exitStatus, exitedAt });
+      saveDeletion(container.bundle.path, answer.finish());
       this.#publish(container, taskDelete({ containerId: id, pid, exitStatus, exitedAt, id: "" }));
       if (this.#registry.size === 0) this.#options.onEmpty();
     } else {

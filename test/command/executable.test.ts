@@ -84,8 +84,8 @@ describe("the compiled executable", () => {
       expect(run).toMatchObject({ exitCode: 0, stderr: "" });
       const [pid = 0] = daemonsOf(place.namespace);
       expect(readlinkSync(`/proc/${pid}/exe`)).toBe(copy);
-      expect(readOr(`/proc/${pid}/cmdline`, "").split("\0").slice(0, 5)).toEqual([
-        ...[copy, "-namespace", place.namespace, "-id", "a"],
+      expect(readOr(`/proc/${pid}/cmdline`, "").split("\0")).toEqual([
+        ...[copy, "-namespace", place.namespace, "-address", place.grpcAddress, "-id", "a", ""],
       ]);
     },
     TIMEOUT_MS,

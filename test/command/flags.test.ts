@@ -96,6 +96,7 @@ describe("parseInvocation()", () => {
       namespace: "n",
       maxShimVersion: 2,
       isCoreScheduled: true,
+      launcher: undefined,
       inheritance: { oomScore: undefined, hasHugePages: undefined },
       deadlines: "kill=5s",
       protocol: "grpc",

@@ -11,7 +11,7 @@
  * No libc: the whole program is a few pages. The layout of the table is that of `handoff/sleeper.ts`.
  */
 
-typedef unsigned long word;
+#include "kernel.h"
 
 struct pollfd {
   int fd;
@@ -47,41 +47,10 @@ struct table {
 
 #if defined(__x86_64__)
 enum { MMAP = 9, EXIT = 60, CHDIR = 80, PRCTL = 157, WAITID = 247, PPOLL = 271, EXECVEAT = 322 };
-
-static long call(long number, long a, long b, long c, long d, long e, long f) {
-  long result;
-  register long r10 __asm__("r10") = d;
-  register long r8 __asm__("r8") = e;
-  register long r9 __asm__("r9") = f;
-  __asm__ volatile("syscall"
-                   : "=a"(result)
-                   : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                   : "rcx", "r11", "memory");
-  return result;
-}
-
 __asm__(".globl _start\n_start:\n  xor %ebp, %ebp\n  mov %rsp, %rdi\n  and $-16, %rsp\n  call sleeper\n");
 #elif defined(__aarch64__)
 enum { MMAP = 222, EXIT = 93, CHDIR = 49, PRCTL = 167, WAITID = 95, PPOLL = 73, EXECVEAT = 281 };
-
-static long call(long number, long a, long b, long c, long d, long e, long f) {
-  register long x8 __asm__("x8") = number;
-  register long x0 __asm__("x0") = a;
-  register long x1 __asm__("x1") = b;
-  register long x2 __asm__("x2") = c;
-  register long x3 __asm__("x3") = d;
-  register long x4 __asm__("x4") = e;
-  register long x5 __asm__("x5") = f;
-  __asm__ volatile("svc 0"
-                   : "+r"(x0)
-                   : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
-                   : "memory");
-  return x0;
-}
-
 __asm__(".globl _start\n_start:\n  mov x29, xzr\n  mov x0, sp\n  bl sleeper\n");
-#else
-#error "no system calls are known for this processor"
 #endif
 
 /* The number in `NAME=number`, where `name` ends with the sign; -1 when the entry is another. */
@@ -104,11 +73,11 @@ static struct table *open_table(char **env) {
   if (fd < 0) return 0;
   /* One page shows how many there are. */
   table = (struct table *)call(MMAP, 0, 4096, PROT_READ_WRITE, MAP_SHARED, fd, 0);
-  if ((word)table > -4096UL || table->magic != MAGIC) return 0;
+  if (IS_ERROR(table) || table->magic != MAGIC) return 0;
   word size = sizeof(struct table) + table->count * sizeof(struct pollfd);
   if (size <= 4096) return table;
   table = (struct table *)call(MMAP, 0, size, PROT_READ_WRITE, MAP_SHARED, fd, 0);
-  return (word)table > -4096UL ? 0 : table;
+  return IS_ERROR(table) ? 0 : table;
 }
 
 /* Whether a child has died that nobody has waited for: some have no descriptor in the table. */

@@ -1,0 +1,100 @@
+/**
+ * Compiles the two native programs (`src/native`): the sleeper, a program of its own, and the launcher,
+ * which is joined to the executable. Both are static, without libc, a few pages.
+ */
+
+import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { execa } from "execa";
+import { ADDRESS_FILE } from "../src/command/address-file.ts";
+import {
+  DROPPED_PREFIXES,
+  DROPPED_VARIABLES,
+  ENGINE_SETTINGS,
+  HEEDED_SIGNALS,
+} from "../src/command/daemon.ts";
+import { HUGE_PAGES_ENTRY, LAUNCHER_VARIABLE, VALUE_FLAGS } from "../src/command/flags.ts";
+import { DELETION_BYTES_MAX, DELETION_FILE } from "../src/container/deletion-record.ts";
+import { JOURNAL_FILE } from "../src/event/journal-file.ts";
+import { debugCommandName } from "../src/version.ts";
+import { joinCode, readCode, readLayout } from "./executable.ts";
+
+const sources = join(import.meta.dirname, "../src/native");
+
+const COMPILER_OPTIONS: readonly string[] = [
+  ...["-static", "-nostdlib", "-ffreestanding", "-fno-pie", "-no-pie", "-Os", "-s"],
+  ...["-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-Wall", "-Wextra", "-Werror"],
+  // Calls of a libc that there is none of.
+  "-fno-tree-loop-distribute-patterns",
+  // One page, and nothing in it that differs from build to build.
+  ...["-Wl,--build-id=none", "-Wl,-z,noseparate-code", "-Wl,-z,norelro", "-Wl,-z,noexecstack"],
+];
+
+/** Whether this machine has a C compiler. */
+export async function hasCompiler(): Promise<boolean> {
+  const { failed } = await execa("cc", ["--version"], { reject: false });
+  return !failed;
+}
+
+/** The program that a sleeping shim is. Throws Error with what the compiler says. */
+export async function compileSleeper(): Promise<Uint8Array> {
+  return await compile("sleeper", []);
+}
+
+/** Makes `executable`, a compiled one, begin with the launcher. Throws Error with what the compiler says. */
+export async function joinLauncher(executable: string): Promise<void> {
+  const engine = new Uint8Array(await readFile(executable));
+  const { entry, freeAddress } = readLayout(engine);
+  const program = await compile("launcher", [
+    ...Object.entries(launcherDefinitions()).map(([name, value]) => `-D${name}=${value}`),
+    ...["-Wl,-e,launcher_entry", `-Wl,--defsym=engine_entry=${entry}`],
+    // One segment, at that address, of code and what it reads.
+    ...["-Wl,-N", `-Wl,-Ttext=0x${freeAddress.toString(16)}`, "-Wl,--no-warn-rwx-segments"],
+  ]);
+  const launcher = readCode(program);
+  await writeFile(executable, joinCode(engine, { ...launcher, address: freeAddress }));
+  await chmod(executable, 0o755);
+}
+
+function launcherDefinitions(): Readonly<Record<string, string>> {
+  return {
+    ENGINE_SETTINGS: cList(ENGINE_SETTINGS),
+    DROPPED_NAMES: cList(DROPPED_VARIABLES),
+    DROPPED_PREFIXES: cList(DROPPED_PREFIXES),
+    LAUNCHER_VARIABLE: cText(LAUNCHER_VARIABLE),
+    HUGE_PAGES_ENTRY: cText(HUGE_PAGES_ENTRY),
+    DELETION_FILE: cText(DELETION_FILE),
+    DELETION_BYTES_MAX: String(DELETION_BYTES_MAX),
+    OBSTACLES: cList([ADDRESS_FILE, JOURNAL_FILE]),
+    DEBUG_NAME: cText(debugCommandName),
+    VALUE_FLAGS: cList(VALUE_FLAGS),
+    HEEDED_SIGNALS: `${HEEDED_SIGNALS.reduce((set, signal) => set | (1n << BigInt(signal - 1)), 0n)}UL`,
+  };
+}
+
+/** A literal of C. */
+function cText(text: string): string {
+  return JSON.stringify(text);
+}
+
+/** Words that each end with a NUL, the last with two. */
+function cList(words: readonly string[]): string {
+  return words.map((word) => `"${word}\\0"`).join(" ");
+}
+
+async function compile(name: string, options: readonly string[]): Promise<Uint8Array> {
+  const folder = await mkdtemp(join(tmpdir(), "wedge-native-"));
+  try {
+    const target = join(folder, name);
+    const source = join(sources, `${name}.c`);
+    const built = await execa("cc", [...COMPILER_OPTIONS, ...options, "-o", target, source], {
+      reject: false,
+      all: true,
+    });
+    if (built.failed) throw new Error(`Cannot build the ${name}:\n${built.all}`);
+    return new Uint8Array(await readFile(target));
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * `start`, where no launcher has come before the engine (src/native/launcher.c): run from source, built
+ * without a C compiler, or when the launcher could not do it. It does the same: executes this program as
+ * the daemon-to-be, with the manager's own streams, and ends when that has answered or ended.
+ */
+
+import { readSync } from "node:fs";
+import { spawnProcess, waitForPid } from "../linux/children.ts";
+import { openPipe } from "../linux/fd.ts";
+import { disablesHugePages, setHugePagesDisabled } from "../linux/huge-pages.ts";
+import { selfCommand } from "../linux/self-command.ts";
+import { daemonEnvironment, ENGINE_SETTINGS, HEEDED_SIGNALS } from "./daemon.ts";
+import { daemonWords, type Invocation, inheritanceEntries, LAUNCHER_VARIABLE } from "./flags.ts";
+
+/** Beside the standard streams. */
+const CHANNEL_FD = 3;
+
+/** Returns the exit code. Throws SystemError. */
+export function launch(invocation: Invocation): number {
+  const { namespace, id, address, isDebug, environment } = invocation;
+  const { reader, writer } = openPipe();
+  using _reader = reader;
+  let pid: number;
+  {
+    using _writer = writer;
+    // Before the daemon is born: it would take its first pages as huge ones.
+    const hasHugePages = !disablesHugePages() && setHugePagesDisabled(true);
+    const self = selfCommand();
+    pid = spawnProcess({
+      path: self.path,
+      argv: [...self.argv, ...daemonWords({ namespace, id, address, isDebug })],
+      env: [
+        ...daemonEnvironment(environment.variables),
+        ...inheritanceEntries({ oomScore: undefined, hasHugePages }),
+        ...ENGINE_SETTINGS,
+        `${LAUNCHER_VARIABLE}=${CHANNEL_FD}:${process.ppid}`,
+      ],
+      cwd: process.cwd(),
+      stdio: [0, 1, 2, writer.fd],
+      leads: "session",
+      blocked: HEEDED_SIGNALS,
+    });
+  }
+  if (readSync(reader.fd, new Uint8Array(1)) === 1) return 0;
+  return waitForPid(pid).status;
+}

@@ -1,0 +1,280 @@
+/*
+ * What the executable does before its engine: the two short commands of a container's life, without the
+ * 5 ms and the 30 MB that the engine takes to come up.
+ *
+ * This code is the entry point of the executable (scripts/executable.ts joins the two). It looks at the
+ * command line, and in every case but these leaves all as it is and enters the engine:
+ *
+ * - `start`: executes the executable again as the daemon-to-be (`command/start.ts`), with the manager's
+ *   own stdin, stdout and stderr, and ends when that has given its answer or has ended.
+ * - `delete` of a task that its shim has deleted itself: passes on the answer that the shim has left in
+ *   the bundle (`container/deletion-record.ts`).
+ *
+ * What goes wrong here is left to the engine, which tries again and has words for it
+ * (`command/launch.ts`, `command/delete.ts`). No libc, no data that is written to: it may stand anywhere.
+ *
+ * From the build: ENGINE_SETTINGS, DROPPED_NAMES and DROPPED_PREFIXES (lists of strings,
+ * `command/daemon.ts`), LAUNCHER_VARIABLE, HUGE_PAGES_ENTRY, DELETION_FILE, DELETION_BYTES_MAX and
+ * OBSTACLES (`container/deletion-record.ts`), DEBUG_NAME, VALUE_FLAGS (`command/flags.ts`), HEEDED_SIGNALS.
+ */
+
+#include "kernel.h"
+
+#define AT_FDCWD -100
+#define O_RDONLY 0
+#define O_NOFOLLOW_X86 0400000
+#define O_NOFOLLOW_ARM 0100000
+#define O_CLOEXEC 02000000
+#define F_OK 0
+#define CLONE_VM 0x100
+#define CLONE_VFORK 0x4000
+#define SIGCHLD 17
+#define SIGNALS 64
+#define SIG_SETMASK 2
+#define PR_SET_THP_DISABLE 41
+#define PR_GET_THP_DISABLE 42
+#define EINTR 4
+#define CHANNEL 3
+#define PATH_BYTES 4096
+#define ENTRIES_MAX 4096
+#define EXIT_FAILURE 1
+
+#if defined(__x86_64__)
+#define O_NOFOLLOW O_NOFOLLOW_X86
+enum {
+  READ = 0, WRITE = 1, CLOSE = 3, RT_SIGACTION = 13, RT_SIGPROCMASK = 14, CLONE = 56, EXECVE = 59, EXIT = 60, WAIT4 = 61,
+  GETPPID = 110, SETSID = 112, PRCTL = 157, OPENAT = 257, READLINKAT = 267, FACCESSAT = 269, DUP3 = 292,
+  PIPE2 = 293, CLOSE_RANGE = 436
+};
+__asm__(".globl launcher_entry\nlauncher_entry:\n"
+        /* The loader's rdx is for the engine, which finds all as if nothing had been before it. */
+        "  mov %rdx, %rbx\n  mov %rsp, %rbp\n  mov %rsp, %rdi\n  call launch\n"
+        "  mov %rbp, %rsp\n  mov %rbx, %rdx\n  xor %ebp, %ebp\n  jmp engine_entry\n");
+#elif defined(__aarch64__)
+#define O_NOFOLLOW O_NOFOLLOW_ARM
+enum {
+  READ = 63, WRITE = 64, CLOSE = 57, RT_SIGACTION = 134, RT_SIGPROCMASK = 135, CLONE = 220, EXECVE = 221, EXIT = 93,
+  WAIT4 = 260, GETPPID = 173, SETSID = 157, PRCTL = 167, OPENAT = 56, READLINKAT = 78, FACCESSAT = 48, DUP3 = 24,
+  PIPE2 = 59, CLOSE_RANGE = 436
+};
+__asm__(".globl launcher_entry\nlauncher_entry:\n"
+        "  mov x19, x0\n  mov x20, sp\n  mov x0, sp\n  bl launch\n"
+        "  mov sp, x20\n  mov x0, x19\n  mov x29, xzr\n  mov x30, xzr\n"
+        "  adrp x16, engine_entry\n  add x16, x16, :lo12:engine_entry\n  br x16\n");
+#endif
+
+__attribute__((noreturn)) static void leave(long status) {
+  for (;;) call(EXIT, status, 0, 0, 0, 0, 0);
+}
+
+static long length_of(const char *text) {
+  long length = 0;
+  while (text[length]) length++;
+  return length;
+}
+
+static int is_same(const char *one, const char *other) {
+  while (*one && *one == *other) one++, other++;
+  return *one == *other;
+}
+
+/* Whether `text` begins with `prefix`. */
+static int begins_with(const char *text, const char *prefix) {
+  while (*prefix)
+    if (*text++ != *prefix++) return 0;
+  return 1;
+}
+
+/* Whether an entry of the environment is of that name. */
+static int is_named(const char *entry, const char *name) {
+  return begins_with(entry, name) && entry[length_of(name)] == '=';
+}
+
+/* Whether a word of `list` (each ends with a NUL, the list with an empty one) is `text`. */
+static int is_listed(const char *list, const char *text) {
+  for (; *list; list += length_of(list) + 1)
+    if (is_same(list, text)) return 1;
+  return 0;
+}
+
+/* The command line, as the flag package of Go reads it and `command/flags.ts` after it. */
+struct command {
+  char **argv;
+  /* Where the action stands; 0 when there is none, or what is no matter of ours. */
+  long action;
+  /* Of `-publish-binary`, which a daemon has no use for; 0 when it is not there. */
+  long publish_binary;
+  const char *bundle;
+};
+
+static void parse(struct command *command) {
+  char **argv = command->argv;
+  command->action = command->publish_binary = 0;
+  command->bundle = 0;
+  for (long at = 1; argv[at]; at++) {
+    const char *word = argv[at];
+    if (*word != '-') {
+      command->action = at;
+      return;
+    }
+    word += word[1] == '-' ? 2 : 1;
+    if (is_same(word, "debug")) continue;
+    /* Whatever containerd does not say, the engine understands, or refuses. */
+    if (!is_listed(VALUE_FLAGS, word) || !argv[at + 1]) return;
+    if (is_same(word, "publish-binary")) command->publish_binary = at;
+    if (is_same(word, "bundle")) command->bundle = argv[at + 1];
+    at++;
+  }
+}
+
+static int is_debug_command(const char *name) {
+  const char *base = name;
+  for (; *name; name++)
+    if (*name == '/') base = name + 1;
+  return is_same(base, DEBUG_NAME);
+}
+
+/* Puts `directory`/`file` into `path`; 0 when there is no room. */
+static int join(char *path, const char *directory, const char *file) {
+  long at = 0;
+  for (const char *part = directory; *part; part++) {
+    if (at >= PATH_BYTES - 64) return 0;
+    path[at++] = *part;
+  }
+  path[at++] = '/';
+  do path[at++] = *file;
+  while (*file++);
+  return 1;
+}
+
+/* `delete`, where there is nothing left to do but to answer; returns in every other case. */
+static void delete_deleted(const char *bundle) {
+  char path[PATH_BYTES];
+  char answer[DELETION_BYTES_MAX];
+  if (!bundle || *bundle != '/') return;
+  /* The shim lives, or has died on the way out, or has left events: there is something to do. */
+  for (const char *file = OBSTACLES; *file; file += length_of(file) + 1)
+    if (!join(path, bundle, file) || call(FACCESSAT, AT_FDCWD, (long)path, F_OK, 0, 0, 0) == 0) return;
+  if (!join(path, bundle, DELETION_FILE)) return;
+  long file = call(OPENAT, AT_FDCWD, (long)path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0, 0, 0);
+  if (IS_ERROR(file)) return;
+  long length = call(READ, file, (long)answer, sizeof(answer), 0, 0, 0);
+  if (length <= 0 || length == sizeof(answer)) return;
+  if (call(WRITE, 1, (long)answer, length, 0, 0, 0) == length) leave(0);
+}
+
+/* An LD_LIBRARY_PATH with a directory that is not absolute, which for a daemon would be the bundle. */
+static int is_relative_path(const char *entry) {
+  if (!is_named(entry, "LD_LIBRARY_PATH")) return 0;
+  for (entry += sizeof("LD_LIBRARY_PATH"); *entry == '/'; entry++) {
+    while (*entry && *entry != ':' && *entry != ';') entry++;
+    if (!*entry) return 0;
+  }
+  return 1;
+}
+
+static int is_dropped(const char *entry) {
+  for (const char *name = DROPPED_NAMES; *name; name += length_of(name) + 1)
+    if (is_named(entry, name)) return 1;
+  for (const char *prefix = DROPPED_PREFIXES; *prefix; prefix += length_of(prefix) + 1)
+    if (begins_with(entry, prefix)) return 1;
+  return 0;
+}
+
+/* Writes `LAUNCHER_VARIABLE=CHANNEL:pid`. */
+static void write_channel(char *text, long manager) {
+  char digits[20];
+  int count = 0;
+  for (const char *from = LAUNCHER_VARIABLE "=3:"; *from;) *text++ = *from++;
+  do digits[count++] = '0' + manager % 10;
+  while (manager /= 10);
+  while (count) *text++ = digits[--count];
+  *text = 0;
+}
+
+/* In memory that it shares with the launcher until it executes the engine, or says in `has_failed` that it cannot. */
+__attribute__((noreturn, always_inline)) static inline void become_daemon(const char *path, char **argv, char **env,
+                                                                          int channel, volatile int *has_failed) {
+  word blocked = HEEDED_SIGNALS;
+  long defaults[4] = {0, 0, 0, 0};
+  for (long number = 1; number <= SIGNALS; number++) call(RT_SIGACTION, number, (long)defaults, 0, sizeof(word), 0, 0);
+  call(RT_SIGPROCMASK, SIG_SETMASK, (long)&blocked, 0, sizeof(blocked), 0, 0);
+  call(SETSID, 0, 0, 0, 0, 0, 0);
+  /* As much is open as is meant to be: 0, 1, 2 and the channel. */
+  call(DUP3, channel, CHANNEL, 0, 0, 0, 0);
+  call(CLOSE_RANGE, CHANNEL + 1, ~0U, 0, 0, 0, 0);
+  call(EXECVE, (long)path, (long)argv, (long)env, 0, 0, 0);
+  *has_failed = 1;
+  leave(EXIT_FAILURE);
+}
+
+/* `start`; returns when the daemon could not be launched. */
+static void start(struct command *command, long argc, char **env) {
+  char path[PATH_BYTES];
+  char channel[64];
+  int ends[2];
+  int status = 0;
+  volatile int has_failed = 0;
+  char answered;
+  long count = 0;
+  char **entry;
+  char *argv[argc + 1];
+  for (entry = env; *entry; entry++, count++)
+    if (is_relative_path(*entry)) return;
+  if (count > ENTRIES_MAX) return;
+  char *variables[count + 16];
+
+  count = 0;
+  for (long at = 0; command->argv[at]; at++) {
+    if (command->publish_binary && at == command->publish_binary) at++;
+    else if (at != command->action) argv[count++] = command->argv[at];
+  }
+  argv[count] = 0;
+
+  count = 0;
+  for (entry = env; *entry; entry++)
+    if (!is_dropped(*entry)) variables[count++] = *entry;
+  for (const char *setting = ENGINE_SETTINGS; *setting; setting += length_of(setting) + 1) variables[count++] = (char *)setting;
+  write_channel(channel, call(GETPPID, 0, 0, 0, 0, 0, 0));
+  variables[count++] = channel;
+  /* Before the engine is there: it would take its first pages as huge ones. */
+  if (call(PRCTL, PR_GET_THP_DISABLE, 0, 0, 0, 0, 0) == 0 && call(PRCTL, PR_SET_THP_DISABLE, 1, 0, 0, 0, 0) == 0)
+    variables[count++] = (char *)HUGE_PAGES_ENTRY;
+  variables[count] = 0;
+
+  long length = call(READLINKAT, AT_FDCWD, (long)"/proc/self/exe", (long)path, sizeof(path) - 1, 0, 0);
+  if (length <= 0 || length >= (long)sizeof(path) - 1) return;
+  path[length] = 0;
+  /* Replaced while it runs: the kernel still finds what runs, only not by name. */
+  if (call(FACCESSAT, AT_FDCWD, (long)path, F_OK, 0, 0, 0) != 0) join(path, "/proc/self", "exe");
+
+  if (call(PIPE2, (long)ends, O_CLOEXEC, 0, 0, 0, 0) != 0) return;
+  /* Without streams of its own `start` has nobody to answer to; the engine will say so. */
+  if (ends[0] < CHANNEL) return;
+  long pid = call(CLONE, CLONE_VM | CLONE_VFORK | SIGCHLD, 0, 0, 0, 0, 0);
+  if (pid == 0) become_daemon(path, argv, variables, ends[1], &has_failed);
+  if (IS_ERROR(pid) || has_failed) return;
+  call(CLOSE, ends[1], 0, 0, 0, 0, 0);
+  while ((length = call(READ, ends[0], (long)&answered, 1, 0, 0, 0)) == -EINTR) continue;
+  if (length == 1) leave(0);
+  while (call(WAIT4, pid, (long)&status, 0, 0, 0, 0) == -EINTR) continue;
+  if (status & 0x7f) {
+    static const char message[] = "containerd-shim-wedge-v2: the shim was killed while it started; see the kernel's log";
+    call(WRITE, 2, (long)message, sizeof(message) - 1, 0, 0, 0);
+    leave(EXIT_FAILURE);
+  }
+  leave(status >> 8 & 0xff);
+}
+
+/* `stack` as the kernel has laid it out: argc, argv, 0, env, 0. */
+__attribute__((used)) void launch(word *stack) {
+  long argc = (long)stack[0];
+  char **env = (char **)(stack + argc + 2);
+  struct command command;
+  command.argv = (char **)(stack + 1);
+  if (argc < 2 || is_debug_command(command.argv[0])) return;
+  parse(&command);
+  if (!command.action || command.argv[command.action + 1]) return;
+  if (is_same(command.argv[command.action], "start")) start(&command, argc, env);
+  else if (is_same(command.argv[command.action], "delete")) delete_deleted(command.bundle);
+}

@@ -1,0 +1,191 @@
+/** What runs of the executable before its engine does, and the daemon that it leaves. */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { saveDeletion } from "../../src/container/deletion-record.ts";
+import {
+  BootstrapParams,
+  LogLevel,
+} from "../../src/gen/containerd/runtime/bootstrap/v1/bootstrap.ts";
+import { DeleteResponse } from "../../src/gen/containerd/task/v2/task.ts";
+import { daemonsOf, Place, readOr, runShim, until } from "../command/shim-process.ts";
+
+const TIMEOUT_MS = 60_000;
+const project = join(import.meta.dir, "../..");
+const executable = join(project, "dist/containerd-shim-wedge-v2");
+const directory = mkdtempSync(join(tmpdir(), "wedge-"));
+
+beforeAll(async () => {
+  // Does nothing when nothing has changed.
+  const build = Bun.spawn([process.execPath, "scripts/build.ts"], {
+    cwd: project,
+    stdout: "ignore",
+  });
+  expect(await build.exited).toBe(0);
+}, TIMEOUT_MS);
+
+afterAll(() => rmSync(directory, { recursive: true }));
+
+/** What its descriptors refer to. */
+function targetsOf(pid: number): readonly string[] {
+  return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/${pid}/fd/${fd}`)];
+    } catch {
+      return []; // Closed meanwhile.
+    }
+  });
+}
+
+describe("the launcher", () => {
+  test(
+    "what containerd says on stdin outlives the program: the next one has it in its words and environment",
+    async () => {
+      await using place = new Place();
+      place.bundle("a");
+      const ttrpcAddress = join(place.path, "t.sock");
+      const stdin = BootstrapParams.encode({
+        instanceId: "a",
+        namespace: place.namespace,
+        logLevel: LogLevel.DEBUG,
+        containerdVersion: "2.3.0",
+        containerdTtrpcAddress: ttrpcAddress,
+        containerdGrpcAddress: "/other.sock",
+        containerdBinary: "/usr/bin/containerd",
+        extensions: [],
+        socketDir: place.socketDirectory,
+      }).finish();
+      await place.start("a", { program: [executable], stdin });
+      const [pid = 0] = daemonsOf(place.namespace);
+      const link = join(directory, "shim");
+      symlinkSync(executable, link);
+      const upgrade = await runShim(["upgrade", "a"], { cwd: "/", program: [link] });
+      expect(upgrade).toMatchObject({ exitCode: 0, stderr: "" });
+      expect(readOr(`/proc/${pid}/cmdline`, "").split("\0")).toEqual([
+        ...[executable, "-namespace", place.namespace, "-id", "a"],
+        ...["-address", "/other.sock", "-debug", ""],
+      ]);
+      const environment = readOr(`/proc/${pid}/environ`, "").split("\0");
+      const own = readFileSync("/proc/self/oom_score_adj", "utf8").trim();
+      expect(environment).toContain(`TTRPC_ADDRESS=${ttrpcAddress}`);
+      expect(environment).toContain(`WEDGE_CHILD_OOM_SCORE=${own}`);
+      expect(environment.filter((entry) => entry.startsWith("WEDGE_LAUNCHER"))).toEqual([]);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "the launcher leaves no more open than it should, and blocks what the daemon heeds",
+    async () => {
+      await using place = new Place();
+      place.bundle("a");
+      const script = `exec 7</dev/null 8</dev/null; exec ${executable} "$@"`;
+      await place.start("a", {
+        program: ["bash", "-c", script, "bash"],
+        env: { NOTIFY_SOCKET: "/n", BUN_OPTIONS: "--smol", KEPT: "yes", LISTEN_FDS: "1" },
+      });
+      const [pid = 0] = daemonsOf(place.namespace);
+      const stat = readOr(`/proc/${pid}/stat`, "").split(") ")[1]?.split(" ") ?? [];
+      expect(Number(stat[3])).toBe(pid); // Session.
+      await until(() => !targetsOf(pid).some((target) => target.startsWith("pipe:")));
+      expect(targetsOf(pid).filter((target) => target === "/dev/null")).toHaveLength(3);
+      const environment = readOr(`/proc/${pid}/environ`, "").split("\0");
+      expect(environment).toContain("KEPT=yes");
+      expect(environment).toContain("BUN_JSC_useConcurrentJIT=0");
+      const dropped = /^(BUN_(?!JSC_)|NOTIFY_SOCKET|LISTEN_)/;
+      expect(environment.filter((entry) => dropped.test(entry))).toEqual([]);
+      expect(readOr(`/proc/${pid}/status`, "")).toContain("THP_enabled:\t0\n");
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "a directory to load libraries from that is not absolute is not given to the daemon",
+    async () => {
+      await using place = new Place();
+      place.bundle("a");
+      await place.start("a", {
+        program: [executable],
+        env: { LD_LIBRARY_PATH: "/nowhere/lib:", WEDGE_SLEEP_AFTER_SECONDS: "0" },
+      });
+      const [pid = 0] = daemonsOf(place.namespace);
+      const environment = readOr(`/proc/${pid}/environ`, "").split("\0");
+      expect(environment).toContain("LD_LIBRARY_PATH=/nowhere/lib");
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "a start that fails says why, and its exit code is the engine's",
+    async () => {
+      await using place = new Place();
+      place.bundle("a");
+      const run = await place.start("a", { program: [executable], stdin: Buffer.from("nonsense") });
+      expect(run.exitCode).toBe(1);
+      expect(run.stderr).toStartWith("containerd-shim-wedge-v2: Cannot decode the runtime options");
+      expect(daemonsOf(place.namespace)).toEqual([]);
+      expect(existsSync(join(place.path, "a/address"))).toBe(false);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "a daemon whose start was killed ends, as nobody has its address",
+    async () => {
+      await using place = new Place();
+      const bundle = place.bundle("a");
+      const args = ["-namespace", place.namespace, "-address", place.grpcAddress, "-id", "a"];
+      const child = Bun.spawn([executable, ...args, "start"], {
+        cwd: bundle,
+        stdin: "pipe",
+        stdout: "pipe",
+        stderr: "pipe",
+      });
+      await until(() => daemonsOf(place.namespace).length === 1);
+      child.kill("SIGKILL");
+      await child.exited;
+      await child.stdin.end();
+      await until(() => daemonsOf(place.namespace).length === 0);
+      expect(readdirSync(bundle)).toEqual(["config.json"]);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "delete answers for a task that its shim has deleted, unless there is more to do",
+    async () => {
+      await using place = new Place();
+      const bundle = place.bundle("a");
+      const answer = DeleteResponse.encode({
+        pid: 7,
+        exitStatus: 3,
+        exitedAt: { seconds: 9n, nanos: 0 },
+      }).finish();
+      saveDeletion(bundle, answer);
+      const args = ["-namespace", place.namespace, "-id", "a", "-bundle", bundle, "delete"];
+      const run = async () => await runShim(args, { cwd: bundle, program: [executable] });
+      expect(await run()).toMatchObject({ exitCode: 0, stderr: "" });
+      expect([...(await run()).stdout]).toEqual([...answer]);
+      // A shim that has not said good-bye: its socket is to be taken away.
+      writeFileSync(join(bundle, "address"), `unix://${join(place.path, "none.sock")}`);
+      expect(DeleteResponse.decode((await run()).stdout)).toMatchObject({ exitStatus: 137 });
+      rmSync(join(bundle, "address"));
+      // A link is nobody's answer.
+      rmSync(join(bundle, "deleted"));
+      symlinkSync("/etc/passwd", join(bundle, "deleted"));
+      expect(DeleteResponse.decode((await run()).stdout)).toMatchObject({ exitStatus: 137 });
+    },
+    TIMEOUT_MS,
+  );
+});
