@@ -1,6 +1,14 @@
 /** Runs the shim's short commands from source, as containerd would, and finds the daemons they leave. */
 
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -48,6 +56,17 @@ export function daemonsOf(namespace: string): readonly number[] {
       return at > 0 && words[at + 1] === namespace && !words.includes("start");
     })
     .map(Number);
+}
+
+/** What the descriptors of a process refer to. */
+export function openedBy(pid: number): readonly string[] {
+  return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/${pid}/fd/${fd}`)];
+    } catch {
+      return []; // Closed meanwhile.
+    }
+  });
 }
 
 /** Kills every daemon in `namespace` and waits until none is left. */

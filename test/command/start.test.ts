@@ -18,7 +18,7 @@ import {
 import { Options } from "../../src/gen/containerd/types/runc/options/oci.ts";
 import { Any } from "../../src/gen/google/protobuf/any.ts";
 import { claimListener, isListening } from "../../src/linux/listener.ts";
-import { daemonsOf, killDaemons, Place, readOr, runShim, until } from "./shim-process.ts";
+import { daemonsOf, killDaemons, openedBy, Place, runShim, until } from "./shim-process.ts";
 
 const TIMEOUT_MS = 30_000;
 
@@ -49,17 +49,6 @@ function optionsAny(options: Partial<Options>): Any {
 
 function socketOf(answer: string): string {
   return answer.replace(/^unix:\/\//, "");
-}
-
-/** What its descriptors refer to. */
-function openBy(pid: number): readonly string[] {
-  return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
-    try {
-      return [readlinkSync(`/proc/${pid}/fd/${fd}`)];
-    } catch {
-      return []; // Closed meanwhile.
-    }
-  });
 }
 
 function modeOf(path: string): number {
@@ -151,8 +140,8 @@ describe("start", () => {
       const [pid = 0] = daemonsOf(place.namespace);
       const link = (fd: number) => readlinkSync(`/proc/${pid}/fd/${fd}`);
       expect([link(0), link(1), link(2)]).toEqual(["/dev/null", "/dev/null", join(bundle, "log")]);
-      await until(() => !openBy(pid).some((target) => target.startsWith("pipe:")));
-      expect(openBy(pid).filter((target) => target.startsWith("socket:")).length).toBeGreaterThan(
+      await until(() => !openedBy(pid).some((target) => target.startsWith("pipe:")));
+      expect(openedBy(pid).filter((target) => target.startsWith("socket:")).length).toBeGreaterThan(
         0,
       );
       const stat = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];

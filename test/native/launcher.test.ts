@@ -6,7 +6,6 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
-  readlinkSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -19,7 +18,7 @@ import {
   LogLevel,
 } from "../../src/gen/containerd/runtime/bootstrap/v1/bootstrap.ts";
 import { DeleteResponse } from "../../src/gen/containerd/task/v2/task.ts";
-import { daemonsOf, Place, readOr, runShim, until } from "../command/shim-process.ts";
+import { daemonsOf, openedBy, Place, readOr, runShim, until } from "../command/shim-process.ts";
 
 const TIMEOUT_MS = 60_000;
 const project = join(import.meta.dir, "../..");
@@ -36,17 +35,6 @@ beforeAll(async () => {
 }, TIMEOUT_MS);
 
 afterAll(() => rmSync(directory, { recursive: true }));
-
-/** What its descriptors refer to. */
-function targetsOf(pid: number): readonly string[] {
-  return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
-    try {
-      return [readlinkSync(`/proc/${pid}/fd/${fd}`)];
-    } catch {
-      return []; // Closed meanwhile.
-    }
-  });
-}
 
 describe("the launcher", () => {
   test(
@@ -98,8 +86,8 @@ describe("the launcher", () => {
       const [pid = 0] = daemonsOf(place.namespace);
       const stat = readOr(`/proc/${pid}/stat`, "").split(") ")[1]?.split(" ") ?? [];
       expect(Number(stat[3])).toBe(pid); // Session.
-      await until(() => !targetsOf(pid).some((target) => target.startsWith("pipe:")));
-      expect(targetsOf(pid).filter((target) => target === "/dev/null")).toHaveLength(3);
+      await until(() => !openedBy(pid).some((target) => target.startsWith("pipe:")));
+      expect(openedBy(pid).filter((target) => target === "/dev/null")).toHaveLength(3);
       const environment = readOr(`/proc/${pid}/environ`, "").split("\0");
       expect(environment).toContain("KEPT=yes");
       expect(environment).toContain("BUN_JSC_useConcurrentJIT=0");
