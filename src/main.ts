@@ -1,12 +1,16 @@
 /**
  * One executable, several commands: argv and environment in, an exit code out.
  *
- * Each command is imported when it is called for, so that none pays for another.
+ * The daemon's program is here at once, in one piece: the engine hardly ever runs for anything else, as
+ * the launcher has carried out what is short (src/native/launcher.c). Each other command is imported when
+ * it is called for.
  */
 
 import { basename } from "node:path";
 import { messageOf } from "./base/error.ts";
 import { type Invocation, parseInvocation } from "./command/flags.ts";
+import { serve } from "./command/serve.ts";
+import { start } from "./command/start.ts";
 import { writeOutput } from "./command/stream.ts";
 import { debugCommandName, executableName } from "./version.ts";
 
@@ -37,15 +41,13 @@ async function main(ended: Promise<string>): Promise<number> {
   }
 }
 
-/** Imported when there is a shim to be: containerd has the answer of `start` by then. */
-async function serve(
+async function serveShim(
   invocation: Invocation,
   ended: Promise<string>,
   listener?: number,
 ): Promise<number> {
-  const { serve: serveShim } = await import("./command/serve.ts");
   try {
-    return await serveShim(invocation, ended, listener);
+    return await serve(invocation, ended, listener);
   } catch (error) {
     // A line of the log.
     writeOutput(2, `${executableName}: ${messageOf(error)}\n`);
@@ -81,10 +83,9 @@ async function run(invocation: Invocation, ended: Promise<string>): Promise<numb
     }
     case "serve": {
       const { launcher } = invocation.environment;
-      if (launcher === undefined) return await serve(invocation, ended);
-      const { start } = await import("./command/start.ts");
+      if (launcher === undefined) return await serveShim(invocation, ended);
       const begun = start(invocation, launcher);
-      return begun === undefined ? 0 : await serve(begun.invocation, ended, begun.listener);
+      return begun === undefined ? 0 : await serveShim(begun.invocation, ended, begun.listener);
     }
   }
 }

@@ -10,6 +10,7 @@ import { readSocket } from "./run-plan.ts";
 const FILES: ReadonlySet<string> = new Set([
   "address",
   "criu-dump.log",
+  "deleted",
   "exit.json",
   "init.pid",
   "options.json",

@@ -21,6 +21,17 @@ declare module "bun" {
   function connect<Data>(options: FdSocketOptions<Data>): Promise<Socket<Data>>;
 }
 
+/** Received bytes are garbage as soon as they are understood; the engine lets more of it pile up than a shim may hold. */
+const GARBAGE_BYTES_MAX = 32 * 1024 * 1024;
+let garbageBytes = 0;
+
+function noteReceived(bytes: number): void {
+  garbageBytes += bytes;
+  if (garbageBytes < GARBAGE_BYTES_MAX) return;
+  garbageBytes = 0;
+  Bun.gc(true);
+}
+
 /** What has happened before anybody listened. */
 interface Early {
   readonly chunks: Uint8Array[];
@@ -77,6 +88,7 @@ class BunTransport implements Transport {
   }
 
   receive(chunk: Uint8Array): void {
+    noteReceived(chunk.length);
     if (this.#events === undefined) this.#early?.chunks.push(chunk);
     else this.#events.onData(chunk);
   }
