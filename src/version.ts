@@ -19,5 +19,5 @@ export const version = typeof WEDGE_VERSION === "string" ? WEDGE_VERSION : "0.1.
 /** The commit that was built. */
 export const revision = typeof WEDGE_REVISION === "string" ? WEDGE_REVISION : "unknown";
 
-/** The program of a sleeping shim (`src/sleeper`), in base64; "" where there was no C compiler for it. */
+/** The program of a sleeping shim (`src/native/sleeper.c`), in base64; "" where there was no C compiler for it. */
 export const sleeperImage = typeof WEDGE_SLEEPER === "string" ? WEDGE_SLEEPER : "";

@@ -1,4 +1,4 @@
-/** The program that a sleeping shim is (`src/sleeper/sleeper.c`), and the table that it is given. */
+/** The program that a sleeping shim is (`src/native/sleeper.c`), and the table that it is given. */
 
 import type { Inventory } from "../base/inventory.ts";
 import { type OwnedFd, openMemoryFile, writeWhole } from "../linux/fd.ts";
