@@ -15,10 +15,11 @@ const daemon = "program" in criu ? { criu: criu.program } : {};
 /** Counts into a file and on stdout. */
 const COUNTER = "i=0; while :; do i=$((i + 1)); echo $i; echo $i > /n; sleep 0.05; done";
 
-/** How far a running counter is. */
+/** How far a running counter is; 0 before its first number. */
 async function count(scene: Scene, id: string): Promise<number> {
   const pid = await scene.daemon.taskPid(id);
-  return Number(readFileSync(scene.daemon.sandbox.path(`/proc/${pid}/root/n`), "utf8"));
+  const file = scene.daemon.sandbox.path(`/proc/${pid}/root/n`);
+  return existsSync(file) ? Number(readFileSync(file, "utf8")) : 0;
 }
 
 /** Waits until a counter is beyond `from`. */

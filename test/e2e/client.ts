@@ -4,6 +4,8 @@ import { poll } from "./poll.ts";
 import { childOf } from "./sandbox.ts";
 
 const LIMIT_MS = 60_000;
+/** What a client has written to its terminal has been read when nothing has come for so long. */
+const DRY_AFTER_MS = 50;
 
 export interface ClientOptions {
   /** What it reads: nothing (the default), bytes, a file, or a pipe that the test writes to. */
@@ -195,6 +197,7 @@ export class Terminal {
   async finish(): Promise<number> {
     const code = await this.exited;
     this.#limit.clear();
+    await this.#dry();
     this.#terminal.close();
     if (this.#limit.passed) {
       throw new Error(
@@ -202,6 +205,15 @@ export class Terminal {
       );
     }
     return code;
+  }
+
+  /** What was written before the end is still to be read then, and nothing tells of its last byte. */
+  async #dry(): Promise<void> {
+    let length = -1;
+    while (length !== this.#output.length) {
+      length = this.#output.length;
+      await Bun.sleep(DRY_AFTER_MS);
+    }
   }
 }
 

@@ -24,7 +24,7 @@ import {
   networkConfig,
   networkConfigPath,
 } from "./daemon-config.ts";
-import { DaemonProcess, logTail } from "./daemon-process.ts";
+import { DaemonProcess, logTail, sleepVariable } from "./daemon-process.ts";
 import { busyboxArchive } from "./image.ts";
 import { poll } from "./poll.ts";
 import { Sandbox } from "./sandbox.ts";
@@ -296,6 +296,7 @@ export class Containerd implements AsyncDisposable {
       HOME: this.inside("tmp"),
       TMPDIR: this.inside("tmp"),
       TERM: "xterm",
+      ...sleepVariable(),
       ...this.#options.variables,
     };
   }

@@ -3,8 +3,11 @@
 import { expect, test } from "bun:test";
 import { matrix } from "./matrix.ts";
 
-/** Figures of processor time are left out of JSON while they are zero, which is chance. */
-const CHANCE = /^\.cpu\./;
+/**
+ * Figures that are left out of JSON while they are zero, which is chance: processor time, and the list
+ * that the kernel has put a page on.
+ */
+const CHANCE = /^\.cpu\.|active_anon$/;
 
 /** The paths of all figures in a message, list indexes left out. */
 function pathsOf(value: unknown, path = ""): string[] {

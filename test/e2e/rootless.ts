@@ -10,6 +10,7 @@ import { join } from "node:path";
 import type { ContainerdVersion } from "../../scripts/debian-programs.ts";
 import { Client, type ClientOptions, type ClientResult, Terminal } from "./client.ts";
 import { IMAGE, wedgeExecutable } from "./containerd.ts";
+import { sleepVariable } from "./daemon-process.ts";
 import { busyboxArchive } from "./image.ts";
 import { poll } from "./poll.ts";
 import { Sandbox } from "./sandbox.ts";
@@ -197,6 +198,7 @@ export class Rootless implements AsyncDisposable {
       USER: "wedge",
       XDG_RUNTIME_DIR: `/run/user/${UID}`,
       TERM: "xterm",
+      ...sleepVariable(),
     };
   }
 
