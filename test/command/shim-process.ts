@@ -11,6 +11,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { sleepVariable } from "../sleep-variable.ts";
 
 const MAIN = join(import.meta.dir, "../../src/main.ts");
 const WAIT_MS = 30_000;
@@ -33,7 +34,12 @@ export interface RunOptions {
 export async function runShim(args: readonly string[], options: RunOptions): Promise<Run> {
   const child = Bun.spawn([...(options.program ?? [process.execPath, MAIN]), ...args], {
     cwd: options.cwd,
-    env: { PATH: process.env["PATH"], HOME: process.env["HOME"], ...options.env },
+    env: {
+      PATH: process.env["PATH"],
+      HOME: process.env["HOME"],
+      ...sleepVariable(),
+      ...options.env,
+    },
     stdin: options.stdin ?? "ignore",
     stdout: "pipe",
     stderr: "pipe",

@@ -17,6 +17,7 @@ import {
 } from "node:fs";
 import { join, resolve } from "node:path";
 import type { ContainerdVersion } from "../../scripts/debian-programs.ts";
+import { sleepVariable } from "../sleep-variable.ts";
 import { Client, type ClientOptions, Terminal, type TerminalOptions } from "./client.ts";
 import {
   type CriOptions,
@@ -24,7 +25,7 @@ import {
   networkConfig,
   networkConfigPath,
 } from "./daemon-config.ts";
-import { DaemonProcess, logTail, sleepVariable } from "./daemon-process.ts";
+import { DaemonProcess, logTail } from "./daemon-process.ts";
 import { busyboxArchive } from "./image.ts";
 import { poll } from "./poll.ts";
 import { Sandbox } from "./sandbox.ts";

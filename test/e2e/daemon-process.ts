@@ -71,12 +71,3 @@ export function logTail(path: string): string {
   const lines = readFileSync(path, "utf8").trim().split("\n").slice(-TAIL_LINES);
   return `\n--- end of ${path.split("/").at(-1)}:\n${lines.join("\n")}`;
 }
-
-/**
- * How soon shims are to sleep, where `WEDGE_E2E_SLEEP` says so (`WEDGE_E2E_SLEEP=0.1 npm test -- e2e`):
- * one that is asleep whenever it may be must serve all that is tested here.
- */
-export function sleepVariable(): Record<string, string> {
-  const seconds = process.env["WEDGE_E2E_SLEEP"];
-  return seconds === undefined ? {} : { WEDGE_SLEEP_AFTER_SECONDS: seconds };
-}

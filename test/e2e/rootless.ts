@@ -8,9 +8,9 @@
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ContainerdVersion } from "../../scripts/debian-programs.ts";
+import { sleepVariable } from "../sleep-variable.ts";
 import { Client, type ClientOptions, type ClientResult, Terminal } from "./client.ts";
 import { IMAGE, wedgeExecutable } from "./containerd.ts";
-import { sleepVariable } from "./daemon-process.ts";
 import { busyboxArchive } from "./image.ts";
 import { poll } from "./poll.ts";
 import { Sandbox } from "./sandbox.ts";

@@ -27,6 +27,7 @@ import type { TtrpcClient } from "../../src/rpc/ttrpc/client.ts";
 import { TtrpcServer } from "../../src/rpc/ttrpc/server.ts";
 import { createStub, type Stub } from "../../src/rpc/ttrpc/stub.ts";
 import { type Bundle, type BundleOptions, makeBundle } from "../fake/bundle.ts";
+import { sleepVariable } from "../sleep-variable.ts";
 
 export const project = join(import.meta.dir, "../..");
 export const executable = join(project, "dist/containerd-shim-wedge-v2");
@@ -227,7 +228,11 @@ async function spawnShim(path: string, options: LiveShimOptions): Promise<string
       env: {
         PATH: process.env["PATH"],
         TTRPC_ADDRESS: join(path, "events.sock"),
-        WEDGE_SLEEP_AFTER_SECONDS: String(options.sleepAfterSeconds ?? 0),
+        WEDGE_SLEEP_AFTER_SECONDS: "0",
+        ...sleepVariable(),
+        ...(options.sleepAfterSeconds !== undefined && {
+          WEDGE_SLEEP_AFTER_SECONDS: String(options.sleepAfterSeconds),
+        }),
         ...options.env,
       },
       stdio: ["ignore", "pipe", "pipe"],

@@ -139,8 +139,8 @@ describe("shim top", () => {
     await terminal.shows(new RegExp(`${id} .*${id} `, "s"));
     terminal.type("q");
     expect(await terminal.exited).toBe(0);
+    await terminal.shows(/\[\?1049l$/);
     expect(terminal.output).toStartWith("\x1b[?1049h");
-    expect(terminal.output).toEndWith("\x1b[?1049l");
   });
 
   test("is one table on a pipe, and a list for programs", async () => {
