@@ -122,6 +122,11 @@ export class TtrpcServer implements Disposable {
     connection.start();
   }
 
+  /** Closes its listeners, and every connection that still comes; those that are there go on. */
+  stopAccepting(): void {
+    void this.#stopAccepting();
+  }
+
   /**
    * Accepts nothing more, lets calls at work finish, and closes each connection when its answers
    * are sent. Calls not finished after `deadlineMs` milliseconds are answered `unavailable`.
