@@ -6,6 +6,7 @@
 import { messageOf, ShimError } from "../base/error.ts";
 import type { Children } from "../linux/children.ts";
 import { O_NONBLOCK, type OwnedFd, openPipe, readFd } from "../linux/fd.ts";
+import { bindAll } from "../linux/libc.ts";
 import { decodeDocument, digestDocument, readDocument, writeDocument } from "./document.ts";
 
 /** The action word that makes a wedge rehearse. */
@@ -61,8 +62,12 @@ export async function rehearse(options: RehearsalOptions): Promise<void> {
   if (text !== digestDocument(document)) throw refuse("its self test did not read the document");
 }
 
-/** The other side of {@link rehearse}: the words to answer with. Throws what reading throws. */
+/**
+ * The other side of {@link rehearse}: the words to answer with. Throws what reading throws, and an
+ * Error for what this system's libc does not have.
+ */
 export function takePart(): string {
+  bindAll();
   const bytes = readDocument(DOCUMENT_FD);
   decodeDocument(bytes);
   return digestDocument(bytes);

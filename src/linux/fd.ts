@@ -25,6 +25,8 @@ const F_DUPFD_CLOEXEC = 1030;
 const FD_CLOEXEC = 1;
 const MFD_CLOEXEC = 1;
 const MFD_ALLOW_SEALING = 2;
+/** Kernel 6.3; older ones refuse it and do not need it. */
+const MFD_EXEC = 0x10;
 const F_ADD_SEALS = 1033;
 const F_SEAL_SEAL = 1;
 const F_SEAL_SHRINK = 2;
@@ -33,6 +35,7 @@ const F_SEAL_WRITE = 8;
 const FIONREAD = 0x541bn;
 const EAGAIN = 11;
 const EINTR = 4;
+const EINVAL = 22;
 
 /** A descriptor with exactly one owner, who closes it by disposing. */
 export class OwnedFd implements Disposable {
@@ -103,11 +106,17 @@ export function openPipe(flags = 0): { readonly reader: OwnedFd; readonly writer
   return { reader: new OwnedFd(ends[0] ?? -1), writer: new OwnedFd(ends[1] ?? -1) };
 }
 
-/** memfd_create(2): a file without a name, in memory. `label` is for those who look at /proc. */
-export function openMemoryFile(label: string): OwnedFd {
+/**
+ * memfd_create(2): a file without a name, in memory. `label` is for those who look at /proc. One that
+ * is executable may be refused with EACCES, as sysctl vm.memfd_noexec says.
+ */
+export function openMemoryFile(label: string, { isExecutable = false } = {}): OwnedFd {
   const name = cString(label);
   const flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-  return new OwnedFd(check("memfd_create", fileTable().memfd_create(ptr(name), flags)));
+  const create = (more: number) => fileTable().memfd_create(ptr(name), flags | more);
+  let fd = create(isExecutable ? MFD_EXEC : 0);
+  if (fd < 0 && isExecutable && errno() === EINVAL) fd = create(0);
+  return new OwnedFd(check("memfd_create", fd));
 }
 
 /** Lets a memory file grow no more, whoever still holds it: their writes beyond its end fail with EPERM. */

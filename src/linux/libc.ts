@@ -9,13 +9,22 @@ import { dlopen, type FFIFunction, type Library } from "bun:ffi";
 
 const LIBRARY = "libc.so.6";
 
+const groups: (() => unknown)[] = [];
+
 /** Binds `functions` when first called and gives the same table ever after. */
 function group<T extends Record<string, FFIFunction>>(functions: T): () => Library<T>["symbols"] {
   let symbols: Library<T>["symbols"] | undefined;
-  return () => {
+  const table = () => {
     symbols ??= dlopen(LIBRARY, functions).symbols;
     return symbols;
   };
+  groups.push(table);
+  return table;
+}
+
+/** Binds everything now; throws an Error that names what this libc does not have. */
+export function bindAll(): void {
+  for (const table of groups) table();
 }
 
 /** errno(3). */

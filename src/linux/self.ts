@@ -21,6 +21,13 @@ export function forbidDumps(): void {
   check("prctl(PR_SET_DUMPABLE)", selfTable().prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
 }
 
+const PR_GET_DUMPABLE = 3;
+
+/** Whether {@link forbidDumps} has not been asked for. */
+export function isDumpable(): boolean {
+  return check("prctl(PR_GET_DUMPABLE)", selfTable().prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)) !== 0;
+}
+
 const PR_SCHED_CORE = 62;
 const PR_SCHED_CORE_CREATE = 1;
 const PR_SCHED_CORE_SCOPE_PROCESS_GROUP = 2;
