@@ -39,6 +39,7 @@ import { parseDeadlines } from "../runtime/deadlines.ts";
 import { Runc } from "../runtime/runc.ts";
 import { TaskService } from "../service/task.ts";
 import type { TraceSources } from "../service/trace.ts";
+import { executableName } from "../version.ts";
 import { noteAddress, removeOwnAddress } from "./address-file.ts";
 import { Admission } from "./admission.ts";
 import { HEEDED_SIGNALS, LISTENER_FD } from "./daemon.ts";
@@ -48,6 +49,7 @@ import { guardProcess } from "./guard.ts";
 import { checkIdentity } from "./identity.ts";
 import { createLogger, type DaemonLog, lostLine } from "./log.ts";
 import { openServer } from "./open-server.ts";
+import { writeOutput } from "./stream.ts";
 
 /** How long answers and events may take to be taken at the end. */
 const DRAIN_TIMEOUT_MS = 3000;
@@ -59,6 +61,8 @@ const LINGER_TIMEOUT_MS = 30_000;
 const UNUSED_TIMEOUT_MS = 120_000;
 /** The same after its last one: whoever deleted that asks for the end, if at all, in the next moment. */
 const EMPTIED_TIMEOUT_MS = 5000;
+/** How soon a shim that cannot be restored is tried again. */
+const RETRY_MS = 1000;
 /** The end that a manager asks for, when the last container is deleted. */
 const ASKED = "asked by its manager";
 
@@ -84,7 +88,9 @@ export async function serve(
   const { service, server, publisher, log, directory } = shim;
   await begin(shim, arrival);
   const socket = socketPath(shim.listener);
-  log.debug("Serving", { pid: process.pid, id: invocation.id, cause: shim.document?.cause.kind });
+  const cause = shim.document?.cause.kind;
+  log.debug("Serving", { pid: process.pid, id: invocation.id, cause, wakers: arrival?.wakers });
+  arrival?.[Symbol.dispose]();
   const reason = await stop.promise;
   log.debug("Ending", { reason, containers: service.size });
   shim.mover[Symbol.dispose]();
@@ -121,7 +127,21 @@ function assemble(invocation: Invocation, surroundings: Surroundings): Shim {
     return build(invocation, arrival?.read(), surroundings);
   } catch (error) {
     if (arrival === undefined) throw error;
+    // Its own program: nobody else can take the shim. Its containers are better off waiting than without it.
+    if (arrival.refusal !== undefined) {
+      if (arrival.refusal !== messageOf(error)) complain(error);
+      Bun.sleepSync(RETRY_MS);
+    }
     return arrival.goBack(error);
+  }
+}
+
+/** Says why the shim cannot go on, where its log is. */
+function complain(error: unknown): void {
+  try {
+    writeOutput(2, `${executableName}: cannot go on yet: ${messageOf(error)}\n`);
+  } catch {
+    // Nobody reads it.
   }
 }
 
@@ -155,7 +175,11 @@ function build(
       return { runtime: new Runc(runtime, { children, history, deadlines }), root: runtime.root };
     },
     publish: publishTo(() => publisher, eventObservers),
-    shutdown: () => stop(ASKED),
+    shutdown: () => {
+      // Before the answer: whoever has it may start a shim at the same address.
+      server.stopAccepting();
+      stop(ASKED);
+    },
     onEmpty: () => unused.arm(EMPTIED_TIMEOUT_MS),
     log,
   });

@@ -4,7 +4,11 @@ import { messageOf, ShimError } from "../base/error.ts";
 import { OwnedFd, setCloseOnExec } from "../linux/fd.ts";
 import { commandLine, executeProgram } from "../linux/program.ts";
 import { decodeDocument, type HandoffDocument, readDocument } from "./document.ts";
+import { signalsOf, wakers } from "./sleeper.ts";
 import { HANDOFF_VARIABLE, REFUSAL_VARIABLE, SLEEP_VARIABLE } from "./variables.ts";
+
+/** What is told to one program alone. */
+const PASSING: ReadonlySet<string> = new Set([REFUSAL_VARIABLE, SLEEP_VARIABLE]);
 
 type Variables = Readonly<Record<string, string | undefined>>;
 
@@ -44,6 +48,14 @@ export class Arrival implements Disposable {
     return this.#table !== undefined;
   }
 
+  /** What has ended the sleep, by the names of descriptors; none for a deadline or a child's exit. */
+  get wakers(): readonly string[] {
+    if (this.#table === undefined) return [];
+    const names = new Map(this.#document?.descriptors.map(({ fd, name }) => [fd, name]));
+    const table = readDocument(this.#table.fd);
+    return wakers(table).map((fd) => (fd === signalsOf(table) ? "signals" : (names.get(fd) ?? "")));
+  }
+
   /** Reads the document. Throws ShimError as {@link decodeDocument} does. */
   read(): HandoffDocument {
     this.#document ??= decodeDocument(readDocument(this.#file.fd));
@@ -51,16 +63,18 @@ export class Arrival implements Disposable {
   }
 
   /**
-   * Goes back to the program that wrote the document, which takes it up again. Nothing of what was
-   * handed over may have been used yet. Throws what `error` is when this program was gone back to itself.
+   * Goes back to the program that wrote the document, which takes it up again: also to this one itself,
+   * as what it failed for (memory, descriptors) may have passed by then. Nothing of what was handed over
+   * may have been used yet. Throws SystemError when that program cannot be executed.
    */
   goBack(error: unknown): never {
-    if (this.refusal !== undefined) throw error;
     const fds = (this.#document?.descriptors ?? []).map(({ fd }) => fd);
     for (const fd of [...fds, this.#file.fd, this.#image.fd]) setCloseOnExec(fd, false);
     const env = Object.entries(this.#variables).flatMap(([name, value]) =>
-      value === undefined || name === SLEEP_VARIABLE ? [] : [`${name}=${value}`],
+      value === undefined || PASSING.has(name) ? [] : [`${name}=${value}`],
     );
+    // The engine does not start in a directory that is gone.
+    process.chdir("/");
     const refusal = messageOf(error).replaceAll("\0", "");
     return executeProgram(this.#image.fd, commandLine(), [
       ...env,
@@ -68,10 +82,12 @@ export class Arrival implements Disposable {
     ]);
   }
 
-  /** Lets go of the document and of the program before this one. */
+  /** Lets go of the document, of the program before this one, and of what the sleeper had. */
   [Symbol.dispose](): void {
     this.#file[Symbol.dispose]();
     this.#image[Symbol.dispose]();
+    if (this.#table?.isOpen)
+      OwnedFd.restore(signalsOf(readDocument(this.#table.fd)))[Symbol.dispose]();
     this.#table?.[Symbol.dispose]();
   }
 }

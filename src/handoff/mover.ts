@@ -31,6 +31,12 @@ const PATIENCE_FACTOR = 12;
 const WORTH_FACTOR = 6;
 /** How often memory is looked at, at least. */
 const LONGEST_LOOK_MS = 10_000;
+/** How often a shim that has grown looks for a quiet instant. */
+const GROWN_LOOK_MS = 20;
+/** It makes one when none has come by itself for so long, */
+const GROWN_PATIENCE_MS = 10_000;
+/** for which calls may be held up for so long. */
+const GROWN_HOLD_MS = 250;
 
 export interface MoverOptions {
   readonly estate: Estate;
@@ -56,14 +62,17 @@ export interface MoverOptions {
 /** Leaves the program, at most once at a time. */
 export class Mover implements Disposable {
   readonly #options: MoverOptions;
-  readonly #quietMs: number;
+  #quietMs: number;
   #isMoving = false;
+  #isDisposed = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #activity = -1;
   #quietSinceMs = Date.now();
+  #grownSinceMs: number | undefined;
   #ceilingKilobytes: number;
   /** A file on disk that was refused: not tried again. */
   #refusedProgram: OwnedFd | undefined;
+  #lastFailure = "";
 
   constructor(options: MoverOptions) {
     this.#options = options;
@@ -82,13 +91,25 @@ export class Mover implements Disposable {
       this.#ceilingKilobytes = 0;
     }
     if (sleepAfterMs === 0 && this.#ceilingKilobytes === 0) return;
-    const periodMs =
-      sleepAfterMs === 0 ? LONGEST_LOOK_MS : Math.min(this.#quietMs, LONGEST_LOOK_MS);
-    this.#timer = setInterval(() => void this.#look(), Math.max(periodMs / 2, LOOK_MS));
+    const lookAgain = () => {
+      this.#timer = setTimeout(async () => {
+        await this.#look();
+        if (!this.#isDisposed) lookAgain();
+      }, this.#lookDelayMs());
+    };
+    lookAgain();
+  }
+
+  #lookDelayMs(): number {
+    if (this.#grownSinceMs !== undefined) return GROWN_LOOK_MS;
+    const isNeverAsleep = this.#options.sleepAfterMs === 0;
+    const periodMs = isNeverAsleep ? LONGEST_LOOK_MS : Math.min(this.#quietMs, LONGEST_LOOK_MS);
+    return Math.max(periodMs / 2, LOOK_MS);
   }
 
   [Symbol.dispose](): void {
-    clearInterval(this.#timer);
+    this.#isDisposed = true;
+    clearTimeout(this.#timer);
     this.#refusedProgram?.[Symbol.dispose]();
   }
 
@@ -134,7 +155,10 @@ export class Mover implements Disposable {
    * Calls `attempt` at instants at which no call may come in, until it gives something else than an
    * inventory with obstacles.
    */
-  async #atQuiet<T>(attempt: (pausedAtMs: number) => T | Inventory): Promise<T> {
+  async #atQuiet<T>(
+    attempt: (pausedAtMs: number) => T | Inventory,
+    limitMs = QUIET_LIMIT_MS,
+  ): Promise<T> {
     const { server } = this.#options.estate;
     const startedAtMs = performance.now();
     const pausedAtMs = Date.now();
@@ -145,11 +169,11 @@ export class Mover implements Disposable {
         await Bun.sleep(LOOK_MS);
         const outcome = attempt(pausedAtMs);
         if (!(outcome instanceof Inventory)) return outcome;
-        if (performance.now() - startedAtMs < QUIET_LIMIT_MS) continue;
+        if (performance.now() - startedAtMs < limitMs) continue;
         const [first = ""] = outcome.obstacles;
         throw new ShimError(
           "unavailable",
-          `Cannot leave the program now: ${first}, for ${QUIET_LIMIT_MS} ms`,
+          `Cannot leave the program now: ${first}, for ${limitMs} ms`,
         );
       }
     } finally {
@@ -182,7 +206,7 @@ export class Mover implements Disposable {
 
   async #look(): Promise<void> {
     if (this.#isMoving) return;
-    const { estate, log } = this.#options;
+    const { estate } = this.#options;
     const activity = estate.poller.wakeups + estate.server.received;
     if (activity !== this.#activity) {
       this.#activity = activity;
@@ -190,14 +214,23 @@ export class Mover implements Disposable {
     }
     try {
       await this.#alone(async () => {
-        this.#renewIfGrown();
+        await this.#renewIfGrown();
         if (!this.#isSleepDue()) return;
         await this.#takeNewProgram();
         this.#sleep();
       });
     } catch (error) {
-      log.warn("Cannot leave the program", { error: messageOf(error) });
+      this.#failed(messageOf(error));
     }
+  }
+
+  /** What fails may fail for long: no memory, no descriptor, a system that lets nobody run what is in memory. */
+  #failed(reason: string): void {
+    const { log, sleepAfterMs } = this.#options;
+    if (reason !== this.#lastFailure) log.warn("Cannot leave the program", { error: reason });
+    this.#lastFailure = reason;
+    this.#quietSinceMs = Date.now();
+    this.#quietMs = Math.min(this.#quietMs * 2, sleepAfterMs * PATIENCE_FACTOR);
   }
 
   /**
@@ -226,15 +259,33 @@ export class Mover implements Disposable {
     }
   }
 
-  #renewIfGrown(): void {
+  /** At the next instant that is quiet by itself, or when there has been none for long at one that is made. */
+  async #renewIfGrown(): Promise<void> {
     if (this.#ceilingKilobytes === 0) return;
-    const kilobytes = privateKilobytes();
-    if (kilobytes < this.#ceilingKilobytes) return;
-    const cause = { kind: "renewal", pausedAtMs: Date.now(), privateKilobytes: kilobytes } as const;
+    if (privateKilobytes() < this.#ceilingKilobytes) {
+      this.#grownSinceMs = undefined;
+      return;
+    }
+    this.#grownSinceMs ??= performance.now();
+    if (performance.now() - this.#grownSinceMs < GROWN_PATIENCE_MS) {
+      this.#tryRenewal(Date.now());
+      return;
+    }
+    try {
+      await this.#atQuiet<never>((pausedAtMs) => this.#tryRenewal(pausedAtMs), GROWN_HOLD_MS);
+    } catch (error) {
+      if (!(error instanceof ShimError) || error.reason !== "unavailable") throw error;
+      this.#grownSinceMs = performance.now();
+    }
+  }
+
+  /** The inventory, when something stands against it. */
+  #tryRenewal(pausedAtMs: number): Inventory {
+    const cause = { kind: "renewal", pausedAtMs, privateKilobytes: privateKilobytes() } as const;
     const snapshot = this.#snapshot(cause);
-    if (snapshot.inventory.obstacles.length > 0) return;
+    if (snapshot.inventory.obstacles.length > 0) return snapshot.inventory;
     using own = openProgram(OWN_PROGRAM);
-    this.#leave(own, this.#ownWords(), snapshot);
+    return this.#leave(own, this.#ownWords(), snapshot);
   }
 
   #isSleepDue(): boolean {
@@ -244,7 +295,7 @@ export class Mover implements Disposable {
   }
 
   #sleep(): void {
-    const { estate, env, log } = this.#options;
+    const { estate, env, log, ownPath } = this.#options;
     const snapshot = this.#snapshot({ kind: "sleep", sinceMs: Date.now() }, this.#quietMs);
     const { inventory, document } = snapshot;
     if (inventory.obstacles.length + inventory.errands.length > 0) return;
@@ -254,7 +305,7 @@ export class Mover implements Disposable {
     leave({
       ...{ document, inventory, program, env },
       argv: this.#ownWords(),
-      addition: (image, undo) => fillTable({ estate, document, inventory, image, undo }),
+      addition: (image, undo) => fillTable({ estate, document, inventory, image, ownPath, undo }),
     });
   }
 }

@@ -5,7 +5,7 @@ export const SLEEP_AFTER_VARIABLE = "WEDGE_SLEEP_AFTER_SECONDS";
 /** Private memory, in megabytes, at which a shim renews itself; 0 switches that off. */
 export const CEILING_VARIABLE = "WEDGE_MEMORY_CEILING_MB";
 
-const SLEEP_AFTER_SECONDS = 0;
+const SLEEP_AFTER_SECONDS = 5;
 const CEILING_MEGABYTES = 24;
 const MILLISECONDS = 1000;
 const KILOBYTES = 1024;

@@ -2,6 +2,7 @@
 
 import type { Inventory } from "../base/inventory.ts";
 import { type OwnedFd, openMemoryFile, writeWhole } from "../linux/fd.ts";
+import { isDumpable } from "../linux/self.ts";
 import { openSignals, SIGCHLD, SIGINT, SIGTERM, SIGUSR1 } from "../linux/signals.ts";
 import { sleeperImage } from "../version.ts";
 import type { HandoffDocument } from "./document.ts";
@@ -12,7 +13,7 @@ const PROGRAM_LABEL = "wedge-sleeper";
 const TABLE_LABEL = "wedge-sleep-table";
 /** The layout is that of `struct table` and `struct pollfd` in the C source. */
 const MAGIC = 0x77656467;
-const HEADER_BYTES = 32;
+const HEADER_BYTES = 40;
 const POLLFD_BYTES = 8;
 const NANOSECONDS_PER_MILLISECOND = 1_000_000;
 const POLLIN = 0x001;
@@ -25,7 +26,7 @@ export function hasSleeper(): boolean {
 /** The sleeper, ready to be executed; undefined when this wedge has none. Throws SystemError. */
 export function openSleeper(): OwnedFd | undefined {
   if (!hasSleeper()) return undefined;
-  const program = openMemoryFile(PROGRAM_LABEL);
+  const program = openMemoryFile(PROGRAM_LABEL, { isExecutable: true });
   try {
     writeWhole(program.fd, Buffer.from(sleeperImage, "base64"));
     return program;
@@ -44,33 +45,41 @@ export function fillTable({
   document,
   inventory,
   image,
+  ownPath,
   undo,
 }: {
   readonly estate: Estate;
   readonly document: HandoffDocument;
   readonly inventory: Inventory;
   readonly image: number;
+  /** Where its file was. */
+  readonly ownPath: string;
   /** Owns what is opened here, in case that the shim cannot leave. */
   readonly undo: DisposableStack;
 }): { readonly variable: string; readonly fd: OwnedFd } {
   const signals = undo.use(openSignals([SIGINT, SIGUSR1, SIGTERM, SIGCHLD]));
   inventory.keepOpen("sleep-signals", signals.fd);
   const polled = [
+    // First: {@link signalsOf}.
     { fd: signals.fd, events: POLLIN },
     { fd: estate.listener, events: POLLIN },
     ...document.connections.map(({ fd }) => ({ fd, events: POLLIN })),
     ...estate.poller.watched().filter(({ fd }) => fd !== estate.signals.fd),
   ];
-  const bytes = new Uint8Array(HEADER_BYTES + polled.length * POLLFD_BYTES);
+  const path = Buffer.from(`${ownPath}\0`);
+  const bytes = new Uint8Array(HEADER_BYTES + polled.length * POLLFD_BYTES + path.length);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, MAGIC, true);
   view.setUint32(4, polled.length, true);
   view.setInt32(8, image, true);
+  view.setInt32(12, isDumpable() ? 1 : 0, true);
   const { deadlineMs } = inventory;
   const waitMs = deadlineMs === undefined ? -1 : Math.max(deadlineMs - Date.now(), 0);
   view.setBigInt64(16, BigInt(waitMs < 0 ? -1 : Math.floor(waitMs / 1000)), true);
   const rest = waitMs < 0 ? 0 : Math.floor((waitMs % 1000) * NANOSECONDS_PER_MILLISECOND);
   view.setBigInt64(24, BigInt(rest), true);
+  view.setBigInt64(32, BigInt(path.length), true);
+  bytes.set(path, bytes.length - path.length);
   polled.forEach(({ fd, events }, place) => {
     view.setInt32(HEADER_BYTES + place * POLLFD_BYTES, fd, true);
     view.setInt16(HEADER_BYTES + place * POLLFD_BYTES + 4, events, true);
@@ -80,12 +89,17 @@ export function fillTable({
   return { variable: `${SLEEP_VARIABLE}=${table.fd}`, fd: table };
 }
 
+/** The descriptor that has told the sleeper of signals, by its table. */
+export function signalsOf(table: Uint8Array): number {
+  return new DataView(table.buffer, table.byteOffset).getInt32(HEADER_BYTES, true);
+}
+
 /** The descriptors that have ended a sleep, by the table that the sleeper has left. */
 export function wakers(table: Uint8Array): readonly number[] {
   const view = new DataView(table.buffer, table.byteOffset, table.byteLength);
-  const found: number[] = [];
-  for (let at = HEADER_BYTES; at + POLLFD_BYTES <= table.length; at += POLLFD_BYTES) {
-    if (view.getInt16(at + 6, true) !== 0) found.push(view.getInt32(at, true));
-  }
-  return found;
+  const count = view.getUint32(4, true);
+  const places = Array.from({ length: count }, (_, place) => HEADER_BYTES + place * POLLFD_BYTES);
+  return places
+    .filter((at) => view.getInt16(at + 6, true) !== 0)
+    .map((at) => view.getInt32(at, true));
 }

@@ -24,10 +24,13 @@ struct table {
   unsigned int count;
   /* The shim's program. */
   int program;
-  int padding;
+  /* Whether other users may look at this process: see `forbidDumps` of the shim. */
+  int is_dumpable;
   /* At most so long; -1 is for ever. */
   long seconds;
   long nanoseconds;
+  /* After the last entry: where the program's file was, for when there is no program in it any more. */
+  long path_bytes;
   struct pollfd fds[];
 };
 
@@ -35,6 +38,11 @@ struct table {
 #define PROT_READ_WRITE 3
 #define MAP_SHARED 1
 #define AT_EMPTY_PATH 0x1000
+#define AT_FDCWD -100
+#define EAGAIN 11
+#define ENOMEM 12
+#define ENFILE 23
+#define ETXTBSY 26
 #define P_ALL 0
 #define WNOHANG 1
 #define WEXITED 4
@@ -74,10 +82,15 @@ static struct table *open_table(char **env) {
   /* One page shows how many there are. */
   table = (struct table *)call(MMAP, 0, 4096, PROT_READ_WRITE, MAP_SHARED, fd, 0);
   if (IS_ERROR(table) || table->magic != MAGIC) return 0;
-  word size = sizeof(struct table) + table->count * sizeof(struct pollfd);
+  word size = sizeof(struct table) + table->count * sizeof(struct pollfd) + table->path_bytes;
   if (size <= 4096) return table;
   table = (struct table *)call(MMAP, 0, size, PROT_READ_WRITE, MAP_SHARED, fd, 0);
   return IS_ERROR(table) ? 0 : table;
+}
+
+/* What executing a program fails with now, and may not fail with in a moment. */
+static int is_passing(long error) {
+  return error == -EAGAIN || error == -ENOMEM || error == -ENFILE || error == -ETXTBSY;
 }
 
 /* Whether a child has died that nobody has waited for: some have no descriptor in the table. */
@@ -99,15 +112,20 @@ __attribute__((noreturn)) void sleeper(word *stack) {
   }
   /* The name that the shim has in lists of processes, and no more to be seen than before. */
   call(PRCTL, PR_SET_NAME, (long)"containerd-shim", 0, 0, 0, 0);
-  call(PRCTL, PR_SET_DUMPABLE, 0, 0, 0, 0, 0);
+  if (!table->is_dumpable) call(PRCTL, PR_SET_DUMPABLE, 0, 0, 0, 0, 0);
   timeout = table->seconds < 0 ? 0 : &table->seconds;
   if (!has_dead_child()) call(PPOLL, (long)table->fds, table->count, (long)timeout, 0, 0, 0);
   /* The shim's engine does not start in a directory that is gone, and its bundle may go at any time. */
   call(CHDIR, (long)"/", 0, 0, 0, 0, 0);
   for (;;) {
     long pause[2] = {0, RETRY_NANOSECONDS};
-    call(EXECVEAT, table->program, (long)"", (long)argv, (long)env, AT_EMPTY_PATH, 0);
-    /* No memory at the moment: it passes, or nobody can help. */
+    long error = call(EXECVEAT, table->program, (long)"", (long)argv, (long)env, AT_EMPTY_PATH, 0);
+    /*
+     * While nobody runs it, its file may be written over. What has taken its place may help, now or once
+     * somebody has put it there.
+     */
+    if (!is_passing(error) && table->path_bytes > 0)
+      call(EXECVEAT, AT_FDCWD, (long)(table->fds + table->count), (long)argv, (long)env, 0, 0);
     call(PPOLL, 0, 0, (long)pause, 0, 0, 0);
   }
 }

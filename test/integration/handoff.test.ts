@@ -18,6 +18,8 @@ import {
 } from "./live-shim.ts";
 
 const TIMEOUT_MS = 120_000;
+/** Without one there is no sleeper in what is built. */
+const hasCompiler = Bun.which("cc") !== null;
 const directory = mkdtempSync(join(tmpdir(), "wedge-handoff-"));
 
 beforeAll(buildExecutable, TIMEOUT_MS);
@@ -155,9 +157,11 @@ describe("an upgrade", () => {
   );
 
   test(
-    "to a wedge that cannot restore the shim ends where it began",
+    "to a wedge that cannot restore the shim ends where it began, and one that cannot restore itself tries again",
     async () => {
-      // The same sources with a bug in them.
+      // The same sources with a bug in them, for as long as a file is there.
+      const bug = join(directory, "bug");
+      writeFileSync(bug, "");
       const copy = join(directory, "broken");
       for (const name of ["src", "package.json", "package-lock.json", "tsconfig.json", "scripts"])
         cpSync(join(project, name), join(copy, name), { recursive: true });
@@ -167,12 +171,15 @@ describe("an upgrade", () => {
       expect(source).toContain(restore);
       writeFileSync(
         file,
-        source.replace(restore, `${restore} if (init) throw new Error("a bug");`),
+        `import { existsSync } from "node:fs";\n${source.replace(
+          restore,
+          `${restore} if (existsSync(${JSON.stringify(bug)})) throw new Error("a bug");`,
+        )}`,
       );
       Bun.spawnSync(["ln", "-s", join(project, "node_modules"), join(copy, "node_modules")]);
       const build = Bun.spawnSync([process.execPath, "scripts/build.ts"], { cwd: copy });
       expect(build.exitCode).toBe(0);
-      await using shim = await LiveShim.start();
+      await using shim = await LiveShim.start({ sleepAfterSeconds: 0.3 });
       using bundle = shim.bundle({ script: "sleep 1000" });
       const pid = await shim.create(bundle);
       const waited = shim.task.wait({ id: bundle.id, execId: "" });
@@ -182,6 +189,16 @@ describe("an upgrade", () => {
       expect(await shim.task.state({ id: bundle.id, execId: "" })).toMatchObject({ pid });
       // It is as good as before: the next one succeeds.
       await shim.handoff.upgrade({ binary: "" });
+      if (hasCompiler) {
+        rmSync(bug);
+        await shim.handoff.upgrade({ binary });
+        await until("it sleeps", () => shim.isAsleep);
+        writeFileSync(bug, "");
+        const stated = shim.task.state({ id: bundle.id, execId: "" });
+        await Bun.sleep(1500);
+        rmSync(bug);
+        expect(await stated).toMatchObject({ pid });
+      }
       await shim.task.kill({ id: bundle.id, execId: "", signal: 9, all: false });
       expect((await waited).exitStatus).toBe(137);
       await shim.task.delete({ id: bundle.id, execId: "" });

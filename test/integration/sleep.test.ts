@@ -1,11 +1,31 @@
 /** A shim that has nothing to do becomes the sleeper, and whatever happens to it then is served. */
 
 import { beforeAll, describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import {
+  cpSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, dirname, join } from "node:path";
 import { TaskDefinition } from "../../src/gen/containerd/task/v3/task.ts";
 import { hasSleeper } from "../../src/handoff/sleeper.ts";
 import { createStub } from "../../src/rpc/ttrpc/stub.ts";
-import { buildExecutable, drain, FifoWriter, fifo, LiveShim, until } from "./live-shim.ts";
+import { shim as shimCommand } from "../debug/command.ts";
+import {
+  buildExecutable,
+  descriptorsOf,
+  drain,
+  executable,
+  FifoWriter,
+  fifo,
+  LiveShim,
+  until,
+} from "./live-shim.ts";
 
 const TIMEOUT_MS = 240_000;
 /** The sleeper is built by a C compiler; without one a shim never sleeps. */
@@ -15,6 +35,17 @@ beforeAll(buildExecutable, TIMEOUT_MS);
 
 async function asleep(shim: LiveShim): Promise<void> {
   await until("the shim sleeps", () => shim.isAsleep);
+}
+
+/** What its descriptors are of. */
+function programsOf(shim: LiveShim): readonly string[] {
+  return [...descriptorsOf(shim.pid).values()];
+}
+
+/** The descriptor of what a sleeper waits for. */
+function tableOf(shim: LiveShim): number {
+  const found = [...descriptorsOf(shim.pid)].find(([, name]) => name.includes("wedge-sleep-table"));
+  return found?.[0] ?? -1;
 }
 
 /** In kilobytes. */
@@ -107,6 +138,71 @@ describe.if(canSleep)("a sleeping shim", () => {
       process.kill(shim.pid, "SIGTERM");
       await until("it has ended", () => !shim.isAlive);
       process.kill(pid, "SIGKILL");
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "sleeps on while operators look at all shims",
+    async () => {
+      await using shim = await LiveShim.start({ sleepAfterSeconds: 0.1 });
+      using bundle = shim.bundle({ script: "sleep 1000" });
+      await shim.create(bundle);
+      await asleep(shim);
+      // Made anew for each sleep.
+      const sleepOf = () => statSync(`/proc/${shim.pid}/fd/${tableOf(shim)}`).ino;
+      const before = sleepOf();
+      const verbs = [["ps"], ["ps", "--json"], ["top"], ["stats"], ["metrics"], ["doctor"]];
+      for (const verb of verbs) {
+        const { stdout } = await shimCommand(verb);
+        if (verb[0] === "ps") expect(stdout).toContain("first");
+        expect(shim.isAsleep && sleepOf()).toBe(before);
+      }
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "wakes although its file was written over, removed, or put there again",
+    async () => {
+      const path = join(mkdtempSync(join(tmpdir(), "wedge-sleep-")), basename(executable));
+      cpSync(executable, path);
+      await using shim = await LiveShim.start({ sleepAfterSeconds: 0.1, executable: path });
+      using bundle = shim.bundle({ script: "sleep 1000" });
+      const { id } = bundle;
+      const pid = await shim.create(bundle);
+      await asleep(shim);
+      rmSync(path);
+      expect(await shim.task.state({ id, execId: "" })).toMatchObject({ pid });
+      await asleep(shim);
+      cpSync(executable, path);
+      expect(await shim.task.state({ id, execId: "" })).toMatchObject({ pid });
+      // It takes the new file before it sleeps again.
+      await until("it sleeps", () => shim.isAsleep && programsOf(shim).includes(path));
+      writeFileSync(path, "#no program\n");
+      const stated = shim.task.state({ id, execId: "" });
+      await Bun.sleep(300);
+      expect(shim.isAsleep).toBe(true);
+      cpSync(executable, `${path}.new`);
+      renameSync(`${path}.new`, path);
+      expect(await stated).toMatchObject({ pid });
+      await asleep(shim);
+      await shim.remove(id);
+      rmSync(dirname(path), { recursive: true });
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "has left its address when it answers that it ends: the next shim may have the same",
+    async () => {
+      await using shim = await LiveShim.start({ sleepAfterSeconds: 0.1 });
+      using bundle = shim.bundle({ script: "sleep 1000" });
+      await shim.create(bundle);
+      await asleep(shim);
+      await shim.remove(bundle.id);
+      await shim.task.shutdown({ id: bundle.id, now: false });
+      expect(await shim.connect().catch(String)).toMatch(/ECONNREFUSED|ENOENT|Failed to connect/);
     },
     TIMEOUT_MS,
   );

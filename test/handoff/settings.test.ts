@@ -1,0 +1,34 @@
+/** When a shim sleeps and renews itself. */
+
+import { expect, test } from "bun:test";
+import { nextQuietMs } from "../../src/handoff/mover.ts";
+import { readSettings } from "../../src/handoff/settings.ts";
+
+test.each([
+  [{}, 5000, 24_576],
+  [{ WEDGE_SLEEP_AFTER_SECONDS: "0", WEDGE_MEMORY_CEILING_MB: "0" }, 0, 0],
+  [{ WEDGE_SLEEP_AFTER_SECONDS: "0.25", WEDGE_MEMORY_CEILING_MB: "100" }, 250, 102_400],
+  [{ WEDGE_SLEEP_AFTER_SECONDS: "-1", WEDGE_MEMORY_CEILING_MB: "" }, 5000, 24_576],
+  [{ WEDGE_SLEEP_AFTER_SECONDS: "soon", WEDGE_MEMORY_CEILING_MB: "Infinity" }, 5000, 24_576],
+])("%j", (variables, sleepAfterMs, ceilingKilobytes) => {
+  expect(readSettings(variables)).toEqual({ sleepAfterMs, ceilingKilobytes });
+});
+
+/** How often a probe finds a shim asleep in an hour, when it comes at this interval. */
+function wakesPerHour(intervalMs: number): number {
+  let quietMs = 5000;
+  let wakes = 0;
+  for (let passedMs = 0; passedMs < 3_600_000; passedMs += intervalMs) {
+    if (intervalMs <= quietMs) continue;
+    wakes++;
+    quietMs = nextQuietMs(quietMs, intervalMs - quietMs, 5000);
+  }
+  return wakes;
+}
+
+test("a shim that is probed does not fall asleep between probes, unless it is worth it", () => {
+  expect(wakesPerHour(1000)).toBe(0);
+  expect(wakesPerHour(10_000)).toBe(1);
+  expect(wakesPerHour(30_000)).toBe(3);
+  expect(wakesPerHour(60_000)).toBe(60);
+});
