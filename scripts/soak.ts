@@ -1,21 +1,35 @@
 /**
- * Works one shim for long and prints what it has of memory and descriptors, phase by phase.
+ * Works one shim for long and prints what it has of memory and descriptors, phase by phase; or works
+ * many that are upgraded meanwhile.
  *
  *     npm run soak                                  2,000 execs, 20,000 State calls, probes for 20 minutes
  *     npm run soak -- --execs 500 --states 5000 --minutes 2
  *     npm run soak -- --sleep 2                     by a shim that sleeps after two quiet seconds
+ *     npm run soak -- --leak                        by one that keeps 50 kB of each exec
+ *     npm run soak -- --upgrade                     20 shims with two containers each are upgraded ten times
+ *     npm run soak -- --upgrade --shims 5 --rounds 4
  *
- * The exit code is 1 when descriptors are left or private memory has grown by more than it may.
+ * The exit code is 1 when descriptors are left, private memory has reached its ceiling or grown by more
+ * than it may, a byte or an event is lost, a call fails.
  */
 
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { type Figures, Soak } from "../test/soak/soak.ts";
+import { describeTimes, runUpgradeLoad } from "../test/soak/upgrade-load.ts";
+import { buildLeaky } from "../test/soak/variant.ts";
 
 /** Between the first phase, which warms it up, and the last. */
 const GROWTH_KB_MAX = 4 * 1024;
 /** Some are open now and then; of a leak there would be hundreds. */
 const DESCRIPTORS_SPARE = 4;
 const STEPS = 4;
+/** The one that holds where WEDGE_MEMORY_CEILING_MB is not set. */
+const CEILING_KB = 24 * 1024;
+const LEAK_BYTES = 50_000;
+const KILOBYTE = 1024;
 
 const { values } = parseArgs({
   options: {
@@ -23,6 +37,10 @@ const { values } = parseArgs({
     states: { type: "string", default: "20000" },
     minutes: { type: "string", default: "20" },
     sleep: { type: "string", default: "0" },
+    leak: { type: "boolean", default: false },
+    upgrade: { type: "boolean", default: false },
+    shims: { type: "string", default: "20" },
+    rounds: { type: "string", default: "10" },
   },
 });
 const execs = Number(values.execs);
@@ -39,27 +57,63 @@ async function report(subject: Soak, phase: string): Promise<Figures> {
   return figures;
 }
 
-await using soak = await Soak.start({ WEDGE_SLEEP_AFTER_SECONDS: values.sleep });
-await report(soak, "fresh");
-await soak.execs(Math.ceil(execs / 20));
-await soak.states(Math.ceil(states / 20));
-const first = await report(soak, "warm");
-for (let step = 1; step <= STEPS; step++) {
-  await soak.execs(Math.ceil(execs / STEPS));
-  await report(soak, `${Math.ceil(execs / STEPS) * step} execs`);
+/** Works one shim; whether it has stayed as it was. */
+async function workOne(executable?: string): Promise<boolean> {
+  await using soak = await Soak.start({ WEDGE_SLEEP_AFTER_SECONDS: values.sleep }, executable);
+  await report(soak, "fresh");
+  await soak.execs(Math.ceil(execs / 20));
+  await soak.states(Math.ceil(states / 20));
+  const first = await report(soak, "warm");
+  for (let step = 1; step <= STEPS; step++) {
+    await soak.execs(Math.ceil(execs / STEPS));
+    await report(soak, `${Math.ceil(execs / STEPS) * step} execs`);
+  }
+  for (let step = 1; step <= STEPS; step++) {
+    await soak.states(Math.ceil(states / STEPS));
+    await report(soak, `${Math.ceil(states / STEPS) * step} State calls`);
+  }
+  let probes = 0;
+  for (let step = 1; step <= STEPS && probeMs > 0; step++) {
+    probes += await soak.probes(probeMs / STEPS);
+    await report(soak, `${probes} probes`);
+  }
+  const last = await report(soak, "end");
+  const peakMb = (soak.peakKb / KILOBYTE).toFixed(1);
+  console.log(`most private memory ${peakMb} MB, ${soak.renewals} times begun anew`);
+  const isFlat =
+    last.descriptors - first.descriptors <= DESCRIPTORS_SPARE &&
+    last.privateKb - first.privateKb < GROWTH_KB_MAX;
+  if (!values.leak) console.log(isFlat ? "flat" : "not flat");
+  return (values.leak || isFlat) && soak.peakKb < CEILING_KB;
 }
-for (let step = 1; step <= STEPS; step++) {
-  await soak.states(Math.ceil(states / STEPS));
-  await report(soak, `${Math.ceil(states / STEPS) * step} State calls`);
+
+async function workLeaky(): Promise<boolean> {
+  const directory = mkdtempSync(join(tmpdir(), "wedge-leaky-"));
+  try {
+    return await workOne(buildLeaky(directory, LEAK_BYTES));
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 }
-let probes = 0;
-for (let step = 1; step <= STEPS && probeMs > 0; step++) {
-  probes += await soak.probes(probeMs / STEPS);
-  await report(soak, `${probes} probes`);
+
+/** Throws what goes wrong. */
+async function upgradeMany(): Promise<boolean> {
+  const load = await runUpgradeLoad({
+    shims: Number(values.shims),
+    upgrades: Number(values.rounds),
+    env: { WEDGE_SLEEP_AFTER_SECONDS: values.sleep },
+  });
+  const { upgrades, pauses, states: answers, streamedBytes, typedLines } = load;
+  console.log(`${upgrades} upgrades: calls held up ${describeTimes(pauses)}`);
+  console.log(`${answers.length} State calls: ${describeTimes(answers)}`);
+  console.log(
+    `${load.execs} execs, ${streamedBytes} bytes streamed, ${typedLines} lines typed: all there`,
+  );
+  return true;
 }
-const last = await report(soak, "end");
-const isFlat =
-  last.descriptors - first.descriptors <= DESCRIPTORS_SPARE &&
-  last.privateKb - first.privateKb < GROWTH_KB_MAX;
-console.log(isFlat ? "flat" : "not flat");
-process.exitCode = isFlat ? 0 : 1;
+
+let isGood: boolean;
+if (values.upgrade) isGood = await upgradeMany();
+else if (values.leak) isGood = await workLeaky();
+else isGood = await workOne();
+process.exitCode = isGood ? 0 : 1;

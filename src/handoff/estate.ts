@@ -29,8 +29,9 @@ export interface Estate {
 
 /** The document of an instant, and what stands against it. */
 export interface Snapshot {
-  readonly document: HandoffDocument;
   readonly inventory: Inventory;
+  /** Made when it is asked for: of most snapshots only the obstacles are of use, and a journal may be long. */
+  document(): HandoffDocument;
 }
 
 /**
@@ -63,10 +64,11 @@ export function takeSnapshot(estate: Estate, cause: Cause, quietMs: number | und
   children.inspect(inventory);
   poller.inspect(inventory);
   const descriptors = [...inventory.descriptors].map(([fd, name]) => ({ fd, name }));
-  const document = makeDocument({
-    ...{ cause, descriptors, listener, directory, task, connections, quietMs },
-    journal: fromJournalState(publisher.state),
-    lostLogLines: sink.lost,
-  });
+  const document = () =>
+    makeDocument({
+      ...{ cause, descriptors, listener, directory, task, connections, quietMs },
+      journal: fromJournalState(publisher.state),
+      lostLogLines: sink.lost,
+    });
   return { document, inventory };
 }

@@ -29,14 +29,21 @@ const LOOK_MS = 2;
 const PATIENCE_FACTOR = 12;
 /** Sleeping for less than this many times the wait was not worth it. */
 const WORTH_FACTOR = 6;
-/** How often memory is looked at, at least. */
+/** How often memory is looked at, at least, */
 const LONGEST_LOOK_MS = 10_000;
+/** and while calls come: it grows with them. */
+const ACTIVE_LOOK_MS = 100;
 /** How often a shim that has grown looks for a quiet instant. */
 const GROWN_LOOK_MS = 20;
 /** It makes one when none has come by itself for so long, */
-const GROWN_PATIENCE_MS = 10_000;
+const GROWN_PATIENCE_MS = 200;
 /** for which calls may be held up for so long. */
 const GROWN_HOLD_MS = 250;
+/** After that it rests, the first time for so long, then twice as long each time: a client may stay for ever. */
+const GROWN_REST_MS = 10_000;
+const GROWN_REST_MAX_MS = 600_000;
+/** The ceiling is not reached: so much of it is used when a renewal is due. */
+const CEILING_SHARE = 7 / 8;
 
 export interface MoverOptions {
   readonly estate: Estate;
@@ -53,7 +60,7 @@ export interface MoverOptions {
   readonly sleepAfterMs: number;
   /** As left by the program before: see {@link nextQuietMs}. */
   readonly quietMs: number | undefined;
-  /** Private memory at which the shim renews itself; 0: never. */
+  /** Private memory that the shim renews itself before it reaches it; 0: none. */
   readonly ceilingKilobytes: number;
   /** Whether it has just done so. */
   readonly isRenewed: boolean;
@@ -68,7 +75,10 @@ export class Mover implements Disposable {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #activity = -1;
   #quietSinceMs = Date.now();
+  #lookedAtMs = 0;
   #grownSinceMs: number | undefined;
+  #restMs = GROWN_REST_MS;
+  #restsUntilMs = 0;
   #ceilingKilobytes: number;
   /** A file on disk that was refused: not tried again. */
   #refusedProgram: OwnedFd | undefined;
@@ -77,7 +87,7 @@ export class Mover implements Disposable {
   constructor(options: MoverOptions) {
     this.#options = options;
     this.#quietMs = options.quietMs ?? options.sleepAfterMs;
-    this.#ceilingKilobytes = options.ceilingKilobytes;
+    this.#ceilingKilobytes = options.ceilingKilobytes * CEILING_SHARE;
   }
 
   /** Begins to look for quiet and for grown memory. */
@@ -104,7 +114,8 @@ export class Mover implements Disposable {
     if (this.#grownSinceMs !== undefined) return GROWN_LOOK_MS;
     const isNeverAsleep = this.#options.sleepAfterMs === 0;
     const periodMs = isNeverAsleep ? LONGEST_LOOK_MS : Math.min(this.#quietMs, LONGEST_LOOK_MS);
-    return Math.max(periodMs / 2, LOOK_MS);
+    const isActive = this.#quietSinceMs === this.#lookedAtMs && this.#ceilingKilobytes > 0;
+    return Math.max(isActive ? Math.min(periodMs / 2, ACTIVE_LOOK_MS) : periodMs / 2, LOOK_MS);
   }
 
   [Symbol.dispose](): void {
@@ -130,7 +141,7 @@ export class Mover implements Disposable {
     const words = this.#wordsFor(path);
     const document = await this.#atQuiet<Uint8Array>((pausedAtMs) => {
       const { document: trial, inventory } = this.#snapshot({ kind: "upgrade", pausedAtMs });
-      return inventory.obstacles.length > 0 ? inventory : encodeDocument(trial);
+      return inventory.obstacles.length > 0 ? inventory : encodeDocument(trial());
     });
     const { children } = estate;
     await rehearse({ children, program, path, argv: words, env, document });
@@ -141,10 +152,10 @@ export class Mover implements Disposable {
     });
   }
 
-  #leave(program: OwnedFd, argv: readonly string[], snapshot: Snapshot): never {
+  #leave(program: OwnedFd, argv: readonly string[], { inventory, document }: Snapshot): never {
     const { env, log } = this.#options;
     log.flush();
-    return leave({ ...snapshot, program, argv, env });
+    return leave({ document: document(), inventory, program, argv, env });
   }
 
   #snapshot(cause: Cause, quietMs: number | undefined = this.#options.quietMs): Snapshot {
@@ -207,10 +218,11 @@ export class Mover implements Disposable {
   async #look(): Promise<void> {
     if (this.#isMoving) return;
     const { estate } = this.#options;
+    this.#lookedAtMs = Date.now();
     const activity = estate.poller.wakeups + estate.server.received;
     if (activity !== this.#activity) {
       this.#activity = activity;
-      this.#quietSinceMs = Date.now();
+      this.#quietSinceMs = this.#lookedAtMs;
     }
     try {
       await this.#alone(async () => {
@@ -262,12 +274,14 @@ export class Mover implements Disposable {
   /** At the next instant that is quiet by itself, or when there has been none for long at one that is made. */
   async #renewIfGrown(): Promise<void> {
     if (this.#ceilingKilobytes === 0) return;
+    const now = performance.now();
     if (privateKilobytes() < this.#ceilingKilobytes) {
       this.#grownSinceMs = undefined;
       return;
     }
-    this.#grownSinceMs ??= performance.now();
-    if (performance.now() - this.#grownSinceMs < GROWN_PATIENCE_MS) {
+    if (now < this.#restsUntilMs) return;
+    this.#grownSinceMs ??= now;
+    if (now - this.#grownSinceMs < GROWN_PATIENCE_MS) {
       this.#tryRenewal(Date.now());
       return;
     }
@@ -275,7 +289,9 @@ export class Mover implements Disposable {
       await this.#atQuiet<never>((pausedAtMs) => this.#tryRenewal(pausedAtMs), GROWN_HOLD_MS);
     } catch (error) {
       if (!(error instanceof ShimError) || error.reason !== "unavailable") throw error;
-      this.#grownSinceMs = performance.now();
+      this.#grownSinceMs = undefined;
+      this.#restsUntilMs = performance.now() + this.#restMs;
+      this.#restMs = Math.min(this.#restMs * 2, GROWN_REST_MAX_MS);
     }
   }
 
@@ -297,8 +313,9 @@ export class Mover implements Disposable {
   #sleep(): void {
     const { estate, env, log, ownPath } = this.#options;
     const snapshot = this.#snapshot({ kind: "sleep", sinceMs: Date.now() }, this.#quietMs);
-    const { inventory, document } = snapshot;
+    const { inventory } = snapshot;
     if (inventory.obstacles.length + inventory.errands.length > 0) return;
+    const document = snapshot.document();
     using program = openSleeper();
     if (program === undefined) return;
     log.flush();

@@ -1,10 +1,11 @@
 /** A running shim exchanges its program, and nobody who depends on it can tell. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { TaskExit } from "../../src/gen/containerd/events/task.ts";
+import { buildVariant } from "../soak/variant.ts";
 import {
   buildExecutable,
   descriptorsOf,
@@ -159,31 +160,20 @@ describe("an upgrade", () => {
   test(
     "to a wedge that cannot restore the shim ends where it began, and one that cannot restore itself tries again",
     async () => {
-      // The same sources with a bug in them, for as long as a file is there.
+      // For as long as a file is there.
       const bug = join(directory, "bug");
       writeFileSync(bug, "");
-      const copy = join(directory, "broken");
-      for (const name of ["src", "package.json", "package-lock.json", "tsconfig.json", "scripts"])
-        cpSync(join(project, name), join(copy, name), { recursive: true });
-      const file = join(copy, "src/container/container.ts");
       const restore = "const init = InitProcess.restore(state.init, runtime, context);";
-      const source = readFileSync(file, "utf8");
-      expect(source).toContain(restore);
-      writeFileSync(
-        file,
-        `import { existsSync } from "node:fs";\n${source.replace(
-          restore,
-          `${restore} if (existsSync(${JSON.stringify(bug)})) throw new Error("a bug");`,
-        )}`,
-      );
-      Bun.spawnSync(["ln", "-s", join(project, "node_modules"), join(copy, "node_modules")]);
-      const build = Bun.spawnSync([process.execPath, "scripts/build.ts"], { cwd: copy });
-      expect(build.exitCode).toBe(0);
+      const binary = buildVariant(join(directory, "broken"), {
+        file: "src/container/container.ts",
+        from: restore,
+        to: `${restore} if (existsSync(${JSON.stringify(bug)})) throw new Error("a bug");`,
+        head: 'import { existsSync } from "node:fs";\n',
+      });
       await using shim = await LiveShim.start({ sleepAfterSeconds: 0.3 });
       using bundle = shim.bundle({ script: "sleep 1000" });
       const pid = await shim.create(bundle);
       const waited = shim.task.wait({ id: bundle.id, execId: "" });
-      const binary = join(copy, "dist/containerd-shim-wedge-v2");
       const refusal = await shim.handoff.upgrade({ binary }).catch((error) => String(error));
       expect(refusal).toContain("gave the shim back: a bug");
       expect(await shim.task.state({ id: bundle.id, execId: "" })).toMatchObject({ pid });

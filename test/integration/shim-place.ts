@@ -22,11 +22,13 @@ export interface Preparation {
 export class ShimPlace extends Place {
   readonly ttrpc = join(this.path, "ttrpc.sock");
   readonly #env: Readonly<Record<string, string>>;
+  readonly #program: string;
   readonly #ids: string[] = [];
 
-  /** `env` goes to the shims. */
-  constructor(env: Readonly<Record<string, string>> = {}) {
+  /** `env` goes to the shims, which are those of `program`. */
+  constructor(env: Readonly<Record<string, string>> = {}, program: string = SHIM) {
     super();
+    this.#program = program;
     this.#env = { ...env, TTRPC_ADDRESS: this.ttrpc };
   }
 
@@ -37,7 +39,7 @@ export class ShimPlace extends Place {
     this.#ids.push(id);
     const bundle = makeBundle({ id, parent: this.path, script });
     const bundlePath = spoil(bundle.path);
-    const started = await this.start(id, { program: [SHIM], env: this.#env });
+    const started = await this.start(id, { program: [this.#program], env: this.#env });
     assert.equal(started.exitCode, 0, started.stderr);
     const address = started.stdout.toString().replace("unix://", "");
     const client = await connectBun({ unix: address });
@@ -62,7 +64,7 @@ export class ShimPlace extends Place {
     const run = await runShim([...flags, "-bundle", bundle, "delete"], {
       cwd: bundle,
       env: this.#env,
-      program: [SHIM],
+      program: [this.#program],
     });
     assert.deepEqual([run.exitCode, run.stderr], [0, ""]);
     return DeleteResponse.decode(run.stdout);

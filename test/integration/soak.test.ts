@@ -1,7 +1,11 @@
 /** A shim that has worked for a while has what it had before; `npm run soak` does the same for long. */
 
 import { expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Soak } from "../soak/soak.ts";
+import { buildLeaky } from "../soak/variant.ts";
 
 const EXECS = 40;
 const STATES = 2000;
@@ -9,6 +13,10 @@ const STATES = 2000;
 const DESCRIPTORS_SPARE = 4;
 /** What a collector may not have got to; a leak of a kilobyte in a call would be more, in the long run. */
 const GROWTH_KB_MAX = 12 * 1024;
+/** Twice what there is room for, in this test. */
+const LEAK_BYTES = 50_000;
+const LEAKY_EXECS = 350;
+const CEILING_MB = 24;
 
 test.each([
   ["stays awake", "0"],
@@ -30,3 +38,17 @@ test.each([
   },
   180_000,
 );
+
+test("a shim that leaks stays below its ceiling, and answers all the same", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "wedge-leaky-"));
+  try {
+    const executable = buildLeaky(directory, LEAK_BYTES);
+    const env = { WEDGE_SLEEP_AFTER_SECONDS: "1", WEDGE_MEMORY_CEILING_MB: String(CEILING_MB) };
+    await using soak = await Soak.start(env, executable);
+    await soak.execs(LEAKY_EXECS);
+    expect(soak.renewals).toBeGreaterThan(0);
+    expect(soak.peakKb).toBeLessThan(CEILING_MB * 1024);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}, 180_000);

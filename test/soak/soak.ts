@@ -1,13 +1,21 @@
 /** A shim with one container that is asked again and again; what it has of memory and descriptors meanwhile. */
 
 import { strict as assert } from "node:assert";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { readMemory } from "../../scripts/bench/process-figures.ts";
+import { EventsDefinition } from "../../src/gen/containerd/services/events/ttrpc/v1/events.ts";
+import { mountService } from "../../src/rpc/service.ts";
+import { listenBun } from "../../src/rpc/ttrpc/bun.ts";
+import { TtrpcServer } from "../../src/rpc/ttrpc/server.ts";
 import { ShimPlace } from "../integration/shim-place.ts";
 
 const NO_STREAMS = { terminal: false, stdin: "", stdout: "", stderr: "" };
 const EXIT_STATUSES = 200;
+const AT_RANDOM = 25n;
 const PROBE_INTERVAL_MS = 100;
+/** Memory is looked at after so many execs, and so many State calls. */
+const LOOK_EXECS = 5;
+const LOOK_STATES = 80;
 /** As many calls at once as a manager with its tools may have. */
 const CALLS_AT_ONCE = 8;
 
@@ -19,26 +27,50 @@ export interface Figures {
 
 export class Soak implements AsyncDisposable {
   readonly #place: ShimPlace;
+  /** Events would fill the shim's journal if nobody took them. */
+  readonly #taker: TtrpcServer;
   readonly #shim: Awaited<ReturnType<ShimPlace["create"]>>;
   #execCount = 0;
+  #peakKb = 0;
+  readonly #programs = new Set<string>();
 
-  private constructor(place: ShimPlace, shim: Awaited<ReturnType<ShimPlace["create"]>>) {
+  private constructor(
+    place: ShimPlace,
+    shim: Awaited<ReturnType<ShimPlace["create"]>>,
+    taker: TtrpcServer,
+  ) {
+    this.#taker = taker;
     this.#place = place;
     this.#shim = shim;
   }
 
   /** Starts the shim, with `env` in its environment, and its container. Throws what that throws. */
-  static async start(env: Readonly<Record<string, string>>): Promise<Soak> {
-    const place = new ShimPlace(env);
+  static async start(env: Readonly<Record<string, string>>, executable?: string): Promise<Soak> {
+    const place = new ShimPlace(env, executable);
+    const taker = new TtrpcServer({
+      services: [mountService(EventsDefinition, { forward: () => ({}) })],
+    });
+    listenBun(taker, { unix: place.ttrpc });
     try {
       const shim = await place.create("sleep 1000000");
       await shim.created;
       await shim.task.start({ id: shim.id, execId: "" });
-      return new Soak(place, shim);
+      return new Soak(place, shim, taker);
     } catch (error) {
+      taker.close();
       await place[Symbol.asyncDispose]();
       throw error;
     }
+  }
+
+  /** The most private memory that was seen. */
+  get peakKb(): number {
+    return this.#peakKb;
+  }
+
+  /** How often its program was begun anew, as far as was seen. */
+  get renewals(): number {
+    return Math.max(this.#programs.size - 1, 0);
   }
 
   /** Right after a call, so that a shim that sleeps is awake. */
@@ -62,6 +94,7 @@ export class Soak implements AsyncDisposable {
         this.#shim.task.state(process),
       );
       for (const { pid } of await Promise.all(calls)) assert.ok(pid > 0, "the container runs");
+      if (done % LOOK_STATES === 0) this.#look();
     }
   }
 
@@ -90,6 +123,17 @@ export class Soak implements AsyncDisposable {
     await task.start(exec);
     assert.equal((await waited).exitStatus, status);
     assert.equal((await task.delete(exec)).exitStatus, status);
+    if (number % LOOK_EXECS === 0) this.#look();
+  }
+
+  #look(): void {
+    const { shimPid } = this.#shim;
+    try {
+      this.#peakKb = Math.max(this.#peakKb, readMemory(shimPid).privateKb);
+      this.#programs.add(randomPlaceOf(shimPid));
+    } catch {
+      // It is exchanging its program at this instant.
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -98,6 +142,14 @@ export class Soak implements AsyncDisposable {
     await this.#shim.task.wait(process);
     await this.#shim.task.delete(process);
     this.#shim.client.close();
+    this.#taker.close();
     await this.#place[Symbol.asyncDispose]();
   }
+}
+
+/** Where the kernel has put random bytes for the program: another place each time that one begins (getauxval(3)). */
+function randomPlaceOf(pid: number): string {
+  const entries = new BigUint64Array(new Uint8Array(readFileSync(`/proc/${pid}/auxv`)).buffer);
+  const at = entries.findIndex((key, index) => index % 2 === 0 && key === AT_RANDOM);
+  return String(entries[at + 1]);
 }
