@@ -27,6 +27,7 @@ const GROUP_RUNS: Readonly<Record<GroupName, () => Promise<GroupRun>>> = {
   mem: async () => (await import("./group/memory.ts")).measureMemory,
   leak: async () => (await import("./group/leak.ts")).measureLeak,
   e2e: async () => (await import("./group/end-to-end.ts")).measureEndToEnd,
+  sleep: async () => (await import("./group/sleep.ts")).measureSleep,
   growth: async () => (await import("./group/growth.ts")).measureGrowth,
 };
 

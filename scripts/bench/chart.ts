@@ -25,6 +25,7 @@ const TITLES: Readonly<Record<GroupName, string>> = {
   mem: "What an idle shim holds",
   leak: "Private memory after much work",
   e2e: "Through a real containerd",
+  sleep: "Containers with nothing to do",
   growth: "Many containers",
 };
 

@@ -15,6 +15,7 @@ export const GROUPS = [
   "mem",
   "leak",
   "e2e",
+  "sleep",
   "growth",
 ] as const;
 export type GroupName = (typeof GROUPS)[number];
@@ -28,11 +29,13 @@ export const USAGE = `npm run bench -- [options]
   --runtime NAME      ${RUNTIMES.join(" or ")}
   --rounds N          of what is done once a round (40)
   --counts a,b        containers at a time in group mem (1,10,50,100)
-  --shims a,b         containers at a time, each with a shim, in group growth (1,50,200)
+  --shims a,b         containers at a time, each with a shim, in groups sleep and growth (1,50,200)
   --pod a,b           containers in one pod in group growth (1,16,64)
   --bursts a,b        containers started at once in group e2e (20,50)
   --mebibytes N       through each stream in group io (512; a quarter of it through a terminal)
   --execs N           in group leak (1000; and ten times as many States)
+  --idle-ms N         of nothing to do in group sleep (20000)
+  --probes N          each second in group sleep; a tenth of it each ten seconds (30)
   --settle-ms N       quiet time before memory is looked at (6000)
   --out DIR           for results.json, table.md and an SVG chart per group (dist/bench)
   --readme            also puts the table into README.md
@@ -56,6 +59,8 @@ export interface BenchOptions {
   readonly bursts: readonly number[];
   readonly mebibytes: number;
   readonly execs: number;
+  readonly idleMs: number;
+  readonly probes: number;
   readonly settleMs: number;
   readonly out: string;
   readonly writesReadme: boolean;
@@ -78,6 +83,8 @@ export function parseOptions(args: readonly string[]): BenchOptions | undefined 
       bursts: { type: "string", default: "20,50" },
       mebibytes: { type: "string", default: "512" },
       execs: { type: "string", default: "1000" },
+      "idle-ms": { type: "string", default: "20000" },
+      probes: { type: "string", default: "30" },
       "settle-ms": { type: "string", default: "6000" },
       out: { type: "string", default: "dist/bench" },
       readme: { type: "boolean", default: false },
@@ -100,6 +107,8 @@ export function parseOptions(args: readonly string[]): BenchOptions | undefined 
     bursts: listOf("--bursts", values.bursts, parseCount),
     mebibytes: parseCount("--mebibytes", values.mebibytes),
     execs: parseCount("--execs", values.execs),
+    idleMs: parseCount("--idle-ms", values["idle-ms"]),
+    probes: parseCount("--probes", values.probes),
     settleMs: parseCount("--settle-ms", values["settle-ms"]),
     out: values.out,
     writesReadme: values.readme,

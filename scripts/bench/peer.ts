@@ -12,7 +12,12 @@ export interface Peer {
   /** With the version, for people. */
   readonly label: string;
   readonly path: string;
+  /** More of the environment of its shims; {@link AWAKE} without it. */
+  readonly env?: Readonly<Record<string, string>>;
 }
+
+/** What is measured is not when a shim falls asleep, but in group `sleep`. */
+export const AWAKE = { WEDGE_SLEEP_AFTER_SECONDS: "0" };
 
 const STOCK_NAME = "go";
 const WEDGE = join(import.meta.dirname, "../../dist/containerd-shim-wedge-v2");

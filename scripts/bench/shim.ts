@@ -14,7 +14,7 @@ import type { TtrpcClient } from "../../src/rpc/ttrpc/client.ts";
 import { createStub, type Stub } from "../../src/rpc/ttrpc/stub.ts";
 import type { Bundle } from "../../test/fake/bundle.ts";
 import { type Bench, NAMESPACE } from "./bench-run.ts";
-import type { Peer } from "./peer.ts";
+import { AWAKE, type Peer } from "./peer.ts";
 
 const SCHEME = "unix://";
 const OPTIONS_TYPE = "containerd.runc.v1.Options";
@@ -189,7 +189,7 @@ async function runCommand(
       {
         cwd: bundle.path,
         stdio: ["ignore", "pipe", "inherit"],
-        env: { PATH: process.env["PATH"], TTRPC_ADDRESS: events.address },
+        env: { PATH: process.env["PATH"], TTRPC_ADDRESS: events.address, ...(peer.env ?? AWAKE) },
       },
     ),
   );

@@ -6,12 +6,25 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const MAIN = join(import.meta.dir, "../../scripts/bench/bench.ts");
-const GROUPS = ["life", "exec", "kill", "rpc", "io", "mem", "leak", "e2e", "growth"];
+const GROUPS = ["life", "exec", "kill", "rpc", "io", "mem", "leak", "e2e", "sleep", "growth"];
 const LIMIT_MS = 500_000;
 /** As little of everything as there can be. */
 const LEAST = [
   ...["--rounds", "1", "--counts", "1", "--bursts", "2", "--mebibytes", "1", "--execs", "2"],
-  ...["--settle-ms", "1", "--shims", "1", "--pod", "2", "--groups", GROUPS.join(",")],
+  ...[
+    "--settle-ms",
+    "1",
+    "--shims",
+    "1",
+    "--pod",
+    "2",
+    "--idle-ms",
+    "1000",
+    "--probes",
+    "1",
+    "--groups",
+    GROUPS.join(","),
+  ],
 ];
 
 interface Results {
