@@ -1,12 +1,14 @@
 /**
- * A container's life under chance, with the shim's program exchanged at random moments of it: every
- * answer and every event must be what it would have been.
+ * A container's life with the shim's program exchanged after each step of it, and under chance at random
+ * moments: every answer and every event must be what it would have been.
  */
 
 import { beforeAll, describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { TaskExit } from "../../src/gen/containerd/events/task.ts";
+import type { Bundle } from "../fake/bundle.ts";
 import { seededRandom } from "../fake/runtime.ts";
-import { buildExecutable, drain, fifo, LiveShim, until } from "./live-shim.ts";
+import { buildExecutable, drain, FifoWriter, fifo, LiveShim, until } from "./live-shim.ts";
 
 const TIMEOUT_MS = 240_000;
 const LINES = Array.from({ length: 200 }, (_, at) => `${at + 1}\n`).join("");
@@ -34,6 +36,111 @@ async function liveExec(shim: LiveShim, id: string, execId: string, random: () =
   expect(await shim.task.delete({ id, execId })).toMatchObject({ pid, exitStatus });
   return { execId, pid, exitStatus };
 }
+
+interface Step {
+  readonly name: string;
+  readonly run: () => Promise<unknown>;
+}
+
+/** A life with everything in it that a shim has to remember; each step gives what a client sees of it. */
+function stepsOf(shim: LiveShim, bundle: Bundle): readonly Step[] {
+  const { task } = shim;
+  const { id } = bundle;
+  const init = { id, execId: "" };
+  const [input, output, screen] = ["in", "out", "screen"].map((name) => fifo(shim, name));
+  const streams = { stdin: input ?? "", stdout: output ?? "" };
+  const read = drain(output ?? "");
+  const shown = drain(screen ?? "");
+  let keyboard: FifoWriter | undefined;
+  const waits: Promise<{ readonly exitStatus: number }>[] = [];
+  const step = (name: string, run: () => Promise<unknown>): Step => ({ name, run });
+  const statusOf = async (execId: string) => (await task.state({ id, execId })).status;
+  const killed = { signal: 9, all: false };
+  return [
+    step("create", async () => (await shim.create(bundle)) > 0),
+    step("wait", async () => waits.push(task.wait(init))),
+    step("start", async () => (await task.start(init)).pid > 0),
+    step("state", () => statusOf("")),
+    step("exec", () => shim.addExec(id, "e", ["sh", "-c", "cat; exit 7"], streams)),
+    step("state of exec", () => statusOf("e")),
+    step("wait for exec", async () => waits.push(task.wait({ id, execId: "e" }))),
+    step("start exec", async () => (await task.start({ id, execId: "e" })).pid > 0),
+    step("type", async () => {
+      keyboard = new FifoWriter(input ?? "");
+      await keyboard.write("one\n");
+    }),
+    step("type more", async () => {
+      await keyboard?.write("two\n");
+      keyboard?.[Symbol.dispose]();
+    }),
+    step("end of input", () => task.closeIO({ id, execId: "e", stdin: true })),
+    step("exit of exec", async () => (await waits[1])?.exitStatus),
+    step("output of exec", () => read.text),
+    step("delete exec", async () => (await task.delete({ id, execId: "e" })).exitStatus),
+    step("terminal", () =>
+      shim.addExec(id, "t", ["sh", "-c", "read x; stty size; sleep 1000"], {
+        ...{ terminal: true, stdin: fifo(shim, "keys"), stdout: screen ?? "" },
+      }),
+    ),
+    step("start terminal", async () => (await task.start({ id, execId: "t" })).pid > 0),
+    step("resize", () => task.resizePty({ id, execId: "t", width: 77, height: 33 })),
+    step("enter", async () => {
+      using keys = new FifoWriter(join(shim.path, "keys"));
+      await keys.write("\n");
+      await Bun.sleep(300);
+    }),
+    step("kill terminal", () => task.kill({ id, execId: "t", ...killed })),
+    step("exit of terminal", async () => (await task.wait({ id, execId: "t" })).exitStatus),
+    step("delete terminal", async () => (await task.delete({ id, execId: "t" })).exitStatus),
+    step("screen", async () => (await shown.text).replaceAll("\r", "")),
+    step("pause", () => task.pause({ id })),
+    step("state paused", () => statusOf("")),
+    step("resume", () => task.resume({ id })),
+    step("no such exec", () => task.state({ id, execId: "none" }).catch(String)),
+    step("pids", async () => (await task.pids({ id })).processes.length),
+    step("stats", async () => (await task.stats({ id })).stats?.typeUrl),
+    step("kill", () => task.kill({ ...init, ...killed })),
+    step("exit", async () => (await waits[0])?.exitStatus),
+    step("state stopped", () => statusOf("")),
+    step("delete", async () => (await task.delete(init)).exitStatus),
+    step("after delete", () => task.state(init).catch(String)),
+  ];
+}
+
+/** What clients and the manager have seen of a life with `between` after each of its steps. */
+async function transcript(
+  sleepAfterSeconds: number,
+  between: (shim: LiveShim) => Promise<void>,
+): Promise<readonly unknown[]> {
+  await using shim = await LiveShim.start({ sleepAfterSeconds });
+  using bundle = shim.bundle({ id: "life", script: "sleep 1000" });
+  const seen: unknown[] = [];
+  for (const { name, run } of stepsOf(shim, bundle)) {
+    seen.push([name, await run()]);
+    await between(shim);
+  }
+  await until("the end is told", () => shim.events.at(-1)?.topic === "/tasks/delete");
+  return [...seen, ...shim.events.map(({ topic }) => topic)];
+}
+
+describe("a life with a handoff after each of its steps", () => {
+  test(
+    "is the same as one without",
+    async () => {
+      const plain = await transcript(0, async () => {});
+      const upgraded = await transcript(0, async (shim) => {
+        await shim.handoff.upgrade({ binary: "" });
+      });
+      expect(upgraded).toEqual(plain);
+      // Where there is no sleeper it is the same life a third time.
+      const slept = await transcript(0.02, async (shim) => {
+        for (let looks = 0; looks < 20 && !shim.isAsleep; looks++) await Bun.sleep(10);
+      });
+      expect(slept).toEqual(plain);
+    },
+    TIMEOUT_MS,
+  );
+});
 
 describe("a life with handoffs in it", () => {
   test.each([1, 2, 3])(

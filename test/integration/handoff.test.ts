@@ -138,7 +138,11 @@ describe("an upgrade", () => {
       const hanging = join(directory, "hanging");
       writeFileSync(hanging, "#!/bin/sh\nexec sleep 1000\n");
       chmodSync(hanging, 0o755);
+      const crashing = join(directory, "crashing");
+      writeFileSync(crashing, "#!/bin/sh\nkill -SEGV $$\n");
+      chmodSync(crashing, 0o755);
       const cases: readonly (readonly [string, RegExp])[] = [
+        [crashing, /ended with status 139/],
         ["/bin/true", /did not read the document/],
         ["/bin/false", /ended with status 1/],
         [script, /did not read the document/],

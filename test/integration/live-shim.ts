@@ -147,18 +147,24 @@ export class LiveShim implements AsyncDisposable {
   }
 
   /** Registers and starts an exec; returns its pid. */
-  async exec(
+  async exec(...words: Parameters<LiveShim["addExec"]>): Promise<number> {
+    await this.addExec(...words);
+    const [id, execId] = words;
+    return (await this.task.start({ id, execId })).pid;
+  }
+
+  /** Registers an exec. */
+  async addExec(
     id: string,
     execId: string,
     args: readonly string[],
     io: { terminal?: boolean; stdin?: string; stdout?: string; stderr?: string } = {},
-  ): Promise<number> {
+  ): Promise<void> {
     const process = { args, cwd: "/", env: ["PATH=/bin"], user: { uid: 0, gid: 0 } };
     await this.task.exec({
       ...{ id, execId, spec: { typeUrl: "", value: Buffer.from(JSON.stringify(process)) } },
       ...{ terminal: false, stdin: "", stdout: "", stderr: "", ...io },
     });
-    return (await this.task.start({ id, execId })).pid;
   }
 
   /** Kills and deletes a container. */
