@@ -3,9 +3,12 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import {
   cpSync,
+  existsSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   renameSync,
+  rmdirSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -31,6 +34,9 @@ const TIMEOUT_MS = 240_000;
 /** The sleeper is built by a C compiler; without one a shim never sleeps. */
 const canSleep = Bun.which("cc") !== null;
 
+/** On version 1 each controller has a hierarchy. */
+const PIDS_ROOT = existsSync("/sys/fs/cgroup/pids") ? "/sys/fs/cgroup/pids" : "/sys/fs/cgroup";
+
 beforeAll(buildExecutable, TIMEOUT_MS);
 
 async function asleep(shim: LiveShim): Promise<void> {
@@ -40,6 +46,31 @@ async function asleep(shim: LiveShim): Promise<void> {
 /** What its descriptors are of. */
 function programsOf(shim: LiveShim): readonly string[] {
   return [...descriptorsOf(shim.pid).values()];
+}
+
+/** A cgroup of one process, which goes back where it was. */
+class PidsCgroup implements Disposable {
+  readonly #path = join(PIDS_ROOT, `wedge-${crypto.randomUUID()}`);
+  readonly #before: string;
+  readonly #pid: number;
+
+  constructor(pid: number) {
+    this.#pid = pid;
+    const line = /^(?:\d+:pids|0:):(.*)$/m.exec(readFileSync(`/proc/${pid}/cgroup`, "utf8"));
+    this.#before = join(PIDS_ROOT, line?.[1] ?? "/", "cgroup.procs");
+    mkdirSync(this.#path);
+    writeFileSync(join(this.#path, "cgroup.procs"), String(pid));
+  }
+
+  /** How many processes and threads it may have. */
+  limit(count: number): void {
+    writeFileSync(join(this.#path, "pids.max"), String(count));
+  }
+
+  [Symbol.dispose](): void {
+    writeFileSync(this.#before, String(this.#pid));
+    rmdirSync(this.#path);
+  }
 }
 
 /** The descriptor of what a sleeper waits for. */
@@ -189,6 +220,26 @@ describe.if(canSleep)("a sleeping shim", () => {
       await asleep(shim);
       await shim.remove(id);
       rmSync(dirname(path), { recursive: true });
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "waits for threads to be had before it wakes",
+    async () => {
+      await using shim = await LiveShim.start({ sleepAfterSeconds: 0.1 });
+      using bundle = shim.bundle({ script: "sleep 1000" });
+      const { id } = bundle;
+      const pid = await shim.create(bundle);
+      await asleep(shim);
+      using cgroup = new PidsCgroup(shim.pid);
+      cgroup.limit(2);
+      const stated = shim.task.state({ id, execId: "" });
+      await Bun.sleep(500);
+      expect(shim.isAsleep).toBe(true);
+      cgroup.limit(100);
+      expect(await stated).toMatchObject({ pid });
+      await shim.remove(id);
     },
     TIMEOUT_MS,
   );
