@@ -6,6 +6,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
+import { member } from "../base/json.ts";
 
 export const CONFIG_FILE = "config.json";
 
@@ -48,17 +49,17 @@ export function parseSpec(text: string, path: string): ContainerSpec {
   if (!isObject(root)) {
     throw new ShimError("invalidArgument", `Cannot use ${path}: it is not a JSON object`);
   }
-  const processObject = property(root, "process");
-  const size = property(processObject, "consoleSize");
-  const width = property(size, "width");
-  const height = property(size, "height");
-  const rootPath = property(property(root, "root"), "path");
+  const processObject = member(root, "process");
+  const size = member(processObject, "consoleSize");
+  const width = member(size, "width");
+  const height = member(size, "height");
+  const rootPath = member(member(root, "root"), "path");
   return {
     hasOwnPidNamespace: namespacesOf(root).some(
-      (namespace) => property(namespace, "type") === "pid" && !property(namespace, "path"),
+      (namespace) => member(namespace, "type") === "pid" && !member(namespace, "path"),
     ),
     annotations: annotationsOf(root),
-    terminal: property(processObject, "terminal") === true,
+    terminal: member(processObject, "terminal") === true,
     consoleSize:
       typeof width === "number" && typeof height === "number" && width > 0 && height > 0
         ? { columns: width, rows: height }
@@ -68,12 +69,12 @@ export function parseSpec(text: string, path: string): ContainerSpec {
 }
 
 function namespacesOf(root: object): readonly unknown[] {
-  const namespaces = property(property(root, "linux"), "namespaces");
+  const namespaces = member(member(root, "linux"), "namespaces");
   return Array.isArray(namespaces) ? namespaces : [];
 }
 
 function annotationsOf(root: object): ReadonlyMap<string, string> {
-  const annotations = property(root, "annotations");
+  const annotations = member(root, "annotations");
   if (!isObject(annotations)) return new Map();
   const pairs = Object.entries(annotations);
   return new Map(pairs.filter((pair): pair is [string, string] => typeof pair[1] === "string"));
@@ -81,9 +82,4 @@ function annotationsOf(root: object): ReadonlyMap<string, string> {
 
 function isObject(value: unknown): value is object {
   return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function property(value: unknown, name: string): unknown {
-  if (!isObject(value)) return undefined;
-  return Object.getOwnPropertyDescriptor(value, name)?.value;
 }

@@ -2,6 +2,7 @@
 
 import { statSync } from "node:fs";
 import { EventsDefinition } from "../gen/containerd/services/events/ttrpc/v1/events.ts";
+import { parseSocketPath } from "../rpc/shim-address.ts";
 import { connectBun } from "../rpc/ttrpc/bun.ts";
 import { createStub } from "../rpc/ttrpc/stub.ts";
 import type { EventSink } from "./publisher.ts";
@@ -9,11 +10,9 @@ import type { EventSink } from "./publisher.ts";
 /** containerd answers within a millisecond; one that takes longer than this is hung. */
 const FORWARD_TIMEOUT_MS = 5000;
 
-const SCHEME = /^unix:\/\//;
-
 /** Connects to the unix socket at `address`, a path or a unix:// URI. Rejects when nobody listens there. */
 export async function connectEventSink(address: string): Promise<EventSink> {
-  const path = address.replace(SCHEME, "");
+  const path = parseSocketPath(address) ?? address;
   const client = await connectBun({ unix: path });
   const events = createStub(client, EventsDefinition);
   return {

@@ -2,9 +2,10 @@
 
 import { readdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { member, parseJson, textMember } from "../../base/json.ts";
+import { findSocketPath } from "../../rpc/shim-address.ts";
 import { readText } from "./process-table.ts";
 
-const ADDRESS_SCHEME = "unix://";
 /** Annotations of CRI, by containerd. */
 const SANDBOX_ID = "io.kubernetes.cri.sandbox-id";
 const SANDBOX_NAME = "io.kubernetes.cri.sandbox-name";
@@ -41,12 +42,12 @@ export interface BundleFacts {
 export function readBundle(path: string, root = ""): BundleFacts | undefined {
   const read = (name: string) => readText(join(root + path, name));
   const config = parseJson(read("config.json"));
-  const socket = readSocket(read("bootstrap.json"), read("address"));
+  const socket = findSocketPath(read);
   if (config === undefined && socket === undefined) return undefined;
   const annotations = member(config, "annotations");
-  const podName = text(annotations, SANDBOX_NAME);
-  const podNamespace = text(annotations, SANDBOX_NAMESPACE);
-  const podId = text(annotations, SANDBOX_ID);
+  const podName = textMember(annotations, SANDBOX_NAME);
+  const podNamespace = textMember(annotations, SANDBOX_NAMESPACE);
+  const podId = textMember(annotations, SANDBOX_ID);
   const initPid = Number.parseInt(read("init.pid") ?? "", 10);
   return {
     path,
@@ -80,12 +81,6 @@ function listDirectories(path: string): readonly string[] {
   }
 }
 
-/** containerd 2 keeps the whole answer of the shim, older ones and wedge its address. */
-function readSocket(bootstrap: string | undefined, address: string | undefined) {
-  const found = text(parseJson(bootstrap), "address") ?? address?.trim();
-  return found?.startsWith(ADDRESS_SCHEME) ? found.slice(ADDRESS_SCHEME.length) : undefined;
-}
-
 function parseExit(document: unknown): RecordedExit | undefined {
   const pid = member(document, "pid");
   const status = member(document, "exitStatus");
@@ -94,25 +89,7 @@ function parseExit(document: unknown): RecordedExit | undefined {
     pid,
     status,
     signal: Number(member(document, "signal") ?? 0),
-    exitedAt: text(document, "exitedAt") ?? "",
+    exitedAt: textMember(document, "exitedAt") ?? "",
     isOomKilled: member(document, "oomKilled") === true,
   };
-}
-
-function parseJson(source: string | undefined): unknown {
-  try {
-    return source === undefined ? undefined : JSON.parse(source);
-  } catch {
-    return undefined;
-  }
-}
-
-function member(value: unknown, name: string): unknown {
-  if (typeof value !== "object" || value === null) return undefined;
-  return Object.getOwnPropertyDescriptor(value, name)?.value;
-}
-
-function text(value: unknown, name: string): string | undefined {
-  const found = member(value, name);
-  return typeof found === "string" && found !== "" ? found : undefined;
 }

@@ -4,11 +4,10 @@
  */
 
 import { realpathSync, statSync } from "node:fs";
+import { parseSocketPath } from "../../rpc/shim-address.ts";
 import { EXIT_NOT_FOUND, Refusal, usageError } from "../refusal.ts";
 import type { BundleFacts } from "./bundle-facts.ts";
 import type { Host, HostShim } from "./shims.ts";
-
-const ADDRESS_SCHEME = "unix://";
 
 /** A shim, and one of its containers. */
 export interface Target {
@@ -70,7 +69,7 @@ const MATCHERS: readonly ((target: Target, word: string) => boolean)[] = [
 
 function isAddress({ socket, root }: HostShim, word: string): boolean {
   if (socket === undefined) return false;
-  const path = word.startsWith(ADDRESS_SCHEME) ? word.slice(ADDRESS_SCHEME.length) : word;
+  const path = parseSocketPath(word);
   return path === socket || path === root + socket;
 }
 

@@ -7,15 +7,17 @@
 import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { messageOf } from "../../base/error.ts";
+import { member } from "../../base/json.ts";
 import { hasCode } from "../../linux/errno.ts";
 import { isListening } from "../../linux/listener.ts";
+import { findSocketPath } from "../../rpc/shim-address.ts";
+import { readText } from "../host/process-table.ts";
 import { usageError } from "../refusal.ts";
 import type { Variables } from "../variables.ts";
 import type { ConfigDocument } from "./derived-bundle.ts";
 import type { RunOptions } from "./run-options.ts";
 
 const DEFAULT_ROOT = "/run/containerd/runc";
-const ADDRESS_SCHEME = "unix://";
 const NAME_LENGTH_MAX = 76;
 const NAME_PATTERN = /^[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$/;
 /** A bundle with one of these shares its shim with others. */
@@ -121,17 +123,17 @@ function readConfig(bundle: string): ConfigFacts {
       cause,
     });
   }
-  const command = property(config, "process");
-  const args = property(command, "args");
+  const command = member(config, "process");
+  const args = member(command, "args");
   if (!Array.isArray(args) || args.length === 0) {
     throw usageError(`No command in ${path}: process.args is missing or empty; add one`);
   }
-  requireRootfs(bundle, path, property(property(config, "root"), "path"));
-  const annotations = property(config, "annotations");
+  requireRootfs(bundle, path, member(member(config, "root"), "path"));
+  const annotations = member(config, "annotations");
   return {
     config: Object(config),
-    isTerminal: property(command, "terminal") === true,
-    isGrouped: GROUP_ANNOTATIONS.some((name) => property(annotations, name) !== undefined),
+    isTerminal: member(command, "terminal") === true,
+    isGrouped: GROUP_ANNOTATIONS.some((name) => member(annotations, name) !== undefined),
   };
 }
 
@@ -174,19 +176,9 @@ function refuseUsedBundle(bundle: string): void {
 
 /** The socket that a shim has written into the bundle, dead or alive. */
 export function readSocket(bundle: string): string | undefined {
-  try {
-    const address = readFileSync(join(bundle, "address"), "utf8").trim();
-    return address.startsWith(ADDRESS_SCHEME) ? address.slice(ADDRESS_SCHEME.length) : undefined;
-  } catch {
-    return undefined; // No shim was here.
-  }
+  return findSocketPath((name) => readText(join(bundle, name)));
 }
 
 function isDirectory(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
-}
-
-function property(value: unknown, name: string): unknown {
-  if (typeof value !== "object" || value === null) return undefined;
-  return Object.getOwnPropertyDescriptor(value, name)?.value;
 }

@@ -3,6 +3,7 @@
 import type { DescMethod, JsonObject, JsonValue } from "@bufbuild/protobuf";
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { messageOf } from "../../base/error.ts";
+import { addressScheme } from "../../rpc/shim-address.ts";
 import type { CallOptions } from "../../rpc/ttrpc/client.ts";
 import { callFailure, connectAddress, connectShim, type ShimConnection } from "../connection.ts";
 import { parseDuration } from "../duration.ts";
@@ -13,7 +14,6 @@ import { usageError } from "../refusal.ts";
 import { type Context, newVerb } from "../verb.ts";
 import { MessageJson } from "../wire/message-json.ts";
 
-const ADDRESS_SCHEME = "unix://";
 const TASK_SERVICE = /^containerd\.task\.v[23]\.Task$/;
 /** For a call without --timeout: longer than any deadline that a shim itself has. */
 const USUAL_TIMEOUT_MS = 3_600_000;
@@ -69,9 +69,10 @@ async function connect(
   word: string,
   namespace: string | undefined,
 ): Promise<{ readonly connection: ShimConnection; readonly id: string }> {
-  const path = word.startsWith(ADDRESS_SCHEME) ? word.slice(ADDRESS_SCHEME.length) : word;
   // An address need not be one of a shim that can be found here.
-  if (word !== path) return { connection: await connectAddress(path, ""), id: "" };
+  if (word.startsWith(addressScheme)) {
+    return { connection: await connectAddress(word.slice(addressScheme.length), ""), id: "" };
+  }
   const { shim, id } = findTarget(findShims(), word, { namespace });
   return { connection: await connectShim(shim), id };
 }
