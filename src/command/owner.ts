@@ -5,12 +5,9 @@
  * only the connection is gone. Nothing on disk tells the two apart for sure; asking the shim does.
  */
 
-import { ShimError } from "../base/error.ts";
-import { TaskDefinition as TaskV2Definition } from "../gen/containerd/task/v2/task.ts";
-import { TaskDefinition as TaskV3Definition } from "../gen/containerd/task/v3/task.ts";
 import { Status } from "../gen/containerd/types/task/task.ts";
+import { askTask } from "../rpc/task-client.ts";
 import { connectBun } from "../rpc/ttrpc/bun.ts";
-import { createStub } from "../rpc/ttrpc/stub.ts";
 
 /** A healthy shim answers in a millisecond: `State` never waits for anything. */
 const ANSWER_LIMIT_MS = 1500;
@@ -29,20 +26,10 @@ export async function isTaskServed(socket: string, id: string): Promise<boolean>
 async function askState(socket: string, id: string, signal: AbortSignal): Promise<boolean> {
   try {
     using client = await connectBun({ unix: socket });
-    for (const definition of [TaskV3Definition, TaskV2Definition]) {
-      try {
-        const { status } = await createStub(client, definition).state(
-          { id, execId: "" },
-          { signal },
-        );
-        return status !== Status.STOPPED;
-      } catch (error) {
-        // An older shim: ask it in the older words.
-        if (!(error instanceof ShimError && error.reason === "unimplemented")) return false;
-      }
-    }
-    return false;
+    const request = { id, execId: "" };
+    const { status } = await askTask(client, (task) => task.state(request, { signal }));
+    return status !== Status.STOPPED;
   } catch {
-    return false; // Nobody listens.
+    return false; // Nobody listens, or it knows no such task.
   }
 }

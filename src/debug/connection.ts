@@ -1,27 +1,23 @@
 /** A connection to one shim, whichever made it: the Task API in the version that it serves. */
 
 import { messageOf, ShimError } from "../base/error.ts";
-import { TaskDefinition as TaskV2 } from "../gen/containerd/task/v2/task.ts";
-import { TaskDefinition as TaskV3 } from "../gen/containerd/task/v3/task.ts";
 import { InspectDefinition, type InspectResponse } from "../gen/wedge/inspect/v1/inspect.ts";
+import { findTask, type TaskClient, type TaskVersion } from "../rpc/task-client.ts";
 import { connectBun } from "../rpc/ttrpc/bun.ts";
 import type { TtrpcClient } from "../rpc/ttrpc/client.ts";
-import { createStub, type Stub } from "../rpc/ttrpc/stub.ts";
+import { createStub } from "../rpc/ttrpc/stub.ts";
 import type { HostShim } from "./host/shims.ts";
 import { EXIT_FAILURE, EXIT_NOT_FOUND, EXIT_UNREACHABLE, Refusal } from "./refusal.ts";
 
 /** For calls that a healthy shim answers at once. */
 export const ANSWER_TIMEOUT_MS = 5000;
 
-/** Versions 2 and 3 have the same messages. */
-export type TaskClient = Stub<typeof TaskV2>;
-
 /** A connected shim. Disposing closes the connection. */
 export interface ShimConnection extends Disposable {
   readonly client: TtrpcClient;
   readonly task: TaskClient;
-  /** Of the Task API that the shim serves: 2 or 3. */
-  readonly taskVersion: 2 | 3;
+  /** Of the Task API that the shim serves. */
+  readonly taskVersion: TaskVersion;
 }
 
 /** Connects to a shim that was found. Throws a Refusal that says what to look at. */
@@ -56,18 +52,10 @@ export async function connectAddress(path: string, id: string): Promise<ShimConn
 }
 
 async function negotiate(client: TtrpcClient, path: string, id: string): Promise<ShimConnection> {
-  const options = { timeoutMs: ANSWER_TIMEOUT_MS };
-  const close = { [Symbol.dispose]: () => client.close() };
-  const task = createStub(client, TaskV2);
   try {
-    await task.connect({ id }, options);
-    return { client, task, taskVersion: 2, ...close };
+    const { task, version } = await findTask(client, { id, timeoutMs: ANSWER_TIMEOUT_MS });
+    return { client, task, taskVersion: version, [Symbol.dispose]: () => client.close() };
   } catch (error) {
-    if (hasReason(error, "unimplemented")) {
-      return { client, task: createStub(client, TaskV3), taskVersion: 3, ...close };
-    }
-    // Any answer will do; a shim that has lost its container still has others.
-    if (!isUnanswered(error)) return { client, task, taskVersion: 2, ...close };
     throw unanswered(`The shim at ${path}`, error);
   }
 }

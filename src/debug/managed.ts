@@ -1,6 +1,7 @@
 /** One container that runs already, and what its shim is asked to do with it. */
 
-import { callFailure, connectShim, type TaskClient } from "./connection.ts";
+import type { TaskClient } from "../rpc/task-client.ts";
+import { callFailure, connectShim } from "./connection.ts";
 import { findShims } from "./host/shims.ts";
 import { findTarget, type Target } from "./host/target.ts";
 import { Refusal } from "./refusal.ts";

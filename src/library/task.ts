@@ -18,25 +18,22 @@ import {
   TaskStart,
 } from "../gen/containerd/events/task.ts";
 import { EventsDefinition } from "../gen/containerd/services/events/ttrpc/v1/events.ts";
-import { TaskDefinition as TaskV2 } from "../gen/containerd/task/v2/task.ts";
-import { TaskDefinition as TaskV3 } from "../gen/containerd/task/v3/task.ts";
 import type { Envelope } from "../gen/containerd/types/event.ts";
 import { decodeMessage, mountService } from "../rpc/service.ts";
+import { parseSocketPath } from "../rpc/shim-address.ts";
+import { findTask, type TaskClient, type TaskVersion } from "../rpc/task-client.ts";
 import type { TtrpcClient } from "../rpc/ttrpc/client.ts";
 import { connectNet, listenNet } from "../rpc/ttrpc/net.ts";
 import { TtrpcServer } from "../rpc/ttrpc/server.ts";
-import { createStub, type Stub } from "../rpc/ttrpc/stub.ts";
 import { readSocketPath } from "./bundle-address.ts";
 
-const SCHEME = "unix://";
 const DEFAULT_STATE_DIRECTORY = "/run/containerd";
 const BUNDLES = "io.containerd.runtime.v2.task";
 /** A healthy shim answers Connect within a millisecond. */
 const CONNECT_TIMEOUT_MS = 10_000;
 const NANOSECONDS_PER_MILLISECOND = 1e6;
 
-/** Every method of the Task API; versions 2 and 3 have the same messages. */
-export type TaskClient = Stub<typeof TaskV2>;
+export type { TaskClient };
 
 /** Which shim: by its socket (with or without `unix://`), or by the container that it serves. */
 export type TaskPlace =
@@ -52,7 +49,7 @@ export type TaskPlace =
 export interface TaskConnection extends Disposable {
   readonly task: TaskClient;
   /** Of the Task API that the shim serves. */
-  readonly version: 2 | 3;
+  readonly version: TaskVersion;
   /** For services of other names on the same socket. */
   readonly client: TtrpcClient;
 }
@@ -66,7 +63,8 @@ export interface TaskConnection extends Disposable {
 export async function connectTask(place: TaskPlace): Promise<TaskConnection> {
   const client = await connectNet({ path: socketOf(place) });
   try {
-    const { task, version } = await negotiate(client, "id" in place ? place.id : "");
+    const id = "id" in place ? place.id : "";
+    const { task, version } = await findTask(client, { id, timeoutMs: CONNECT_TIMEOUT_MS });
     return { task, version, client, [Symbol.dispose]: () => client.close() };
   } catch (error) {
     client.close();
@@ -75,10 +73,7 @@ export async function connectTask(place: TaskPlace): Promise<TaskConnection> {
 }
 
 function socketOf(place: TaskPlace): string {
-  if ("address" in place) {
-    const { address } = place;
-    return address.startsWith(SCHEME) ? address.slice(SCHEME.length) : address;
-  }
+  if ("address" in place) return parseSocketPath(place.address) ?? place.address;
   const { namespace, id, stateDirectory = DEFAULT_STATE_DIRECTORY } = place;
   const bundle = join(stateDirectory, BUNDLES, namespace, id);
   const path = readSocketPath(bundle);
@@ -87,22 +82,6 @@ function socketOf(place: TaskPlace): string {
     "notFound",
     `Cannot find the shim of ${namespace}/${id}: no address in ${bundle}`,
   );
-}
-
-async function negotiate(
-  client: TtrpcClient,
-  id: string,
-): Promise<{ readonly task: TaskClient; readonly version: 2 | 3 }> {
-  const task = createStub(client, TaskV3);
-  try {
-    await task.connect({ id }, { timeoutMs: CONNECT_TIMEOUT_MS });
-    return { task, version: 3 };
-  } catch (error) {
-    if (!(error instanceof ShimError)) throw error;
-    if (error.reason === "unimplemented") return { task: createStub(client, TaskV2), version: 2 };
-    if (error.reason === "unavailable" || error.reason === "deadlineExceeded") throw error;
-    return { task, version: 3 }; // Any answer will do: the service is there.
-  }
 }
 
 /** What happened to a task, by the name of its message. */

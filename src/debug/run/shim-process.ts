@@ -9,16 +9,17 @@ import type { OwnedFd } from "../../linux/fd.ts";
 import { openPidfd } from "../../linux/pidfd.ts";
 import type { Poller } from "../../linux/poller.ts";
 import { selfCommand } from "../../linux/self-command.ts";
+import { parseSocketPath } from "../../rpc/shim-address.ts";
+import type { TaskClient } from "../../rpc/task-client.ts";
 import { connectBun } from "../../rpc/ttrpc/bun.ts";
 import type { TtrpcClient } from "../../rpc/ttrpc/client.ts";
-import { createStub, type Stub } from "../../rpc/ttrpc/stub.ts";
+import { createStub } from "../../rpc/ttrpc/stub.ts";
 import { executableName } from "../../version.ts";
 import { type Kernel, runCommand } from "../command-output.ts";
 import { EXIT_FAILURE, Refusal } from "../refusal.ts";
 import type { Variables } from "../variables.ts";
 import type { RunPlan } from "./run-plan.ts";
 
-const ADDRESS_SCHEME = "unix://";
 const END_TIMEOUT_MS = 10_000;
 /** Of the caller's own shell; a shim would take them for its manager's. */
 const MANAGER_VARIABLES: ReadonlySet<string> = new Set([
@@ -27,8 +28,6 @@ const MANAGER_VARIABLES: ReadonlySet<string> = new Set([
   "NAMESPACE",
   "TTRPC_ADDRESS",
 ]);
-
-export type TaskClient = Stub<typeof TaskDefinition>;
 
 /** The shim of one container, connected. Whoever has it calls {@link end} or {@link leave}. */
 export class ShimProcess {
@@ -131,9 +130,8 @@ async function startShim(plan: RunPlan, kernel: Kernel): Promise<string> {
     kernel,
   );
   const answer = text.trim();
-  if (exit.status === 0 && answer.startsWith(ADDRESS_SCHEME)) {
-    return answer.slice(ADDRESS_SCHEME.length);
-  }
+  const path = exit.status === 0 ? parseSocketPath(answer) : undefined;
+  if (path !== undefined) return path;
   const why = answer.replace(`${executableName}: `, "") || `exit status ${exit.status}`;
   throw new Refusal(EXIT_FAILURE, `Cannot start the shim: ${why.replaceAll("\n", " ")}`);
 }

@@ -1,7 +1,8 @@
 /** A process of a container in the foreground: our terminal or streams are its own, its end is ours. */
 
 import { constants } from "node:os";
-import { callFailure, type TaskClient } from "../connection.ts";
+import type { TaskClient } from "../../rpc/task-client.ts";
+import { callFailure } from "../connection.ts";
 import { formatDuration } from "../output/units.ts";
 import { EXIT_FAILURE, EXIT_SIGNAL, EXIT_TIMEOUT, Refusal } from "../refusal.ts";
 import type { ContainerStreams } from "./container-streams.ts";
