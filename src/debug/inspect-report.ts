@@ -25,7 +25,7 @@ export interface Report {
 type Section = readonly [title: string, text: string];
 
 /** As JSON: what the shim answers, with what the kernel tells beside it. */
-export function toDocument(report: Report): object {
+export function toReportDocument(report: Report): object {
   const { target, state, memory, answer, problem, taskVersion } = report;
   const { shim, bundle } = target;
   return {

@@ -1,7 +1,7 @@
 /** What `shim ps`, `inspect` and `stats` show, as people read it. */
 
 import { expect, test } from "bun:test";
-import { formatReport, type Report, toDocument } from "../../src/debug/inspect-report.ts";
+import { formatReport, type Report, toReportDocument } from "../../src/debug/inspect-report.ts";
 import { plainStyle } from "../../src/debug/output/style.ts";
 import { formatPs, toListed } from "../../src/debug/verb/ps.ts";
 import { formatStats } from "../../src/debug/verb/stats.ts";
@@ -160,7 +160,7 @@ test("shim inspect of a wedge shim", () => {
      4  -    anon_inode:[eventpoll]
     "
   `);
-  expect(toDocument(report)).toMatchObject({ id: "web", status: "running", initPid: 101 });
+  expect(toReportDocument(report)).toMatchObject({ id: "web", status: "running", initPid: 101 });
 });
 
 test("shim inspect of a shim that does not answer", () => {

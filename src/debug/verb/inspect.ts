@@ -7,7 +7,7 @@ import { readContainerState } from "../host/container-status.ts";
 import { readMemory } from "../host/process-memory.ts";
 import { findShims } from "../host/shims.ts";
 import { findTarget, type Target } from "../host/target.ts";
-import { formatReport, type Report, toDocument } from "../inspect-report.ts";
+import { formatReport, type Report, toReportDocument } from "../inspect-report.ts";
 import { type Context, newVerb } from "../verb.ts";
 
 const TEXT = {
@@ -41,7 +41,7 @@ export function inspect(context: Context): CommandUnknownOpts {
         nowMs: Date.now(),
       };
       const { output } = context;
-      if (json) output.printJson(toDocument(report));
+      if (json) output.printJson(toReportDocument(report));
       else output.print(formatReport(report, output));
     });
 }

@@ -37,7 +37,7 @@ export function state({ output }: Context): CommandUnknownOpts {
         async ({ task, id }) =>
           await task.state({ id, execId: flags.exec }, { timeoutMs: ANSWER_TIMEOUT_MS }),
       );
-      const document = toDocument(answer);
+      const document = toStateDocument(answer);
       if (flags.json) return output.printJson(document);
       const lines = Object.entries(document).map(
         ([name, value]) => `${output.style.faint(name.padEnd(10))}  ${value ?? "-"}\n`,
@@ -46,7 +46,7 @@ export function state({ output }: Context): CommandUnknownOpts {
     });
 }
 
-function toDocument(answer: StateResponse) {
+function toStateDocument(answer: StateResponse) {
   const isOver = answer.exitedAt !== undefined && toDate(answer.exitedAt) !== undefined;
   return {
     id: answer.id,
