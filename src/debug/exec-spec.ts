@@ -1,6 +1,8 @@
 /** The OCI process of an exec: that of the container's own init, with another command. Pure but for reading. */
 
 import { messageOf } from "../base/error.ts";
+import { parseExactly } from "../base/exact-json.ts";
+import { member } from "../base/json.ts";
 import { readText } from "./host/process-table.ts";
 import type { Target } from "./host/target.ts";
 import { EXIT_FAILURE, Refusal, usageError } from "./refusal.ts";
@@ -49,8 +51,7 @@ export function deriveProcess(own: ProcessDocument, request: ExecRequest): Proce
 
 function parseProcess(text: string): ProcessDocument {
   try {
-    const config: { readonly process?: ProcessDocument } = JSON.parse(text);
-    return { ...config.process };
+    return { ...Object(member(parseExactly(text), "process")) };
   } catch (cause) {
     throw new Refusal(EXIT_FAILURE, `Cannot read config.json: ${messageOf(cause)}`, { cause });
   }

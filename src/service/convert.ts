@@ -1,6 +1,7 @@
 /** Wire messages to domain values and back: the file of the service that knows both. */
 
 import { ShimError } from "../base/error.ts";
+import { parseExactly } from "../base/exact-json.ts";
 import type { Container } from "../container/container.ts";
 import type { Termination } from "../container/lifecycle.ts";
 import type { StdioPaths, TaskProcess } from "../container/process.ts";
@@ -101,11 +102,14 @@ function emptyCheckpointOptions(): CheckpointOptions {
   return CheckpointOptions.decode(new Uint8Array(0));
 }
 
-/** The JSON of an OCI process, its `terminal` replaced by what Exec says. Throws ShimError `invalidArgument`. */
+/**
+ * The JSON of an OCI process, its `terminal` replaced by what Exec says and all else as it is written.
+ * Throws ShimError `invalidArgument`.
+ */
 export function toProcessJson(spec: Any | undefined, terminal: boolean): string {
   let parsed: unknown;
   try {
-    parsed = JSON.parse(Buffer.from(spec?.value ?? []).toString("utf8"));
+    parsed = parseExactly(Buffer.from(spec?.value ?? []).toString("utf8"));
   } catch (cause) {
     throw new ShimError("invalidArgument", "Cannot parse the process to exec as JSON", { cause });
   }

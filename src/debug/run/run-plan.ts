@@ -7,6 +7,7 @@
 import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { messageOf } from "../../base/error.ts";
+import { parseExactly } from "../../base/exact-json.ts";
 import { member } from "../../base/json.ts";
 import { hasCode } from "../../linux/errno.ts";
 import { isListening } from "../../linux/listener.ts";
@@ -112,7 +113,8 @@ function readConfig(bundle: string): ConfigFacts {
   const path = join(bundle, "config.json");
   let config: unknown;
   try {
-    config = JSON.parse(readFileSync(path, "utf8"));
+    // It may be written again, with changes.
+    config = parseExactly(readFileSync(path, "utf8"));
   } catch (cause) {
     if (hasCode(cause, "ENOENT")) {
       throw usageError(`No config.json in ${bundle}; make one with: runc spec --bundle ${bundle}`, {

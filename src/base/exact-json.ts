@@ -1,0 +1,28 @@
+/**
+ * JSON that goes on with every number as it was written. A number of JavaScript holds 53 bits exactly;
+ * one that means "no limit" has 64, and would reach the next program as another, which refuses it.
+ */
+
+// The engine has these (ECMAScript's source text access) and its types do not tell.
+declare global {
+  interface JSON {
+    parse(
+      text: string,
+      reviver: (key: string, value: unknown, context: { readonly source?: string }) => unknown,
+    ): unknown;
+    rawJSON(text: string): object;
+    isRawJSON(value: unknown): boolean;
+  }
+}
+
+/**
+ * Parses `text`; in the place of a number within it stands an object that JSON.stringify writes as the
+ * number was written. For documents that are changed and passed on. Throws SyntaxError.
+ */
+export function parseExactly(text: string): unknown {
+  const document = JSON.parse(text, (_key, value, { source }) =>
+    typeof value === "number" && source !== undefined ? JSON.rawJSON(source) : value,
+  );
+  // A document that is a number itself is not to be taken for an object.
+  return JSON.isRawJSON(document) ? JSON.parse(text) : document;
+}

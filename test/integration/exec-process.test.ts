@@ -1,0 +1,38 @@
+/** What a client says of the process of an exec, and what the process then is, over real runc. */
+
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { buildExecutable, drain, fifo, LiveShim } from "./live-shim.ts";
+
+let shim: LiveShim;
+beforeAll(async () => {
+  await buildExecutable();
+  shim = await LiveShim.start();
+});
+afterAll(async () => await shim[Symbol.asyncDispose]());
+
+/** Runs an exec of this process to its end; what it wrote. */
+async function run(id: string, execId: string, spec: string, terminal: boolean): Promise<string> {
+  const stdout = fifo(shim, `${id}-${execId}`);
+  const { text } = drain(stdout);
+  const io = { terminal, stdin: "", stdout, stderr: "" };
+  await shim.task.exec({ id, execId, spec: { typeUrl: "", value: Buffer.from(spec) }, ...io });
+  await shim.task.start({ id, execId });
+  await shim.task.wait({ id, execId });
+  await shim.task.delete({ id, execId });
+  return await text;
+}
+
+test("a limit that is none reaches the runtime as it was written", async () => {
+  using bundle = shim.bundle({ args: ["sleep", "1000"] });
+  await shim.create(bundle);
+  await shim.task.start({ id: bundle.id, execId: "" });
+  const unlimited = "18446744073709551615";
+  const limits = `[{"type":"RLIMIT_CPU","soft":${unlimited},"hard":${unlimited}}]`;
+  const command = `"args":["sh","-c","ulimit -t"],"cwd":"/","env":["PATH=/bin"]`;
+  const spec = (terminal: boolean) =>
+    `{"terminal":${terminal},"user":{"uid":0,"gid":0},${command},"rlimits":${limits}}`;
+  expect(await run(bundle.id, "same", spec(false), false)).toBe("unlimited\n");
+  // What the request says of the terminal wins over the process.
+  expect(await run(bundle.id, "other", spec(false), true)).toBe("unlimited\r\n");
+  await shim.remove(bundle.id);
+}, 60_000);
