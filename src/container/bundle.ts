@@ -25,7 +25,8 @@ export class Bundle {
     return join(this.path, "init.pid");
   }
 
+  /** An exec may have any name, that of another file of the bundle too. */
   execPidFile(execId: string): string {
-    return join(this.path, `${execId}.pid`);
+    return join(this.path, `exec-${execId}.pid`);
   }
 }

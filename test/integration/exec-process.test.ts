@@ -1,6 +1,8 @@
 /** What a client says of the process of an exec, and what the process then is, over real runc. */
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { buildExecutable, drain, fifo, LiveShim } from "./live-shim.ts";
 
 let shim: LiveShim;
@@ -34,5 +36,18 @@ test("a limit that is none reaches the runtime as it was written", async () => {
   expect(await run(bundle.id, "same", spec(false), false)).toBe("unlimited\n");
   // What the request says of the terminal wins over the process.
   expect(await run(bundle.id, "other", spec(false), true)).toBe("unlimited\r\n");
+  await shim.remove(bundle.id);
+}, 60_000);
+
+test("an exec that is named as init's file is does not take its place", async () => {
+  using bundle = shim.bundle({ args: ["sleep", "1000"] });
+  const pid = await shim.create(bundle);
+  await shim.task.start({ id: bundle.id, execId: "" });
+  const noted = () => readFileSync(join(bundle.path, "init.pid"), "utf8").trim();
+  await shim.exec(bundle.id, "init", ["true"]);
+  expect(noted()).toBe(String(pid));
+  await shim.task.wait({ id: bundle.id, execId: "init" });
+  await shim.task.delete({ id: bundle.id, execId: "init" });
+  expect(noted()).toBe(String(pid));
   await shim.remove(bundle.id);
 }, 60_000);
