@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { CgroupLocation } from "../../src/cgroup/cgroup.ts";
 import { type OomWatch, watchOom } from "../../src/cgroup/oom.ts";
@@ -214,6 +214,27 @@ describe("watchOom() on fixtures", () => {
     expect(oom.told).toBe(2);
     expect(oom.inner.counts).toEqual({ "": 7 });
   });
+
+  test.each<[version: string, file: string, location: (path: string) => CgroupLocation]>([
+    ["v1", "memory.oom_control", v1],
+    ["v2", "memory.events", (path) => ({ version: 2, path })],
+  ])(
+    "on %s a counter that cannot be read for a while is no kill, and read later",
+    async (_, file, location) => {
+      using tree = makeTree({ [file]: "oom_kill 0\n", "cgroup.event_control": "" });
+      using oom = watch(location(tree.path));
+      // A directory in its place is refused as a file is when no descriptor is left.
+      rmSync(join(tree.path, file));
+      mkdirSync(join(tree.path, file));
+      oom.inner.check();
+      await oom.inner.finalCheck();
+      expect(oom.told).toBe(0);
+      rmdirSync(join(tree.path, file));
+      tree.write({ [file]: "oom_kill 1\n" });
+      oom.inner.check();
+      expect(oom.told).toBe(1);
+    },
+  );
 
   test("on v2 the final check reads what no event has told yet; a cgroup that is gone is no kill", async () => {
     using tree = makeTree({ "memory.events": events(0) });

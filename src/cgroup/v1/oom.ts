@@ -155,8 +155,11 @@ export class V1OomWatch implements Disposable {
   #look(): void {
     if (this.#phase.kind === "ended") return;
     const notifications = takeEventfd(this.#eventfd.fd);
-    const kills = readKills(this.#directory);
-    if (kills === "gone") {
+    const kills = tryReadKills(this.#directory);
+    if (kills === undefined) {
+      // Another look will tell.
+      if (notifications > 0) this.#expectKill(0);
+    } else if (kills === "gone") {
       this.#lookAtRemains(notifications);
     } else if (kills === "uncounted") {
       if (notifications > 0) this.#onOom();
@@ -213,6 +216,15 @@ function register(directory: string, eventfd: number): void {
   } catch (error) {
     // A real-time kernel has no such notifications; a cgroup may vanish at any time.
     if (!hasCode(error, "ENOENT", "ENODEV", "EOPNOTSUPP", "ENOTSUP", "EINVAL")) throw error;
+  }
+}
+
+/** {@link readKills}; undefined when they cannot be read now, for want of descriptors. */
+function tryReadKills(directory: string): Kills | undefined {
+  try {
+    return readKills(directory);
+  } catch {
+    return undefined;
   }
 }
 

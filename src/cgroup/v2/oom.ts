@@ -116,8 +116,17 @@ export class V2OomWatch implements Disposable {
 
   #look(): void {
     if (this.#isDisposed) return;
-    const kills = readKills(this.#directory);
+    const kills = tryReadKills(this.#directory);
     if (kills !== undefined && this.#tally.update(kills)) this.#onOom();
+  }
+}
+
+/** {@link readKills}; undefined also when they cannot be read now, for want of descriptors. */
+function tryReadKills(directory: string): ReadonlyMap<string, number> | undefined {
+  try {
+    return readKills(directory);
+  } catch {
+    return undefined;
   }
 }
 

@@ -1,0 +1,45 @@
+/** A shim that gets no descriptor any more while its processes end, over real runc. */
+
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { TaskExit } from "../../src/gen/containerd/events/task.ts";
+import { buildExecutable, LiveShim, until } from "./live-shim.ts";
+
+let shim: LiveShim;
+beforeAll(async () => {
+  await buildExecutable();
+  shim = await LiveShim.start();
+});
+afterAll(async () => await shim[Symbol.asyncDispose]());
+
+function limitDescriptors(limit: string): void {
+  const { success } = Bun.spawnSync(["prlimit", "--pid", String(shim.pid), `--nofile=${limit}`]);
+  if (!success) throw new Error(`Cannot limit the descriptors of ${shim.pid}`);
+}
+
+function exitsOf(id: string): readonly string[] {
+  return shim.events
+    .filter(({ topic }) => topic === "/tasks/exit")
+    .map(({ value }) => TaskExit.decode(value))
+    .filter(({ containerId }) => containerId === id)
+    .map((exit) => `${exit.id} ${exit.exitStatus}`);
+}
+
+test("tells the ends of an exec and of init all the same, once each", async () => {
+  using bundle = shim.bundle({ args: ["sleep", "1000"] });
+  const { id } = bundle;
+  const initPid = await shim.create(bundle);
+  await shim.task.start({ id, execId: "" });
+  const execPid = await shim.exec(id, "probe", ["sleep", "1000"]);
+  const ends = ["probe", ""].map((execId) => shim.task.wait({ id, execId }));
+  limitDescriptors("3:");
+  process.kill(execPid, "SIGKILL");
+  await Bun.sleep(300);
+  process.kill(initPid, "SIGKILL");
+  await Bun.sleep(1000);
+  limitDescriptors("1024:");
+  expect((await Promise.all(ends)).map(({ exitStatus }) => exitStatus)).toEqual([137, 137]);
+  await until("both ends are told", () => exitsOf(id).length >= 2);
+  expect(exitsOf(id)).toEqual(["probe 137", `${id} 137`]);
+  await shim.task.delete({ id, execId: "probe" });
+  await shim.task.delete({ id, execId: "" });
+}, 60_000);
