@@ -22,7 +22,7 @@ import {
   hasDied,
   type TrackedChild,
 } from "./child.ts";
-import { check, checkReturned, errno, SystemError } from "./errno.ts";
+import { check, checkReturned, errno, hasCode, SystemError } from "./errno.ts";
 import { duplicateFd, O_RDWR, OwnedFd } from "./fd.ts";
 import { type Inheritance, lendInheritance, plainInheritance } from "./inheritance.ts";
 import { copyTable, processTable } from "./libc.ts";
@@ -288,9 +288,11 @@ export class Children implements Disposable {
     let ended = exit;
     try {
       if (exit === undefined) pidfd = openPidfd(pid);
-    } catch {
-      // ESRCH: nobody's zombie, so nobody's status either.
-      ended = { pid, status: UNKNOWN_STATUS, signal: 0, atMs: Date.now() };
+    } catch (error) {
+      // ESRCH: nobody's zombie, so nobody's status either. Without a descriptor to spare there is SIGCHLD,
+      // as there is on kernels without pidfds.
+      if (hasCode(error, "ESRCH"))
+        ended = { pid, status: UNKNOWN_STATUS, signal: 0, atMs: Date.now() };
     }
     const entry: TrackedChild = { pid, pidfd, resolve, watch: undefined, exit: undefined };
     this.#entries.set(pid, entry);

@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { readlinkSync } from "node:fs";
 import { Children, CLONE_NEWUSER } from "../../src/linux/children.ts";
+import { descriptorLimit } from "../../src/linux/descriptor-limit.ts";
 import { openPipe, readFd } from "../../src/linux/fd.ts";
 import { Poller, type Watch } from "../../src/linux/poller.ts";
 import { becomeSubreaper } from "../../src/linux/self.ts";
@@ -118,6 +119,23 @@ describe("an exit of which no notice comes", () => {
     expect(child.exit?.status).toBe(4);
     expect((await child.exited).status).toBe(4);
     child.look();
+  });
+
+  test("is told without a pidfd where no descriptor is left for one", async () => {
+    const limit = (soft: number) => `prlimit --pid ${process.pid} --nofile=${soft}:`;
+    // Once the shortage has begun no process can be started that ends it.
+    const relief = shell(`sleep 0.5; ${limit(descriptorLimit())}`);
+    await shell(limit(3)).exited;
+    // Static, as it inherits the shortage.
+    const child = children.spawn({
+      argv: ["/bin/busybox", "sleep", "0.2"],
+      env: [],
+      stdio: [0, 1, 2],
+    });
+    expect(child.exit).toBeUndefined();
+    expect(child.signal(0)).toBe(true);
+    expect(await child.exited).toMatchObject({ status: 0, signal: 0 });
+    await relief.exited;
   });
 
   test("looking at one that runs changes nothing", async () => {
