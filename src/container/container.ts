@@ -114,6 +114,7 @@ export class Container {
   readonly #activeExecs = new ActiveCount();
   #cgroup: CgroupLocation | undefined;
   #oomWatch: OomWatch | undefined;
+  #onOom: () => void = () => {};
   #wasOomKilled = false;
 
   private constructor(
@@ -197,9 +198,9 @@ export class Container {
     }
     container.#cgroup = state.cgroup && fromCgroupState(state.cgroup);
     container.#wasOomKilled = state.wasOomKilled;
+    container.#onOom = onOom;
     container.#oomWatch =
-      state.oomWatch &&
-      restoreOom(state.oomWatch, context.poller, () => container.#oomHappened(onOom));
+      state.oomWatch && restoreOom(state.oomWatch, context.poller, () => container.#oomHappened());
     return container;
   }
 
@@ -232,24 +233,26 @@ export class Container {
   /**
    * Finds the cgroup and watches it for OOM kills, until {@link lookForLastOom}. To be called as soon
    * as init exists: it may run out of memory in its first instant. A cgroup that cannot be found or
-   * watched is logged; the container works without.
+   * watched is logged; the container works without, until it is asked to look again, without `onOom`.
+   * Never throws.
    */
-  watchCgroup(onOom: () => void): void {
-    const { pid } = this.init;
-    if (pid === 0) return;
-    this.#cgroup = locateCgroup(pid);
-    if (this.#cgroup === undefined) return;
+  watchCgroup(onOom?: () => void): void {
+    this.#onOom = onOom ?? this.#onOom;
+    const { pid, isDead } = this.init;
+    if (pid === 0 || isDead || this.#oomWatch !== undefined) return;
     try {
-      this.#oomWatch = watchOom(this.#cgroup, this.#context.poller, () => this.#oomHappened(onOom));
+      this.#cgroup ??= locateCgroup(pid);
+      if (this.#cgroup === undefined) return;
+      this.#oomWatch = watchOom(this.#cgroup, this.#context.poller, () => this.#oomHappened());
     } catch (error) {
       const { log } = this.#context;
       log.warn("Cannot watch for OOM", { id: this.id, error: messageOf(error) });
     }
   }
 
-  #oomHappened(onOom: () => void): void {
+  #oomHappened(): void {
     this.#wasOomKilled = true;
-    onOom();
+    this.#onOom();
   }
 
   /** Reports an OOM kill that has not been told yet. */

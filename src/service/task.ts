@@ -212,6 +212,7 @@ export class TaskService {
     const { init } = container;
     const wasThere = init.child !== undefined;
     using _starting = init.beginStart();
+    container.watchCgroup();
     await init.start();
     this.#publish(container, taskStart({ containerId: id, pid: init.pid }));
     // A restored process exists only now.

@@ -1,7 +1,10 @@
 /** A shim that gets no descriptor any more while its processes end, over real runc. */
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { TaskExit } from "../../src/gen/containerd/events/task.ts";
+import { Options } from "../../src/gen/containerd/types/runc/options/oci.ts";
 import { buildExecutable, LiveShim, until } from "./live-shim.ts";
 
 let shim: LiveShim;
@@ -23,6 +26,41 @@ function exitsOf(id: string): readonly string[] {
     .filter(({ containerId }) => containerId === id)
     .map((exit) => `${exit.id} ${exit.exitStatus}`);
 }
+
+/** A runtime that takes all descriptors of the shim but one, once it has created its container. */
+function greedyRuntime(): string {
+  const path = join(shim.path, "greedy-runc");
+  const script = `#!/bin/sh
+runc "$@" || exit
+case "$*" in *" create "*) ;; *) exit 0 ;; esac
+free=0
+while [ -e /proc/$PPID/fd/$free ]; do free=$((free + 1)); done
+prlimit --pid $PPID --nofile=$((free + 1)):
+`;
+  writeFileSync(path, script, { mode: 0o755 });
+  return path;
+}
+
+test("follows a container that came with the last descriptor, and finds its cgroup later", async () => {
+  using bundle = shim.bundle({ args: ["sleep", "1000"] });
+  const { id } = bundle;
+  const options = Options.encode({
+    ...Options.decode(new Uint8Array(0)),
+    ...{ root: join(shim.path, "runc"), binaryName: greedyRuntime() },
+  }).finish();
+  const { pid } = await shim.task.create({
+    ...{ id, bundle: bundle.path, rootfs: [], checkpoint: "", parentCheckpoint: "" },
+    ...{ terminal: false, stdin: "", stdout: "", stderr: "" },
+    options: { typeUrl: "containerd.runc.v1.Options", value: options },
+  });
+  limitDescriptors("1024:");
+  await shim.task.start({ id, execId: "" });
+  expect((await shim.task.stats({ id })).stats).toBeDefined();
+  process.kill(pid, "SIGKILL");
+  expect((await shim.task.wait({ id, execId: "" })).exitStatus).toBe(137);
+  await until("the end is told", () => exitsOf(id).length > 0);
+  await shim.task.delete({ id, execId: "" });
+}, 60_000);
 
 test("tells the ends of an exec and of init all the same, once each", async () => {
   using bundle = shim.bundle({ args: ["sleep", "1000"] });
