@@ -158,7 +158,7 @@ export class ExecProcess extends TaskProcess {
   recordTermination(termination: Termination): void {
     if (this.#state.kind === "stopped" || this.#state.kind === "deleted") return;
     this.#state = advanceExec(this.#state, { kind: "stopped", termination });
-    this.stdio?.processExited();
+    this.endStdio(this.#context.log);
     this.announceTermination(termination);
   }
 

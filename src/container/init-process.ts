@@ -314,7 +314,7 @@ export class InitProcess extends TaskProcess {
     if (terminationOf(this.#state) !== undefined || this.#state.kind === "deleted") return;
     const wasPaused = this.#state.kind === "paused";
     this.#state = advanceInit(this.#state, { kind: "stopped", termination });
-    this.stdio?.processExited();
+    this.endStdio(this.#context.log);
     this.announceTermination(termination);
     if (wasPaused) await this.#thaw();
   }

@@ -5,8 +5,10 @@
  */
 
 import { assert } from "../base/assert.ts";
+import { messageOf } from "../base/error.ts";
 import type { Inventory } from "../base/inventory.ts";
 import { Lock } from "../base/lock.ts";
+import type { Logger } from "../base/log.ts";
 import { flag, maybe, plain, record, type Shaped, whole } from "../base/shape.ts";
 import { childState } from "../linux/child.ts";
 import type { Child } from "../linux/children.ts";
@@ -159,6 +161,18 @@ export abstract class TaskProcess {
   /** Tells every waiter. */
   protected announceTermination(termination: Termination): void {
     for (const waiter of this.#waiters) waiter.resolve(termination);
+  }
+
+  /** The process has exited: its streams end too. Never throws: an end is told whatever they come to. */
+  protected endStdio(log: Logger): void {
+    try {
+      this.#stdio?.processExited();
+    } catch (error) {
+      log.warn("Streams of an ended process are not let go", {
+        id: this.id,
+        error: messageOf(error),
+      });
+    }
   }
 
   /** For {@link restoreProcess}. */

@@ -5,7 +5,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { TaskExit } from "../../src/gen/containerd/events/task.ts";
 import { Options } from "../../src/gen/containerd/types/runc/options/oci.ts";
-import { buildExecutable, LiveShim, until } from "./live-shim.ts";
+import { buildExecutable, fifo, LiveShim, until } from "./live-shim.ts";
 
 let shim: LiveShim;
 beforeAll(async () => {
@@ -62,22 +62,28 @@ test("follows a container that came with the last descriptor, and finds its cgro
   await shim.task.delete({ id, execId: "" });
 }, 60_000);
 
-test("tells the ends of an exec and of init all the same, once each", async () => {
-  using bundle = shim.bundle({ args: ["sleep", "1000"] });
-  const { id } = bundle;
-  const initPid = await shim.create(bundle);
-  await shim.task.start({ id, execId: "" });
-  const execPid = await shim.exec(id, "probe", ["sleep", "1000"]);
-  const ends = ["probe", ""].map((execId) => shim.task.wait({ id, execId }));
-  limitDescriptors("3:");
-  process.kill(execPid, "SIGKILL");
-  await Bun.sleep(300);
-  process.kill(initPid, "SIGKILL");
-  await Bun.sleep(1000);
-  limitDescriptors("1024:");
-  expect((await Promise.all(ends)).map(({ exitStatus }) => exitStatus)).toEqual([137, 137]);
-  await until("both ends are told", () => exitsOf(id).length >= 2);
-  expect(exitsOf(id)).toEqual(["probe 137", `${id} 137`]);
-  await shim.task.delete({ id, execId: "probe" });
-  await shim.task.delete({ id, execId: "" });
-}, 60_000);
+test.each([
+  ["nothing", false],
+  ["terminals", true],
+])(
+  "tells the ends of an exec and of init with %s all the same, once each",
+  async (_, terminal) => {
+    using bundle = shim.bundle({ args: ["sleep", "1000"], terminal });
+    const { id } = bundle;
+    const io = (name: string) => ({ terminal, stdout: terminal ? fifo(shim, name) : "" });
+    const initPid = await shim.create(bundle, io("init"));
+    await shim.task.start({ id, execId: "" });
+    const execPid = await shim.exec(id, "probe", ["sleep", "1000"], io("exec"));
+    const ends = ["probe", ""].map((execId) => shim.task.wait({ id, execId }));
+    limitDescriptors("3:");
+    process.kill(execPid, "SIGKILL");
+    await Bun.sleep(300);
+    process.kill(initPid, "SIGKILL");
+    await Bun.sleep(1000);
+    limitDescriptors("1024:");
+    expect((await Promise.all(ends)).map(({ exitStatus }) => exitStatus)).toEqual([137, 137]);
+    await until("both ends are told", () => exitsOf(id).length >= 2);
+    expect(exitsOf(id)).toEqual(["probe 137", `${id} 137`]);
+  },
+  60_000,
+);
