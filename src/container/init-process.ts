@@ -235,11 +235,15 @@ export class InitProcess extends TaskProcess {
     this.#state = advanceInit(this.#state, { kind: "paused" });
   }
 
-  /** Thaws what {@link pause} froze. */
+  /** Thaws what {@link pause} froze, unless it runs again already: a signal to all of it can thaw it. */
   async resume(): Promise<void> {
     using _permit = await this.lock.acquire();
     this.permit("resume");
-    await this.#runtime.resume(this.id);
+    try {
+      await this.#runtime.resume(this.id);
+    } catch (error) {
+      if (!(error instanceof RuntimeError && error.kind === "notPaused")) throw error;
+    }
     if (this.#state.kind === "paused") this.#state = advanceInit(this.#state, { kind: "running" });
   }
 

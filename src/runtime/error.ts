@@ -12,6 +12,7 @@ import type { Verb } from "./runtime.ts";
  * - `processFinished`: a signal found its process gone.
  * - `containerNotFound`: the runtime knows no such container.
  * - `notRunning`: the container has stopped, and the verb needs it running.
+ * - `notPaused`: the container runs, and was to be resumed.
  * - `timeout`: the runtime process did not finish in time and was killed.
  * - `canceled`: it was killed because the caller asked.
  * - `runtimeNotFound`: there is no such executable.
@@ -21,6 +22,7 @@ export type FailureKind =
   | "processFinished"
   | "containerNotFound"
   | "notRunning"
+  | "notPaused"
   | "timeout"
   | "canceled"
   | "runtimeNotFound"
@@ -77,6 +79,7 @@ function reasonOf({ verb, kind }: Failure): Reason {
     case "containerNotFound":
       return verb === "kill" ? "notFound" : "unknown";
     case "notRunning":
+    case "notPaused":
     case "runtimeNotFound":
     case "other":
       return "unknown";
@@ -106,6 +109,9 @@ const STOPPED: readonly RegExp[] = [
   /in stopped state/, // runc checkpoint
 ];
 
+/** What runc says of a container that is not frozen; crun thaws it all the same. */
+const NOT_PAUSED = /container not paused/;
+
 /** Sentences that say: I know no such container. */
 const MISSING: readonly RegExp[] = [
   // runc, with and without the id; youki; runsc. Not the tail of a path, "/bin/container not found".
@@ -132,13 +138,16 @@ export function kindOf(verb: Verb, runtimeMessage: string): FailureKind {
       return says(MISSING) || runtimeMessage.includes("does not exist")
         ? "containerNotFound"
         : "other";
+    case "resume":
+      if (NOT_PAUSED.test(runtimeMessage)) return "notPaused";
+      break;
     case "start":
     case "exec":
     case "pause":
-    case "resume":
     case "update":
     case "checkpoint":
-      if (says(FINISHED) || says(STOPPED)) return "notRunning";
-      return says(MISSING) ? "containerNotFound" : "other";
+      break;
   }
+  if (says(FINISHED) || says(STOPPED)) return "notRunning";
+  return says(MISSING) ? "containerNotFound" : "other";
 }
