@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import {
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -11,6 +12,11 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeFileAtomically } from "../../src/container/atomic-file.ts";
+import {
+  DELETION_FILE,
+  forgetDeletion,
+  saveDeletion,
+} from "../../src/container/deletion-record.ts";
 import {
   type ExitRecord,
   loadExitRecord,
@@ -196,5 +202,26 @@ describe("a link in the place of a file that is written", () => {
     expect(loadOptions(bundle)).toEqual(options);
     expect(readFileSync(target, "utf8")).toBe("precious");
     expect(readdirSync(bundle).sort()).toEqual(["options.json", "runtime", "target"]);
+  });
+});
+
+describe("saveDeletion()", () => {
+  const answer = Buffer.from([8, 7]);
+
+  test("leaves the answer until it is forgotten", () => {
+    const bundle = makeDirectory();
+    saveDeletion(bundle, answer);
+    expect(readFileSync(join(bundle, DELETION_FILE))).toEqual(answer);
+    forgetDeletion(bundle);
+    expect(readdirSync(bundle)).toEqual([]);
+  });
+
+  test.each<[what: string, spoil: (bundle: string) => void]>([
+    ["a bundle that is gone", (bundle) => rmSync(bundle, { recursive: true })],
+    ["something else in its place", (bundle) => mkdirSync(join(bundle, DELETION_FILE))],
+  ])("%s is no failure", (_, spoil) => {
+    const bundle = makeDirectory();
+    spoil(bundle);
+    saveDeletion(bundle, answer);
   });
 });
