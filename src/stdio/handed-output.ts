@@ -29,15 +29,12 @@ export function handOverOutput(
     readonly log: Logger;
   },
 ): { readonly part: Part; readonly childEnd: OwnedFd } {
-  const holder = new FifoHolder(openReader(endpoint), options.poller, options.log);
-  try {
-    const childEnd = openContainerWriter(endpoint);
-    giveTo(options.owner, childEnd.fd);
-    return { part: new HandedOutput(options.name, holder), childEnd };
-  } catch (error) {
-    holder[Symbol.dispose]();
-    throw error;
-  }
+  using undo = new DisposableStack();
+  const holder = undo.use(new FifoHolder(openReader(endpoint), options.poller, options.log));
+  const childEnd = undo.use(openContainerWriter(endpoint));
+  giveTo(options.owner, childEnd.fd);
+  undo.move();
+  return { part: new HandedOutput(options.name, holder), childEnd };
 }
 
 /** One output of a process that writes to its client's FIFO itself. */

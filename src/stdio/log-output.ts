@@ -23,18 +23,21 @@ interface LogOutput {
   readonly places: readonly (1 | 2)[];
 }
 
-/** A pipe for each stream where records name it; one for both, in the order of writing, where they do not. */
-export function openLogOutputs(
+/**
+ * A pipe for each stream where records name it; one for both, in the order of writing, where they do not.
+ * Each is the caller's before the next is opened, which may fail.
+ */
+export function* openLogOutputs(
   file: LogFile,
   isErrorWanted: boolean,
   optionsFor: (name: string) => OutputOptions,
-): readonly LogOutput[] {
+): Generator<LogOutput, void> {
   const open = (name: "stdout" | "stderr", places: readonly (1 | 2)[]): LogOutput => {
     const options = optionsFor(name);
     const sink = Sink.into(new LogStream(file, name), name, options.log);
     return { ...relayOutput(sink, options), places };
   };
-  if (!isErrorWanted) return [open("stdout", [1])];
-  if (file.format === "raw") return [open("stdout", [1, 2])];
-  return [open("stdout", [1]), open("stderr", [2])];
+  const isOne = isErrorWanted && file.format === "raw";
+  yield open("stdout", isOne ? [1, 2] : [1]);
+  if (isErrorWanted && !isOne) yield open("stderr", [2]);
 }

@@ -69,11 +69,13 @@ export interface StartedLogger {
  */
 export async function startLogger(options: LoggerOptions): Promise<StartedLogger> {
   await using undo = new AsyncDisposableStack();
-  const out = openPipe();
-  const error = openPipe();
-  const ready = openPipe();
-  const ends = [out.reader, out.writer, error.reader, error.writer, ready.reader, ready.writer];
-  for (const end of ends) undo.use(end);
+  const open = () => {
+    const { reader, writer } = openPipe();
+    return { reader: undo.use(reader), writer: undo.use(writer) };
+  };
+  const out = open();
+  const error = open();
+  const ready = open();
   giveTo(options.owner, out.writer.fd);
   giveTo(options.owner, error.writer.fd);
   const child = spawnLogger(options, [out.reader.fd, error.reader.fd, ready.writer.fd]);

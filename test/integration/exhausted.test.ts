@@ -5,7 +5,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { TaskExit } from "../../src/gen/containerd/events/task.ts";
 import { Options } from "../../src/gen/containerd/types/runc/options/oci.ts";
-import { buildExecutable, fifo, LiveShim, until } from "./live-shim.ts";
+import { buildExecutable, descriptorsOf, fifo, LiveShim, until } from "./live-shim.ts";
 
 let shim: LiveShim;
 beforeAll(async () => {
@@ -61,6 +61,49 @@ test("follows a container that came with the last descriptor, and finds its cgro
   await until("the end is told", () => exitsOf(id).length > 0);
   await shim.task.delete({ id, execId: "" });
 }, 60_000);
+
+/** The lowest limit with which the shim can have so many descriptors more. */
+function limitFor(count: number): string {
+  const taken = descriptorsOf(shim.pid);
+  let limit = 0;
+  for (let left = count; left > 0 || taken.has(limit); limit++) if (!taken.has(limit)) left--;
+  return `${limit}:`;
+}
+
+function openFiles(): readonly string[] {
+  return [...descriptorsOf(shim.pid).values()].map((name) => name.replace(/\d+/g, "")).sort();
+}
+
+let fifoCount = 0;
+const newFifo = () => fifo(shim, `end-${fifoCount++}`);
+const LOGGER = "binary:///bin/sh?-c=exec%205%3E%26-%3B%20cat%20%3C%263%20%3E%2Fdev%2Fnull";
+
+test.each<[kind: string, io: () => Parameters<LiveShim["exec"]>[3]]>([
+  ["FIFOs", () => ({ stdin: newFifo(), stdout: newFifo(), stderr: newFifo() })],
+  ["a terminal", () => ({ terminal: true, stdin: newFifo(), stdout: newFifo() })],
+  ["a log file", () => ({ stdout: `file://${shim.path}/log?format=cri`, stderr: "yes" })],
+  ["a logger", () => ({ stdout: LOGGER, stderr: "yes" })],
+])(
+  "leaves no descriptor of an exec with %s, whichever is the last to be had",
+  async (_, io) => {
+    using bundle = shim.bundle({ args: ["sleep", "1000"] });
+    const { id } = bundle;
+    await shim.create(bundle);
+    await shim.task.start({ id, execId: "" });
+    const before = openFiles();
+    for (let spare = 0; spare <= 14; spare++) {
+      const execId = `e${spare}`;
+      limitDescriptors(limitFor(spare));
+      await shim.exec(id, execId, ["true"], io()).catch(() => {});
+      limitDescriptors("1024:");
+      await shim.task.wait({ id, execId });
+      await shim.task.delete({ id, execId });
+      expect([spare, openFiles()]).toEqual([spare, before]);
+    }
+    await shim.remove(id);
+  },
+  60_000,
+);
 
 test.each([
   ["nothing", false],
