@@ -163,14 +163,22 @@ static void delete_deleted(const char *bundle) {
   if (call(WRITE, 1, (long)answer, length, 0, 0, 0) == length) leave(0);
 }
 
-/* An LD_LIBRARY_PATH with a directory that is not absolute, which for a daemon would be the bundle. */
-static int is_relative_path(const char *entry) {
-  if (!is_named(entry, "LD_LIBRARY_PATH")) return 0;
-  for (entry += sizeof("LD_LIBRARY_PATH"); *entry == '/'; entry++) {
-    while (*entry && *entry != ':' && *entry != ';') entry++;
-    if (!*entry) return 0;
+/*
+ * Leaves in an LD_LIBRARY_PATH the directories that are absolute; 0 when there are none. Any other would
+ * be the bundle for a daemon, and there always is one: containerd writes its own directory and a colon.
+ */
+static int keep_absolute(char *entry) {
+  char *start = entry + sizeof("LD_LIBRARY_PATH");
+  char *end = start;
+  for (char *from = start; *from;) {
+    int is_kept = *from == '/';
+    if (is_kept && end != start) *end++ = ':';
+    for (; *from && *from != ':' && *from != ';'; from++)
+      if (is_kept) *end++ = *from;
+    if (*from) from++;
   }
-  return 1;
+  *end = 0;
+  return end != start;
 }
 
 static int is_dropped(const char *entry) {
@@ -219,8 +227,7 @@ static void start(struct command *command, long argc, char **env) {
   long count = 0;
   char **entry;
   char *argv[argc + 1];
-  for (entry = env; *entry; entry++, count++)
-    if (is_relative_path(*entry)) return;
+  for (entry = env; *entry; entry++) count++;
   if (count > ENTRIES_MAX) return;
   char *variables[count + 16];
 
@@ -232,8 +239,10 @@ static void start(struct command *command, long argc, char **env) {
   argv[count] = 0;
 
   count = 0;
-  for (entry = env; *entry; entry++)
-    if (!is_dropped(*entry)) variables[count++] = *entry;
+  for (entry = env; *entry; entry++) {
+    if (is_dropped(*entry) || (is_named(*entry, "LD_LIBRARY_PATH") && !keep_absolute(*entry))) continue;
+    variables[count++] = *entry;
+  }
   for (const char *setting = ENGINE_SETTINGS; *setting; setting += length_of(setting) + 1) variables[count++] = (char *)setting;
   write_channel(channel, call(GETPPID, 0, 0, 0, 0, 0, 0));
   variables[count++] = channel;

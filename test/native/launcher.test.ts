@@ -23,6 +23,8 @@ import { daemonsOf, openedBy, Place, readOr, runShim, until } from "../command/s
 const TIMEOUT_MS = 60_000;
 const project = join(import.meta.dir, "../..");
 const executable = join(project, "dist/containerd-shim-wedge-v2");
+/** By a name that the launcher hands on to the daemon, and `command/launch.ts` would not. */
+const launcherAlone = ["bash", "-c", `exec -a "by the launcher" ${executable} "$@"`, "bash"];
 const directory = mkdtempSync(join(tmpdir(), "wedge-"));
 
 beforeAll(async () => {
@@ -98,18 +100,22 @@ describe("the launcher", () => {
     TIMEOUT_MS,
   );
 
-  test(
-    "a directory to load libraries from that is not absolute is not given to the daemon",
-    async () => {
+  test.each([
+    // As containerd sets it.
+    ["/nowhere/lib:", ["LD_LIBRARY_PATH=/nowhere/lib"]],
+    [":/a::/b:.:lib;/c/", ["LD_LIBRARY_PATH=/a:/b:/c/"]],
+    ["lib:", []],
+    ["", []],
+  ])(
+    "of directories to load libraries from, %j, a daemon gets those that are absolute",
+    async (directories, wanted) => {
       await using place = new Place();
       place.bundle("a");
-      await place.start("a", {
-        program: [executable],
-        env: { LD_LIBRARY_PATH: "/nowhere/lib:", WEDGE_SLEEP_AFTER_SECONDS: "0" },
-      });
+      await place.start("a", { program: launcherAlone, env: { LD_LIBRARY_PATH: directories } });
       const [pid = 0] = daemonsOf(place.namespace);
+      expect(readOr(`/proc/${pid}/cmdline`, "")).toStartWith("by the launcher\0");
       const environment = readOr(`/proc/${pid}/environ`, "").split("\0");
-      expect(environment).toContain("LD_LIBRARY_PATH=/nowhere/lib");
+      expect(environment.filter((entry) => entry.startsWith("LD_LIBRARY_PATH="))).toEqual(wanted);
     },
     TIMEOUT_MS,
   );
