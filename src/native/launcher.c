@@ -22,6 +22,7 @@
 
 #define AT_FDCWD -100
 #define O_RDONLY 0
+#define O_NONBLOCK 04000
 #define O_NOFOLLOW_X86 0400000
 #define O_NOFOLLOW_ARM 0100000
 #define O_CLOEXEC 02000000
@@ -156,9 +157,10 @@ static void delete_deleted(const char *bundle) {
   for (const char *file = OBSTACLES; *file; file += length_of(file) + 1)
     if (!join(path, bundle, file) || call(FACCESSAT, AT_FDCWD, (long)path, F_OK, 0, 0, 0) == 0) return;
   if (!join(path, bundle, DELETION_FILE)) return;
-  long file = call(OPENAT, AT_FDCWD, (long)path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0, 0, 0);
+  long file = call(OPENAT, AT_FDCWD, (long)path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC, 0, 0, 0);
   if (IS_ERROR(file)) return;
   long length = call(READ, file, (long)answer, sizeof(answer), 0, 0, 0);
+  call(CLOSE, file, 0, 0, 0, 0, 0);
   if (length <= 0 || length == sizeof(answer)) return;
   if (call(WRITE, 1, (long)answer, length, 0, 0, 0) == length) leave(0);
 }

@@ -175,10 +175,12 @@ describe("the launcher", () => {
       writeFileSync(join(bundle, "address"), `unix://${join(place.path, "none.sock")}`);
       expect(DeleteResponse.decode((await run()).stdout)).toMatchObject({ exitStatus: 137 });
       rmSync(join(bundle, "address"));
-      // A link is nobody's answer.
-      rmSync(join(bundle, "deleted"));
-      symlinkSync("/etc/passwd", join(bundle, "deleted"));
-      expect(DeleteResponse.decode((await run()).stdout)).toMatchObject({ exitStatus: 137 });
+      // A link is nobody's answer, nor is what is no file.
+      for (const make of [["ln", "-s", "/etc/passwd"], ["mkfifo"], ["mkdir"], ["touch"]]) {
+        rmSync(join(bundle, "deleted"), { recursive: true });
+        Bun.spawnSync([...make, join(bundle, "deleted")]);
+        expect(DeleteResponse.decode((await run()).stdout)).toMatchObject({ exitStatus: 137 });
+      }
     },
     TIMEOUT_MS,
   );
