@@ -212,26 +212,41 @@ __attribute__((noreturn, always_inline)) static inline void become_daemon(const 
   call(SETSID, 0, 0, 0, 0, 0, 0);
   /* As much is open as is meant to be: 0, 1, 2 and the channel. */
   call(DUP3, channel, CHANNEL, 0, 0, 0, 0);
-  call(CLOSE_RANGE, CHANNEL + 1, ~0U, 0, 0, 0, 0);
-  call(EXECVE, (long)path, (long)argv, (long)env, 0, 0, 0);
+  if (call(CLOSE_RANGE, CHANNEL + 1, ~0U, 0, 0, 0, 0) == 0) call(EXECVE, (long)path, (long)argv, (long)env, 0, 0, 0);
   *has_failed = 1;
   leave(EXIT_FAILURE);
 }
 
-/* `start`; returns when the daemon could not be launched. */
+/* Ends as `start`: when the daemon has answered through `channel`, or as it has ended. */
+__attribute__((noreturn)) static void await_answer(long daemon, int channel) {
+  char answered;
+  /* Where whoever started us ignores the ends of children, nobody can say how the daemon has ended. */
+  int status = EXIT_FAILURE << 8;
+  long length;
+  while ((length = call(READ, channel, (long)&answered, 1, 0, 0, 0)) == -EINTR) continue;
+  if (length == 1) leave(0);
+  while (call(WAIT4, daemon, (long)&status, 0, 0, 0, 0) == -EINTR) continue;
+  if (status & 0x7f) {
+    static const char message[] = "containerd-shim-wedge-v2: the shim was killed while it started; see the kernel's log";
+    call(WRITE, 2, (long)message, sizeof(message) - 1, 0, 0, 0);
+    leave(EXIT_FAILURE);
+  }
+  leave(status >> 8 & 0xff);
+}
+
+/* `start`; returns when the daemon could not be launched, with all as it was. */
 static void start(struct command *command, long argc, char **env) {
   char path[PATH_BYTES];
   char channel[64];
   int ends[2];
-  int status = 0;
   volatile int has_failed = 0;
-  char answered;
   long count = 0;
   char **entry;
-  char *argv[argc + 1];
   for (entry = env; *entry; entry++) count++;
-  if (count > ENTRIES_MAX) return;
-  char *variables[count + 16];
+  if (argc > ENTRIES_MAX || count > ENTRIES_MAX) return;
+  char *argv[argc + 1];
+  /* A setting is longer than one byte, which leaves room for what else is added. */
+  char *variables[count + sizeof(ENGINE_SETTINGS)];
 
   count = 0;
   for (long at = 0; command->argv[at]; at++) {
@@ -248,10 +263,6 @@ static void start(struct command *command, long argc, char **env) {
   for (const char *setting = ENGINE_SETTINGS; *setting; setting += length_of(setting) + 1) variables[count++] = (char *)setting;
   write_channel(channel, call(GETPPID, 0, 0, 0, 0, 0, 0));
   variables[count++] = channel;
-  /* Before the engine is there: it would take its first pages as huge ones. */
-  if (call(PRCTL, PR_GET_THP_DISABLE, 0, 0, 0, 0, 0) == 0 && call(PRCTL, PR_SET_THP_DISABLE, 1, 0, 0, 0, 0) == 0)
-    variables[count++] = (char *)HUGE_PAGES_ENTRY;
-  variables[count] = 0;
 
   long length = call(READLINKAT, AT_FDCWD, (long)"/proc/self/exe", (long)path, sizeof(path) - 1, 0, 0);
   if (length <= 0 || length >= (long)sizeof(path) - 1) return;
@@ -260,21 +271,19 @@ static void start(struct command *command, long argc, char **env) {
   if (call(FACCESSAT, AT_FDCWD, (long)path, F_OK, 0, 0, 0) != 0) join(path, "/proc/self", "exe");
 
   if (call(PIPE2, (long)ends, O_CLOEXEC, 0, 0, 0, 0) != 0) return;
-  /* Without streams of its own `start` has nobody to answer to; the engine will say so. */
-  if (ends[0] < CHANNEL) return;
-  long pid = call(CLONE, CLONE_VM | CLONE_VFORK | SIGCHLD, 0, 0, 0, 0, 0);
+  /* Before the engine is there: it would take its first pages as huge ones. */
+  int has_huge_pages =
+      call(PRCTL, PR_GET_THP_DISABLE, 0, 0, 0, 0, 0) == 0 && call(PRCTL, PR_SET_THP_DISABLE, 1, 0, 0, 0, 0) == 0;
+  if (has_huge_pages) variables[count++] = (char *)HUGE_PAGES_ENTRY;
+  variables[count] = 0;
+  /* In the place of a stream that is closed; the engine can do without streams. */
+  long pid = ends[0] < CHANNEL ? -1 : call(CLONE, CLONE_VM | CLONE_VFORK | SIGCHLD, 0, 0, 0, 0, 0);
   if (pid == 0) become_daemon(path, argv, variables, ends[1], &has_failed);
-  if (IS_ERROR(pid) || has_failed) return;
   call(CLOSE, ends[1], 0, 0, 0, 0, 0);
-  while ((length = call(READ, ends[0], (long)&answered, 1, 0, 0, 0)) == -EINTR) continue;
-  if (length == 1) leave(0);
-  while (call(WAIT4, pid, (long)&status, 0, 0, 0, 0) == -EINTR) continue;
-  if (status & 0x7f) {
-    static const char message[] = "containerd-shim-wedge-v2: the shim was killed while it started; see the kernel's log";
-    call(WRITE, 2, (long)message, sizeof(message) - 1, 0, 0, 0);
-    leave(EXIT_FAILURE);
-  }
-  leave(status >> 8 & 0xff);
+  if (pid > 0 && !has_failed) await_answer(pid, ends[0]);
+  if (pid > 0) call(WAIT4, pid, 0, 0, 0, 0, 0);
+  call(CLOSE, ends[0], 0, 0, 0, 0, 0);
+  if (has_huge_pages) call(PRCTL, PR_SET_THP_DISABLE, 0, 0, 0, 0, 0);
 }
 
 /* `stack` as the kernel has laid it out: argc, argv, 0, env, 0. */

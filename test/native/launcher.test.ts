@@ -21,6 +21,8 @@ import { DeleteResponse } from "../../src/gen/containerd/task/v2/task.ts";
 import { daemonsOf, openedBy, Place, readOr, runShim, until } from "../command/shim-process.ts";
 
 const TIMEOUT_MS = 60_000;
+/** The number of close_range(2), on every processor. */
+const CLOSE_RANGE = "436";
 const project = join(import.meta.dir, "../..");
 const executable = join(project, "dist/containerd-shim-wedge-v2");
 /** By a name that the launcher hands on to the daemon, and `command/launch.ts` would not. */
@@ -60,7 +62,10 @@ describe("the launcher", () => {
       const [pid = 0] = daemonsOf(place.namespace);
       const link = join(directory, "shim");
       symlinkSync(executable, link);
-      const upgrade = await runShim(["upgrade", "a"], { cwd: "/", program: [link] });
+      const upgrade = await runShim(["upgrade", `${place.namespace}/a`], {
+        cwd: "/",
+        program: [link],
+      });
       expect(upgrade).toMatchObject({ exitCode: 0, stderr: "" });
       expect(readOr(`/proc/${pid}/cmdline`, "").split("\0")).toEqual([
         ...[executable, "-namespace", place.namespace, "-id", "a"],
@@ -130,6 +135,55 @@ describe("the launcher", () => {
       expect(run.stderr).toStartWith("containerd-shim-wedge-v2: Cannot decode the runtime options");
       expect(daemonsOf(place.namespace)).toEqual([]);
       expect(existsSync(join(place.path, "a/address"))).toBe(false);
+    },
+    TIMEOUT_MS,
+  );
+
+  test.each([
+    ["<&-", "unix:///"],
+    [">&-", ""],
+    ["2>&-", "unix:///"],
+    ["<&- >&- 2>&-", ""],
+  ])(
+    "with %s a start does what it would with /dev/null there",
+    async (closing, answer) => {
+      await using place = new Place();
+      place.bundle("a");
+      const script = `exec ${executable} "$@" ${closing}`;
+      const run = await place.start("a", { program: ["bash", "-c", script, "bash"] });
+      expect(run).toMatchObject({ exitCode: 0, stderr: "" });
+      expect(run.stdout.toString()).toStartWith(answer);
+      const [pid = 0] = daemonsOf(place.namespace);
+      expect(readOr(`/proc/${pid}/environ`, "")).toContain("WEDGE_CHILD_HUGE_PAGES=true");
+      await until(() => !openedBy(pid).some((target) => target.startsWith("pipe:")));
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "where the kernel cannot close many descriptors at once, the engine closes what is not the daemon's",
+    async () => {
+      await using place = new Place();
+      place.bundle("a");
+      const program = [process.execPath, join(import.meta.dir, "without-call.ts"), CLOSE_RANGE];
+      const script = 'exec 9</etc/passwd; exec "$@"';
+      await place.start("a", { program: ["bash", "-c", script, "bash", ...program, executable] });
+      const [pid = 0] = daemonsOf(place.namespace);
+      await until(() => !openedBy(pid).some((target) => target.startsWith("pipe:")));
+      expect(openedBy(pid)).not.toContain("/etc/passwd");
+      expect(readOr(`/proc/${pid}/environ`, "")).toContain("WEDGE_CHILD_HUGE_PAGES=true");
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "a start that fails says so too where the ends of children are ignored",
+    async () => {
+      await using place = new Place();
+      place.bundle("a");
+      const program = ["perl", "-e", "$SIG{CHLD} = 'IGNORE'; exec @ARGV", executable];
+      const run = await place.start("a", { program, stdin: Buffer.from("nonsense") });
+      expect(run.exitCode).toBe(1);
     },
     TIMEOUT_MS,
   );
