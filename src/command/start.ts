@@ -78,8 +78,11 @@ export function start(
     isContainerd2: () => isContainerd2(`/proc/${managerPid}/exe`),
   });
   writeOutput(1, encodeAnswer(dialect, path, protocol));
-  if (begun !== undefined) detach(bundle);
-  release(channel);
+  // Where this process ends too the launcher waits for that: not every first process reaps orphans.
+  if (begun !== undefined) {
+    detach(bundle);
+    release(channel);
+  }
   undo.move();
   return begun;
 }
@@ -131,7 +134,10 @@ function detach(bundle: string): void {
   replaceFd(log?.fd ?? none.fd, LOG_FD);
 }
 
-/** The launcher ends. One that is gone has been killed, and nobody has taken the answer: EPIPE. */
+/**
+ * The launcher ends, and this process is nobody's child. One that is gone has been killed, and nobody has
+ * taken the answer: EPIPE.
+ */
 function release(channel: number): void {
   using fd = new OwnedFd(channel);
   writeWhole(fd.fd, Uint8Array.of(1));

@@ -189,6 +189,27 @@ describe("the launcher", () => {
   );
 
   test(
+    "a start that finds a shim leaves no dead process to whoever inherits it",
+    async () => {
+      await using place = new Place();
+      for (const id of ["a", "b"]) place.bundle(id, { "io.containerd.runc.v2.group": "g" });
+      const words = [executable, "-namespace", place.namespace, "-address", place.grpcAddress];
+      // As the first process of a machine, it has every orphan for its child.
+      const script = `
+        for my $id ("a", "b") { chdir "${place.path}/$id"; system(@ARGV, "-id", $id, "start"); }
+        select(undef, undef, undef, 0.3);
+        print "\n", grep { /\\) Z/ } map { open(my $file, "<", $_); <$file> } glob("/proc/[0-9]*/stat");`;
+      const namespace = ["unshare", "--pid", "--fork", "--mount-proc"];
+      const run = Bun.spawnSync([...namespace, "perl", "-e", script, ...words]);
+      const [answers = "", zombies] = run.stdout.toString().split("\n");
+      expect(answers).toMatch(/^(unix:\/\/\/run\/containerd\/s\/[0-9a-f]{64}){2}$/);
+      expect(zombies).toBe("");
+      rmSync(answers.slice("unix://".length, answers.length / 2));
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
     "a daemon whose start was killed ends, as nobody has its address",
     async () => {
       await using place = new Place();
