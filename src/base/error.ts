@@ -37,7 +37,11 @@ export class ShimError extends Error {
   }
 }
 
-/** The text of anything thrown, for a log line or a message that wraps it. */
+/**
+ * The text of anything thrown, for a log line or a message that wraps it. Where undoing has failed after a failure,
+ * that of the first: the language gives the two no text together.
+ */
 export function messageOf(thrown: unknown): string {
+  if (thrown instanceof SuppressedError) return messageOf(thrown.suppressed);
   return thrown instanceof Error ? thrown.message : String(thrown);
 }
