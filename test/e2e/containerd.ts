@@ -294,6 +294,8 @@ export class Containerd implements AsyncDisposable {
   environment(): Record<string, string> {
     return {
       PATH: `${this.inside("bin")}:${SYSTEM_PATH}`,
+      // As its plugin `opt`, which is switched off for tests, sets it everywhere else.
+      LD_LIBRARY_PATH: "/opt/containerd/lib:",
       HOME: this.inside("tmp"),
       TMPDIR: this.inside("tmp"),
       TERM: "xterm",
