@@ -2,11 +2,23 @@
 
 import { rmdirSync } from "node:fs";
 import { Containerd } from "../../test/e2e/containerd.ts";
-import { expectNothingLeft, snapshot } from "../../test/e2e/leaks.ts";
+import { expectNothingLeft, type Snapshot, snapshot } from "../../test/e2e/leaks.ts";
+import { poll } from "../../test/e2e/poll.ts";
 import type { ContainerdVersion } from "../debian-programs.ts";
+import { type Expectation, judgeEvents } from "./event-order.ts";
+import { EventWatch } from "./event-watch.ts";
 import { inflict } from "./fault.ts";
-import { live, prepare } from "./life.ts";
-import { describeRound, type FaultKind, planRound } from "./plan.ts";
+import { execIdOf, type LifeResult, live, prepare } from "./life.ts";
+import {
+  describeRound,
+  type FaultKind,
+  type LifePlan,
+  type Outlet,
+  planRound,
+  type RoundPlan,
+} from "./plan.ts";
+
+const WEDGE = "io.containerd.wedge.v2";
 
 export interface ChaosOptions {
   readonly version: ContainerdVersion;
@@ -15,9 +27,13 @@ export interface ChaosOptions {
   readonly from?: number;
   /** As `ctr run --runtime` takes it: the stock shim's, to tell its faults from ours. */
   readonly runtime?: string;
+  /** More variables of containerd's environment, which shims inherit. */
+  readonly variables?: Readonly<Record<string, string>>;
   /** Asked before each round. */
   readonly goesOn: (round: number) => boolean;
   readonly say: (line: string) => void;
+  /** While the daemon and its log are still there. */
+  readonly onFailure?: (daemon: Containerd) => void;
 }
 
 export interface ChaosResult {
@@ -27,41 +43,100 @@ export interface ChaosResult {
   readonly violations: readonly string[];
 }
 
-const LOSES_OUTPUT: readonly FaultKind[] = ["kill reader", "fill disk"];
+/** Which outputs may be cut short by a fault. */
+const LOSES_OUTPUT: Readonly<Partial<Record<FaultKind, readonly Outlet[]>>> = {
+  "kill reader": ["fifo", "terminal"],
+  "kill logger": ["logger"],
+  "fill disk": ["file", "logger"],
+};
+/** A runtime process may end where nobody foresees it. */
+const CUTS_RUNTIME: readonly FaultKind[] = ["kill runtime", "take pids"];
+/** Events come some seconds after a restart of containerd; the machine may be busy. */
+const EVENTS_LIMIT_MS = 30_000;
 
 /** Runs rounds while `goesOn`. Rejects when the machine cannot have the daemon. */
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
-  const { version, seed, from = 0, runtime = "io.containerd.wedge.v2", goesOn, say } = options;
-  await using daemon = await Containerd.start({ version });
+  const { version, seed, from = 0, variables = {}, goesOn, say } = options;
+  await using daemon = await Containerd.start({ version, variables });
   prepare(daemon);
-  const before = snapshot(daemon);
+  await using watch = await EventWatch.open(daemon);
+  const world = { daemon, watch, before: snapshot(daemon) };
   const violations: string[] = [];
   let rounds = 0;
   let started = 0;
   let refused = 0;
-  for (; goesOn(rounds); rounds++) {
+  for (; goesOn(rounds) && violations.length === 0; rounds++) {
     const plan = planRound(seed, from + rounds);
     say(describeRound(plan));
-    const mayLoseOutput = plan.faults.some(({ kind }) => LOSES_OUTPUT.includes(kind));
-    const lives = plan.lives.map((life) => live(daemon, runtime, life, mayLoseOutput));
-    const results = await Promise.allSettled([...lives, suffer(daemon, plan.faults)]);
-    for (const result of results) {
-      if (result.status === "rejected") violations.push(`round ${plan.number}: ${result.reason}`);
-      else if (result.value !== undefined) {
-        if (result.value.wasStarted) started += 1;
-        else refused += 1;
-        violations.push(...result.value.faults.map((fault) => `round ${plan.number}: ${fault}`));
-      }
-    }
-    if (plan.faults.some(({ kind }) => kind === "kill runtime")) removeStrandedCgroups(daemon);
-    // What `ctr` leaves of calls that failed is its own.
-    await daemon.removeClientFifos();
-    await expectNothingLeft(daemon, before).catch((error: unknown) => {
-      violations.push(`round ${plan.number}: ${error}`);
-    });
-    if (violations.length > 0) break;
+    const { results, faults } = await runRound(world, plan, options.runtime ?? WEDGE);
+    started += results.filter(({ wasStarted }) => wasStarted).length;
+    refused += results.filter(({ wasStarted }) => !wasStarted).length;
+    violations.push(...faults.map((fault) => `round ${plan.number}: ${fault}`));
+    if (faults.length > 0) options.onFailure?.(daemon);
   }
   return { rounds, started, refused, violations };
+}
+
+interface World {
+  readonly daemon: Containerd;
+  readonly watch: EventWatch;
+  readonly before: Snapshot;
+}
+
+interface Outcome {
+  readonly results: readonly LifeResult[];
+  readonly faults: readonly string[];
+}
+
+async function runRound(world: World, plan: RoundPlan, runtime: string): Promise<Outcome> {
+  const { daemon, watch, before } = world;
+  watch.clear();
+  const lives = plan.lives.map((life) => live(daemon, runtime, life, mayLose(plan, life)));
+  const suffered = suffer(daemon, plan.faults);
+  const settled = await Promise.allSettled(lives);
+  const faults: string[] = [];
+  await suffered.catch((error: unknown) => faults.push(String(error)));
+  const results: LifeResult[] = [];
+  const kills = plan.faults.filter(({ kind }) => kind === "kill containerd").length;
+  const expected = settled.flatMap((outcome, place) => {
+    const life = plan.lives[place];
+    if (outcome.status === "rejected") faults.push(String(outcome.reason));
+    if (outcome.status === "rejected" || life === undefined) return [];
+    results.push(outcome.value);
+    faults.push(...outcome.value.faults);
+    return [toExpectation(life, outcome.value, kills)];
+  });
+  faults.push(...(await judgeWhenTold(watch, expected)));
+  if (plan.faults.some(({ kind }) => CUTS_RUNTIME.includes(kind))) removeStrandedCgroups(daemon);
+  // What `ctr` leaves of calls that failed is its own.
+  await daemon.removeClientFifos();
+  await expectNothingLeft(daemon, before).catch((error: unknown) => faults.push(String(error)));
+  return { results, faults };
+}
+
+function mayLose({ faults }: RoundPlan, { outlet }: LifePlan): boolean {
+  return faults.some(({ kind }) => LOSES_OUTPUT[kind]?.includes(outlet));
+}
+
+function toExpectation(plan: LifePlan, { wasStarted }: LifeResult, kills: number): Expectation {
+  const codes = plan.execs.map((exec, place) => [execIdOf(place), exec.exitCode] as const);
+  const { name: id, exitCode } = plan;
+  return { id, wasStarted, exitCode, execCodes: new Map(codes), kills };
+}
+
+/** What is wrong with the events, once they have had the time to come. */
+async function judgeWhenTold(
+  watch: EventWatch,
+  expected: readonly Expectation[],
+): Promise<readonly string[]> {
+  let faults: readonly string[] = [];
+  const isFine = () => {
+    const seen = watch.seen();
+    faults = expected.flatMap((each) => judgeEvents(seen, each));
+    return faults.length === 0;
+  };
+  await poll("the events are told", isFine, { limitMs: EVENTS_LIMIT_MS }).catch(() => {});
+  return faults;
 }
 
 /**
@@ -80,14 +155,10 @@ function removeStrandedCgroups(daemon: Containerd): void {
 }
 
 /** One fault after another, at their times: two at once could undo each other. */
-async function suffer(
-  daemon: Containerd,
-  faults: ReturnType<typeof planRound>["faults"],
-): Promise<undefined> {
+async function suffer(daemon: Containerd, faults: RoundPlan["faults"]): Promise<void> {
   const startMs = performance.now();
   for (const fault of faults) {
     await Bun.sleep(Math.max(0, fault.atMs - (performance.now() - startMs)));
     await inflict(daemon, fault);
   }
-  return undefined;
 }

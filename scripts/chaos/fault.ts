@@ -1,10 +1,19 @@
-/** What goes wrong, done to the processes of one private containerd. The machine's clock is left alone. */
+/**
+ * What goes wrong, done to the processes of one private containerd.
+ *
+ * Clocks are left alone: the time of day is the whole machine's, and a time namespace shifts the others only
+ * before its first process. A shim that is stopped for a while is one for whom all clocks jump; what
+ * reads the time of day to measure how long something takes has unit tests.
+ */
 
 import { readdirSync, readFileSync, statfsSync } from "node:fs";
 import type { Containerd } from "../../test/e2e/containerd.ts";
+import { withFewPids } from "./few-pids.ts";
 import type { FaultPlan } from "./plan.ts";
 
 const FEW_DESCRIPTORS = 16;
+/** More than this and a runtime process finds all that it needs. */
+const SPARE_PIDS_MAX = 12;
 /** For a container to get into the state in which the fault finds something. */
 const LOOK_INTERVAL_MS = 20;
 
@@ -25,10 +34,16 @@ export async function inflict(daemon: Containerd, { kind, forMs }: FaultPlan): P
       return await signal(daemon, "KILL", await findRuntime(daemon, forMs));
     case "kill reader":
       return await signal(daemon, "KILL", find(daemon, /^cat .*-stdout$/).slice(0, 1));
+    case "kill logger":
+      return await signal(daemon, "KILL", findLogger(daemon));
+    case "stop logger":
+      return await pause(daemon, findLogger(daemon), forMs);
     case "fill disk":
       return await fillDisk(daemon, forMs);
     case "take descriptors":
       return await takeDescriptors(daemon, forMs);
+    case "take pids":
+      return await takePids(daemon, forMs);
   }
 }
 
@@ -65,6 +80,11 @@ async function findRuntime(daemon: Containerd, forMs: number): Promise<readonly 
   return [];
 }
 
+/** A logger that is ready has become `cat -`; before it is, it has its own name. */
+function findLogger(daemon: Containerd): readonly number[] {
+  return find(daemon, /^cat -$|chaos\/logger$/).slice(0, 1);
+}
+
 function find(daemon: Containerd, pattern: RegExp): number[] {
   return [...daemon.sandbox.processes()]
     .filter(([, commandLine]) => pattern.test(commandLine))
@@ -86,6 +106,11 @@ async function takeDescriptors(daemon: Containerd, forMs: number): Promise<void>
   await run(daemon, ["prlimit", "--pid", String(shim), `--nofile=${FEW_DESCRIPTORS}:`]);
   await Bun.sleep(forMs);
   await run(daemon, ["prlimit", "--pid", String(shim), "--nofile=1024:"]);
+}
+
+async function takePids(daemon: Containerd, forMs: number): Promise<void> {
+  const [shim] = daemon.shims();
+  if (shim !== undefined) await withFewPids(daemon, shim, forMs % SPARE_PIDS_MAX, forMs);
 }
 
 async function run(daemon: Containerd, argv: readonly string[]): Promise<void> {

@@ -13,8 +13,8 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import type { Client } from "../../test/e2e/client.ts";
-import { type Containerd, IMAGE } from "../../test/e2e/containerd.ts";
-import type { LifePlan } from "./plan.ts";
+import { type CallResult, type Containerd, IMAGE } from "../../test/e2e/containerd.ts";
+import type { ExecPlan, LifePlan } from "./plan.ts";
 
 /** Generous, as the machine may be busy and containerd down. */
 const LIMIT_MS = 90_000;
@@ -22,9 +22,9 @@ const RETRY_MS = 100;
 /** Nobody can be asked. */
 const UNKNOWN = " RUNNING?";
 const LOGGER = `#!/bin/sh
-# The descriptors of a logger: 3 and 4 to read, 5 to say that it is ready.
+# The descriptors of a logger: 3 and 4 to read, 5 to say that it is ready. It starts no other process.
 exec 5>&-
-exec cat <&3 >"$(dirname "$0")/$CONTAINER_ID.log"
+exec cat - <&3 >"\${0%/*}/$CONTAINER_ID.log"
 `;
 
 export interface LifeResult {
@@ -55,9 +55,10 @@ export async function live(
   // `ctr` itself reads what comes before it leaves.
   const script = `until [ -e /go ]; do sleep 0.05; done; i=0; while [ $i -lt ${lines} ]; do echo "line $i"; i=$((i + 1)); [ $((i % ${pace})) != 0 ] || sleep ${(plan.runMs / 10_000).toFixed(3)}; done; sleep 0.2; exit ${exitCode}`;
   const outlet = openOutlet(daemon, plan);
-  const started = await daemon.call(
+  const started = await callOn(
+    daemon,
     ["run", "-d", "--runtime", runtime, ...outlet.flags, IMAGE, id, "sh", "-c", script],
-    { limitMs: LIMIT_MS },
+    plan.outlet === "terminal",
   );
   const wasStarted = started.code === 0;
   if (!wasStarted) {
@@ -66,18 +67,35 @@ export async function live(
   }
   const reader = outlet.read();
   await release(daemon, id);
-  const execs = plan.execCodes.map((code, index) => runExec(daemon, id, `e${index}`, code));
+  const execs = plan.execs.map((exec, index) => runExec(daemon, id, execIdOf(index), exec));
   for (const wrong of await Promise.all(execs)) if (wrong !== undefined) faults.push(wrong);
   await until(`${id} has stopped`, async () => !/ RUNNING| CREATED/.test(await line(daemon, id)));
   const status = await removeTask(daemon, id);
   if (status !== exitCode) faults.push(`${id}: exit status ${status} instead of ${exitCode}`);
   const expected = Array.from({ length: lines }, (_, index) => `line ${index}\n`).join("");
-  const output = await outlet.output(reader);
+  const output = (await outlet.output(reader)).replaceAll("\r\n", "\n");
   if (!mayLoseOutput && output !== expected) {
     faults.push(`${id}: ${output.length} bytes of ${expected.length} by ${plan.outlet}`);
   }
   await clear(daemon, id);
   return { wasStarted, faults };
+}
+
+/** The id of the exec with this place in the plan. */
+export function execIdOf(index: number): string {
+  return `e${index}`;
+}
+
+/** Runs a client to its end, on a terminal or not. */
+async function callOn(
+  daemon: Containerd,
+  args: readonly string[],
+  isTerminal: boolean,
+): Promise<CallResult> {
+  if (!isTerminal) return await daemon.call(args, { limitMs: LIMIT_MS });
+  const terminal = daemon.terminal(args, { limitMs: LIMIT_MS });
+  const code = await terminal.finish();
+  return { code, stdout: terminal.output, stderr: "" };
 }
 
 /** Where its output goes, and how it is got back. */
@@ -97,7 +115,7 @@ function openOutlet(daemon: Containerd, { name, outlet }: LifePlan) {
   const directory = `chaos/${name}.fifos`;
   mkdirSync(daemon.outside(directory));
   return {
-    flags: ["--fifo-dir", daemon.inside(directory)],
+    flags: [...(outlet === "terminal" ? ["-t"] : []), "--fifo-dir", daemon.inside(directory)],
     read: () => {
       const [inner = ""] = readdirSync(daemon.outside(directory));
       const path = join(daemon.inside(directory), inner, `${name}-stdout`);
@@ -122,12 +140,12 @@ async function runExec(
   daemon: Containerd,
   id: string,
   execId: string,
-  code: number,
+  { exitCode: code, isTerminal }: ExecPlan,
 ): Promise<string | undefined> {
-  const result = await daemon.call(
-    ["task", "exec", "--exec-id", execId, id, "sh", "-c", `echo told; exit ${code}`],
-    { limitMs: LIMIT_MS },
-  );
+  const flags = [...(isTerminal ? ["-t"] : []), "--exec-id", execId];
+  const script = `echo told; exit ${code}`;
+  const args = ["task", "exec", ...flags, id, "sh", "-c", script];
+  const result = await callOn(daemon, args, isTerminal);
   // "told" came, so it ran; it ended by its own end, unless its container's came first or the client was cut off.
   const wasCut = result.stderr !== "" || result.code === 137;
   if (result.stdout !== "told\n" || wasCut || result.code === code) return undefined;

@@ -1,6 +1,6 @@
 /** What is lived and what goes wrong, from a seed alone: the same seed gives the same plan. */
 
-export type Outlet = "file" | "logger" | "fifo";
+export type Outlet = "file" | "logger" | "fifo" | "terminal";
 
 /** One container, and the execs in it. */
 export interface LifePlan {
@@ -10,7 +10,12 @@ export interface LifePlan {
   readonly lines: number;
   readonly runMs: number;
   readonly exitCode: number;
-  readonly execCodes: readonly number[];
+  readonly execs: readonly ExecPlan[];
+}
+
+export interface ExecPlan {
+  readonly exitCode: number;
+  readonly isTerminal: boolean;
 }
 
 export const FAULTS = [
@@ -20,8 +25,11 @@ export const FAULTS = [
   "kill runtime",
   "stop runtime",
   "kill reader",
+  "kill logger",
+  "stop logger",
   "fill disk",
   "take descriptors",
+  "take pids",
 ] as const;
 export type FaultKind = (typeof FAULTS)[number];
 
@@ -39,7 +47,7 @@ export interface RoundPlan {
   readonly faults: readonly FaultPlan[];
 }
 
-const OUTLETS: readonly Outlet[] = ["file", "logger", "fifo"];
+const OUTLETS: readonly Outlet[] = ["file", "logger", "fifo", "terminal"];
 const LIVES_MAX = 4;
 const FAULTS_MAX = 3;
 const EXECS_MAX = 2;
@@ -57,7 +65,10 @@ export function planRound(seed: number, number: number): RoundPlan {
     lines: 1 + below(LINES_MAX),
     runMs: below(RUN_MS_MAX),
     exitCode: below(120),
-    execCodes: Array.from({ length: below(EXECS_MAX + 1) }, () => below(120)),
+    execs: Array.from({ length: below(EXECS_MAX + 1) }, () => ({
+      exitCode: below(120),
+      isTerminal: below(2) === 0,
+    })),
   }));
   const faults = Array.from({ length: 1 + below(FAULTS_MAX) }, () => ({
     kind: pick(FAULTS, below),
@@ -69,10 +80,10 @@ export function planRound(seed: number, number: number): RoundPlan {
 
 /** As it is printed. */
 export function describeRound({ number, lives, faults }: RoundPlan): string {
-  const lived = lives.map(
-    (life) =>
-      `${life.outlet} ${life.lines} lines exit ${life.exitCode} execs [${life.execCodes.join(" ")}]`,
-  );
+  const lived = lives.map(({ outlet, lines, exitCode, execs }) => {
+    const ended = execs.map((exec) => `${exec.exitCode}${exec.isTerminal ? "t" : ""}`);
+    return `${outlet} ${lines} lines exit ${exitCode} execs [${ended.join(" ")}]`;
+  });
   const failed = faults.map((fault) => `${fault.kind} at ${fault.atMs} for ${fault.forMs} ms`);
   return `round ${number}: ${lived.join("; ")} | ${failed.join("; ")}`;
 }

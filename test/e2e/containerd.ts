@@ -173,8 +173,8 @@ export class Containerd implements AsyncDisposable {
   }
 
   /** Starts a client that prints events; returns it once it has printed one, so it misses none after. */
-  async events(): Promise<Client> {
-    const client = this.open(["events"]);
+  async events(options: ClientOptions = {}): Promise<Client> {
+    const client = this.open(["events"], options);
     await poll("events are printed", async () => {
       await this.ctr("images", "label", USER_IMAGE, `seen=${client.stdout.length}-${Date.now()}`);
       return client.stdout.includes("/images/update");
