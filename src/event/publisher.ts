@@ -68,6 +68,8 @@ export class Publisher {
   #isOutage = false;
   /** The last try has failed, or is to be that of another process. */
   #isReturning = false;
+  /** When nobody answered last, by the clock of `performance.now`, which nobody sets. */
+  #absentAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
@@ -195,10 +197,18 @@ export class Publisher {
   /** Connects; to a manager that has just come back, only once its listeners had time to do the same. */
   async #connect(): Promise<EventSink | undefined> {
     const { connect, settleMs = SETTLE_MS } = this.#options;
-    const sink = await connect?.();
-    const ageMs = sink?.ageMs ?? settleMs;
-    if (!this.#isReturning || this.#isHasty || ageMs >= settleMs) return sink;
-    // The clock may have been set meanwhile.
+    let sink: EventSink | undefined;
+    try {
+      sink = await connect?.();
+    } catch (error) {
+      this.#absentAtMs = performance.now();
+      throw error;
+    }
+    if (!this.#isReturning || this.#isHasty || sink?.ageMs === undefined) return sink;
+    // It has come since, however old it looks by a clock that was set meanwhile.
+    const ageMs = Math.min(sink.ageMs, performance.now() - this.#absentAtMs);
+    if (ageMs >= settleMs) return sink;
+    // Set back, the clock makes it look as if it were to come yet.
     await this.#pause(Math.min(settleMs - ageMs, settleMs));
     return sink;
   }

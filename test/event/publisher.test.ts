@@ -19,10 +19,14 @@ class FakeManager {
   /** As {@link EventSink.ageMs}. */
   ageMs: number | undefined;
   connections = 0;
+  refusals = 0;
   readonly #expected = new Map<number, () => void>();
 
   readonly connect = async (): Promise<EventSink> => {
-    if (!this.isUp) throw new Error("connection refused");
+    if (!this.isUp) {
+      this.refusals += 1;
+      throw new Error("connection refused");
+    }
     this.connections += 1;
     return {
       ageMs: this.ageMs,
@@ -216,6 +220,29 @@ describe("Publisher", () => {
     await manager.received(1);
     expect(performance.now() - publishedAtMs).toBeGreaterThan(29);
     expect(manager.connections).toBe(1);
+  });
+
+  test("a manager that was away a moment ago has just come back, whatever the time of day says", async () => {
+    const manager = new FakeManager();
+    manager.isUp = false;
+    // As when the clock was set forward since the service came.
+    manager.ageMs = 86_400_000;
+    const subject = publisher(manager, { settleMs: 50 });
+    subject.publish(event(1), "/b");
+    await until(() => manager.refusals > 0);
+    const refusedAtMs = performance.now();
+    manager.isUp = true;
+    await manager.received(1);
+    expect(performance.now() - refusedAtMs).toBeGreaterThan(40);
+  });
+
+  test("a clock that was set back does not keep a manager waiting for longer", async () => {
+    const manager = new FakeManager();
+    manager.failures = 1;
+    manager.ageMs = -86_400_000;
+    publisher(manager, { settleMs: 30 }).publish(event(1), "/b");
+    await manager.received(1);
+    expect(manager.connections).toBe(2);
   });
 
   test("a manager that is new, or that has been back for long, is told at once", async () => {
