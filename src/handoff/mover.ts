@@ -29,6 +29,8 @@ const LOOK_MS = 2;
 const PATIENCE_FACTOR = 12;
 /** Sleeping for less than this many times the wait was not worth it. */
 const WORTH_FACTOR = 6;
+/** A ceiling that what a shim holds is above in any program is raised to this many times as much. */
+const RAISE_FACTOR = 1.5;
 /** How often memory is looked at, at least, */
 const LONGEST_LOOK_MS = 10_000;
 /** and while calls come: it grows with them. */
@@ -74,7 +76,7 @@ export class Mover implements Disposable {
   #isDisposed = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #activity = -1;
-  #quietSinceMs = Date.now();
+  #quietSinceMs = performance.now();
   #lookedAtMs = 0;
   #grownSinceMs: number | undefined;
   #restMs = GROWN_REST_MS;
@@ -93,12 +95,15 @@ export class Mover implements Disposable {
   /** Begins to look for quiet and for grown memory. */
   start(): void {
     const { sleepAfterMs, isRenewed, log } = this.#options;
-    if (isRenewed && privateKilobytes() >= this.#ceilingKilobytes) {
-      // What is above it from the beginning cannot be brought below it by beginning again.
-      log.warn("A renewed shim is above its memory ceiling, which is not kept", {
-        kilobytes: privateKilobytes(),
+    const kilobytes = privateKilobytes();
+    if (isRenewed && this.#ceilingKilobytes > 0 && kilobytes >= this.#ceilingKilobytes) {
+      // What is above it from the beginning cannot be brought below it by beginning again at once. It may
+      // be less later, as when events have waited for containerd: the next program has the ceiling back.
+      this.#ceilingKilobytes = Math.round(kilobytes * RAISE_FACTOR);
+      log.warn("A renewed shim is above its memory ceiling, which is raised for now", {
+        kilobytes,
+        ceilingKilobytes: this.#ceilingKilobytes,
       });
-      this.#ceilingKilobytes = 0;
     }
     if (sleepAfterMs === 0 && this.#ceilingKilobytes === 0) return;
     const lookAgain = () => {
@@ -218,7 +223,7 @@ export class Mover implements Disposable {
   async #look(): Promise<void> {
     if (this.#isMoving) return;
     const { estate } = this.#options;
-    this.#lookedAtMs = Date.now();
+    this.#lookedAtMs = performance.now();
     const activity = estate.poller.wakeups + estate.server.received;
     if (activity !== this.#activity) {
       this.#activity = activity;
@@ -241,7 +246,7 @@ export class Mover implements Disposable {
     const { log, sleepAfterMs } = this.#options;
     if (reason !== this.#lastFailure) log.warn("Cannot leave the program", { error: reason });
     this.#lastFailure = reason;
-    this.#quietSinceMs = Date.now();
+    this.#quietSinceMs = performance.now();
     this.#quietMs = Math.min(this.#quietMs * 2, sleepAfterMs * PATIENCE_FACTOR);
   }
 
@@ -307,7 +312,7 @@ export class Mover implements Disposable {
   #isSleepDue(): boolean {
     const { sleepAfterMs, estate } = this.#options;
     if (sleepAfterMs === 0 || !hasSleeper()) return false;
-    return estate.service.size > 0 && Date.now() - this.#quietSinceMs >= this.#quietMs;
+    return estate.service.size > 0 && performance.now() - this.#quietSinceMs >= this.#quietMs;
   }
 
   #sleep(): void {
