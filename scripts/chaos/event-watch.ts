@@ -39,7 +39,8 @@ export class EventWatch implements AsyncDisposable {
 
   async #follow(): Promise<void> {
     for (;;) {
-      await this.#client.exited;
+      // It has ended with its containerd, or with the watch: how is no matter.
+      await this.#client.finish();
       if (this.#isClosed) return;
       await Bun.sleep(RETRY_MS);
       this.#before += `${this.#client.stdout}\n`;

@@ -1,6 +1,6 @@
 /** The socket over which an OCI runtime hands us the master of the container's terminal. */
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmdirSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
 import type { OwnedFd } from "../linux/fd.ts";
@@ -40,7 +40,7 @@ export class ConsoleSocket implements Disposable {
     try {
       this.#listener = listenUnix(this.path);
     } catch (error) {
-      rmSync(this.#directory, { recursive: true, force: true });
+      this.#remove();
       throw error;
     }
   }
@@ -68,16 +68,30 @@ export class ConsoleSocket implements Disposable {
     }
   }
 
-  /** Removes the socket; whoever waits for the master is told. */
+  /** Removes the socket; whoever waits for the master is told. Never throws. */
   [Symbol.dispose](): void {
     this.#waiting?.reject(new ShimError("canceled", "The console socket was closed"));
     this.#watch?.[Symbol.dispose]();
     this.#watch = undefined;
     this.#connection?.[Symbol.dispose]();
     this.#listener[Symbol.dispose]();
+    this.#remove();
+  }
+
+  /** Looks into no directory: that takes a descriptor, and may be done because there is none left. */
+  #remove(): void {
     if (this.#isRemoved) return;
     this.#isRemoved = true;
-    rmSync(this.#directory, { recursive: true, force: true });
+    try {
+      unlinkSync(this.path);
+    } catch {
+      // It was never made, or somebody else has removed it.
+    }
+    try {
+      rmdirSync(this.#directory);
+    } catch {
+      // What another program has put there is not ours to remove.
+    }
   }
 
   descriptors(): readonly NamedFd[] {

@@ -91,6 +91,31 @@ describe("the compiled executable", () => {
     TIMEOUT_MS,
   );
 
+  test.if(Bun.which("setpriv") !== null)(
+    "has a daemon that none of its own user may look into without the right to trace",
+    async () => {
+      await using place = new Place();
+      place.bundle("a");
+      // With no capability on either side only the mark that the daemon sets itself makes a difference.
+      const plain = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"];
+      const run = await place.start("a", { program: [...plain, executable] });
+      expect(run).toMatchObject({ exitCode: 0, stderr: "" });
+      const [pid = 0] = daemonsOf(place.namespace);
+      const look = (other: number) =>
+        Bun.spawnSync([...plain, "cat", `/proc/${other}/environ`], { stdout: "ignore" }).exitCode;
+      // Set in the daemon's first moments.
+      await until(() => look(pid) !== 0);
+      const control = Bun.spawn([...plain, "sleep", "1000"]);
+      try {
+        await until(() => look(control.pid) === 0);
+        expect(look(pid)).not.toBe(0);
+      } finally {
+        control.kill("SIGKILL");
+      }
+    },
+    TIMEOUT_MS,
+  );
+
   test(
     "under the name shim it is the debugging command",
     async () => {

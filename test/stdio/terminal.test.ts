@@ -5,6 +5,7 @@ import type { Child } from "../../src/linux/children.ts";
 import { openPty, slavePath, windowSize } from "../../src/linux/pty.ts";
 import type { ProcessStdio } from "../../src/stdio/stdio.ts";
 import { checksum, Kit } from "./kit.ts";
+import { withoutDescriptors } from "./no-descriptors.ts";
 
 const SLOW_MS = 60_000;
 /** Sends descriptor 3 over the unix socket named in argv, as a runtime does with a pty master. */
@@ -53,6 +54,19 @@ describe("the console socket", () => {
     expect(statSync(dirname(path)).mode & 0o777).toBe(0o700);
     await start(kit, stdio, "true");
     expect(existsSync(dirname(path))).toBe(false);
+  });
+
+  test("is gone after close() where no descriptor is left, and the client is let go", async () => {
+    await using kit = new Kit();
+    const stdio = await kit.open({
+      terminal: true,
+      stdin: kit.fifo("in"),
+      stdout: kit.fifo("out"),
+    });
+    const directory = dirname(stdio.consoleSocket ?? "");
+    await withoutDescriptors(() => stdio.close());
+    expect(stdio.descriptors()).toEqual([]);
+    expect(existsSync(directory)).toBe(false);
   });
 
   test("is gone after close() without a terminal", async () => {

@@ -1,0 +1,23 @@
+/** What a piece of code does while this process is given no descriptor. */
+
+import { dlopen, ptr } from "bun:ffi";
+
+const RLIMIT_NOFILE = 7;
+
+const libc = dlopen("libc.so.6", {
+  getrlimit: { args: ["i32", "ptr"], returns: "i32" },
+  setrlimit: { args: ["i32", "ptr"], returns: "i32" },
+});
+
+/** Runs `action` under a soft limit of 0: descriptors that are open stay, and none can be opened. */
+export async function withoutDescriptors(action: () => Promise<void>): Promise<void> {
+  const limits = new BigUint64Array(2);
+  libc.symbols.getrlimit(RLIMIT_NOFILE, ptr(limits));
+  const none = new BigUint64Array([0n, limits[1] ?? 0n]);
+  libc.symbols.setrlimit(RLIMIT_NOFILE, ptr(none));
+  try {
+    await action();
+  } finally {
+    libc.symbols.setrlimit(RLIMIT_NOFILE, ptr(limits));
+  }
+}
