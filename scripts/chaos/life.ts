@@ -19,6 +19,10 @@ import type { ExecPlan, LifePlan } from "./plan.ts";
 /** Generous, as the machine may be busy and containerd down. */
 const LIMIT_MS = 90_000;
 const RETRY_MS = 100;
+/** How an exec ends when its container does. */
+const KILLED = 137;
+/** How `ctr` ends when it has no exit status to pass on. */
+const CLIENT_FAILED = 1;
 /** Nobody can be asked. */
 const UNKNOWN = " RUNNING?";
 const LOGGER = `#!/bin/sh
@@ -146,8 +150,10 @@ async function runExec(
   const script = `echo told; exit ${code}`;
   const args = ["task", "exec", ...flags, id, "sh", "-c", script];
   const result = await callOn(daemon, args, isTerminal);
-  // "told" came, so it ran; it ended by its own end, unless its container's came first or the client was cut off.
-  const wasCut = result.stderr !== "" || result.code === 137;
+  // "told" came, so it ran; it ended by its own end, unless its container's came first or the client was
+  // cut off. What a client says of that on a terminal may come too late to be read.
+  const hasFailed = result.stderr !== "" || (isTerminal && result.code === CLIENT_FAILED);
+  const wasCut = hasFailed || result.code === KILLED;
   if (result.stdout !== "told\n" || wasCut || result.code === code) return undefined;
   return `${id}: exec ended with ${result.code} instead of ${code}`;
 }

@@ -38,7 +38,7 @@ export interface RetriesOptions<Request> {
   readonly keyOf: (request: Request) => ProcessRequest;
   /** Which answers are kept: those that nobody took, or all. */
   readonly keeps: "untaken" | "all";
-  /** Milliseconds since the epoch. */
+  /** Milliseconds by a clock that nobody sets; `performance.now` by default. */
   readonly now?: () => number;
 }
 
@@ -53,11 +53,12 @@ export class Retries<Request, Answer> {
   readonly #options: RetriesOptions<Request>;
   readonly #now: () => number;
   readonly #running = new Map<string, RunningCall<Request, Answer>>();
+  /** `atMs` is of this process's own clock. */
   readonly #kept = new Map<string, KeptAnswer<Answer>>();
 
   constructor(options: RetriesOptions<Request>) {
     this.#options = options;
-    this.#now = options.now ?? Date.now;
+    this.#now = options.now ?? (() => performance.now());
   }
 
   /** Answers as the same request was answered, or by carrying it out. `caller` aborts when it has gone. */
@@ -128,12 +129,16 @@ export class Retries<Request, Answer> {
 
   /** Everything kept, oldest first. */
   get kept(): readonly KeptAnswer<Answer>[] {
-    return [...this.#kept.values()];
+    const offsetMs = Date.now() - this.#now();
+    return [...this.#kept.values()].map((one) => ({ ...one, atMs: one.atMs + offsetMs }));
   }
 
   /** Takes over what a predecessor has kept. */
   restore(kept: readonly KeptAnswer<Answer>[]): void {
-    for (const one of kept) this.#kept.set(keyText(one.process), one);
+    for (const one of kept) {
+      const ageMs = Math.max(Date.now() - one.atMs, 0);
+      this.#kept.set(keyText(one.process), { ...one, atMs: this.#now() - ageMs });
+    }
   }
 
   #keep({ id, execId }: ProcessRequest, request: Request, answer: Answer): void {

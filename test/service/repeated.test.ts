@@ -1,6 +1,6 @@
 /** Calls that come again, because their client did not learn how they ended, over real runc. */
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setSystemTime, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { StartRequest } from "../../src/gen/containerd/task/v2/task.ts";
@@ -254,6 +254,25 @@ describe("Retries", () => {
     expect(calls.find(request)).toBeUndefined();
     expect(await calls.run(request, here, async () => 2)).toBe(2);
     expect(calls.kept).toEqual([]);
+  });
+
+  test("an answer grows no older by a clock that is set, and keeps its age when handed over", async () => {
+    let nowMs = 0;
+    const calls = open(() => nowMs);
+    const request = { id: "c", execId: "" };
+    await calls.run(request, gone, async () => 1);
+    setSystemTime(new Date(Date.now() + 86_400_000));
+    try {
+      expect(calls.find(request)?.answer).toBe(1);
+      nowMs = 9 * 60_000;
+      const successor = open(() => nowMs);
+      successor.restore(calls.kept);
+      expect(successor.find(request)?.answer).toBe(1);
+      nowMs += 2 * 60_000;
+      expect(successor.find(request)).toBeUndefined();
+    } finally {
+      setSystemTime();
+    }
   });
 
   test("only so many are kept, and they can be handed over", async () => {

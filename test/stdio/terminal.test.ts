@@ -4,8 +4,8 @@ import { dirname, join } from "node:path";
 import type { Child } from "../../src/linux/children.ts";
 import { openPty, slavePath, windowSize } from "../../src/linux/pty.ts";
 import type { ProcessStdio } from "../../src/stdio/stdio.ts";
+import { withoutDescriptors } from "../linux/no-descriptors.ts";
 import { checksum, Kit } from "./kit.ts";
-import { withoutDescriptors } from "./no-descriptors.ts";
 
 const SLOW_MS = 60_000;
 /** Sends descriptor 3 over the unix socket named in argv, as a runtime does with a pty master. */
