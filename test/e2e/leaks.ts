@@ -29,14 +29,18 @@ export function snapshot(daemon: Containerd): Snapshot {
  * Waits until nothing is left that was not in `before`. Throws an Error that lists what is.
  * A shim ends a little later than the call that ended its last container.
  */
-export async function expectNothingLeft(daemon: Containerd, before: Snapshot): Promise<void> {
+export async function expectNothingLeft(
+  daemon: Containerd,
+  before: Snapshot,
+  limitMs = SETTLE_LIMIT_MS,
+): Promise<void> {
   let left: string[] = [];
   const clean = () => {
     left = [...snapshot(daemon)].filter((line) => !before.has(line) && !isExpected(daemon, line));
     return left.length === 0;
   };
   const detail = () => `, but ${left.length} things are left:\n  ${left.join("\n  ")}`;
-  await poll("everything is cleaned up", clean, { limitMs: SETTLE_LIMIT_MS, detail });
+  await poll("everything is cleaned up", clean, { limitMs, detail });
 }
 
 /** Directories that are made once for a namespace and stay, and the daemon itself. */
