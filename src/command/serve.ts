@@ -32,7 +32,7 @@ import { countOwnWords } from "../linux/self-command.ts";
 import { SIGCHLD, SignalWatch, signalName, unblockSignals } from "../linux/signals.ts";
 import { isInUserNamespace } from "../linux/user-namespace.ts";
 import { adoptBun, continueBun, listenBun } from "../rpc/ttrpc/bun.ts";
-import type { Acceptor } from "../rpc/ttrpc/server.ts";
+import type { Acceptor, TtrpcServer } from "../rpc/ttrpc/server.ts";
 import { hasBegun, peerOf } from "../rpc/ttrpc/server-connection-state.ts";
 import { CallHistory } from "../runtime/call-history.ts";
 import { parseDeadlines } from "../runtime/deadlines.ts";
@@ -59,6 +59,8 @@ const PUBLISH_TIMEOUT_MS = 5000;
 const LINGER_TIMEOUT_MS = 30_000;
 /** How long a shim without a connection waits for its first container. */
 const UNUSED_TIMEOUT_MS = 120_000;
+/** How often one that has had no container looks whether its bundle is still there. */
+const FORGOTTEN_LOOK_MS = 2000;
 /** The same after its last one: whoever deleted that asks for the end, if at all, in the next moment. */
 const EMPTIED_TIMEOUT_MS = 5000;
 /** How soon a shim that cannot be restored is tried again. */
@@ -197,7 +199,8 @@ function build(
     watchUnused({
       isEmpty: () => service.size === 0,
       isIdle: () => server.connections.size === 0 && publisher.pending === 0,
-      stop: () => stop("nobody uses it"),
+      isForgotten: () => !existsSync(directory) && !isCalled(server),
+      stop,
     }),
   );
   const estate = {
@@ -321,28 +324,47 @@ function openListener({ socket }: Invocation): number {
   return listener.release();
 }
 
+/** Whether any call is at work. */
+function isCalled(server: TtrpcServer): boolean {
+  return [...server.connections].some(({ calls }) => [...calls].length > 0);
+}
+
 /**
  * Ends a shim that nobody knows any more: its manager died between `start` and Create, or between the
  * last Delete and Shutdown, or does not ask for the end of a pod whose sandbox went first (containerd
  * 2.0 to 2.2). Armed from the start; no timer runs while a container is there. Events that no manager
  * has taken yet keep it.
+ *
+ * A manager that has removed the bundle before the first container has forgotten the shim, though it may
+ * keep its connection for minutes: on a full disk containerd cannot note which shim it has started.
  */
 function watchUnused(shim: {
   readonly isEmpty: () => boolean;
   readonly isIdle: () => boolean;
-  readonly stop: () => void;
+  readonly isForgotten: () => boolean;
+  readonly stop: (reason: string) => void;
 }): Disposable & { arm(delayMs: number): void } {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const arm = (delayMs: number) => {
     clearTimeout(timer);
     timer = setTimeout(() => {
       if (!shim.isEmpty()) return;
-      if (shim.isIdle()) shim.stop();
+      if (shim.isIdle()) shim.stop("nobody uses it");
       else arm(delayMs);
     }, delayMs);
   };
   arm(UNUSED_TIMEOUT_MS);
-  return { arm, [Symbol.dispose]: () => clearTimeout(timer) };
+  const look = setInterval(() => {
+    if (!shim.isEmpty()) clearInterval(look);
+    else if (shim.isForgotten()) shim.stop("its bundle was removed");
+  }, FORGOTTEN_LOOK_MS);
+  return {
+    arm,
+    [Symbol.dispose]: () => {
+      clearTimeout(timer);
+      clearInterval(look);
+    },
+  };
 }
 
 /** Removes what `start` made for this shim, so that nothing tells of it when it is gone. */
