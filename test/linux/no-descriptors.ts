@@ -9,11 +9,14 @@ const libc = dlopen("libc.so.6", {
   setrlimit: { args: ["i32", "ptr"], returns: "i32" },
 });
 
-/** Runs `action` under a soft limit of 0: descriptors that are open stay, and none can be opened. */
+/**
+ * Runs `action` under a soft limit of 1: descriptors that are open stay, and none can be opened. Under 0
+ * poll(2) would take no entry either.
+ */
 export async function withoutDescriptors(action: () => Promise<void>): Promise<void> {
   const limits = new BigUint64Array(2);
   libc.symbols.getrlimit(RLIMIT_NOFILE, ptr(limits));
-  const none = new BigUint64Array([0n, limits[1] ?? 0n]);
+  const none = new BigUint64Array([1n, limits[1] ?? 0n]);
   libc.symbols.setrlimit(RLIMIT_NOFILE, ptr(none));
   try {
     await action();

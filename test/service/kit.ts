@@ -121,7 +121,11 @@ export class ServicePlace implements AsyncDisposable {
   }
 
   /** Registers an exec of `args`. */
-  async addExec({ id }: Bundle, execId: string, args: readonly string[]): Promise<void> {
+  async addExec(
+    { id }: Pick<Bundle, "id">,
+    execId: string,
+    args: readonly string[],
+  ): Promise<void> {
     const process = { args, cwd: "/", env: ["PATH=/bin"], user: { uid: 0, gid: 0 } };
     const spec = { typeUrl: "", value: Buffer.from(JSON.stringify(process)) };
     await this.service.exec({ id, execId, spec, ...NO_STDIO }, callOf());
