@@ -16,6 +16,7 @@ import { join } from "node:path";
 import { type Logger, silentLogger } from "../../src/base/log.ts";
 import type { JournalEntry } from "../../src/event/journal.ts";
 import { BundleJournals, takeLeftJournal } from "../../src/event/journal-file.ts";
+import { Publisher } from "../../src/event/publisher.ts";
 import { taskStart } from "../../src/event/task-event.ts";
 import { TaskStart } from "../../src/gen/containerd/events/task.ts";
 
@@ -153,6 +154,31 @@ describe("events in bundles", () => {
     const kept = left(bundle) ?? [];
     expect(kept.length).toBeGreaterThan(10);
     expect(kept).toEqual(entries.slice(0, kept.length).map(({ number }) => number));
+  });
+
+  test("an outage without end costs a bounded file and keeps the latest events", async () => {
+    using place = new Place();
+    const bundle = place.bundle("a");
+    const publisher = new Publisher({
+      namespace: "ns",
+      connect: () => Promise.reject(new Error("connection refused")),
+      log: silentLogger,
+      store: new BundleJournals(place.path, place.log),
+      bounds: { entriesMax: 50, bytesMax: 4 * 1024 * 1024 },
+    });
+    const filler = "x".repeat(20_000);
+    const publish = (pid: number) =>
+      publisher.publish(taskStart({ containerId: filler, pid }), bundle);
+    publish(1);
+    while (!existsSync(fileOf(bundle))) await Bun.sleep(1);
+    for (let pid = 2; pid <= 1500; pid++) publish(pid);
+    expect(publisher).toMatchObject({ pending: 50, dropped: 1450 });
+    expect(statSync(fileOf(bundle)).size).toBeLessThan(9 * 1024 * 1024);
+    await publisher.stop(0);
+    using journal = takeLeftJournal(bundle);
+    // The oldest may have been on its way, and is never given up.
+    const expected = [1, ...Array.from({ length: 49 }, (_, index) => 1452 + index)];
+    expect(journal?.entries.map(({ number }) => number)).toEqual(expected);
   });
 
   test("a file does not grow with what was taken long ago", () => {
