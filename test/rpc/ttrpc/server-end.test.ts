@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setSystemTime, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { ShimError } from "../../../src/base/error.ts";
 import { connectBun } from "../../../src/rpc/ttrpc/bun.ts";
@@ -33,6 +33,24 @@ describe("TtrpcServer, time and cancellation", () => {
       expect(await peer.response()).toMatchObject({ code: DEADLINE_EXCEEDED });
     },
   );
+
+  test.each([
+    ["forward", 86_400_000],
+    ["back", -86_400_000],
+  ])("a clock that is set %s moves no deadline", async (_direction, stepMs) => {
+    await using bench = new Bench();
+    using peer = await RawPeer.connect(bench.path);
+    await peer.request(1, "Wait", encode("later"), { timeoutNano: 60_000_000_000n });
+    await peer.request(3, "Wait", encode("soon"), { timeoutNano: 200_000_000n });
+    await expectEcho(peer, 5);
+    setSystemTime(new Date(Date.now() + stepMs));
+    try {
+      expect(await peer.response()).toMatchObject({ streamId: 3, code: DEADLINE_EXCEEDED });
+      expect(bench.chat.canceled).toEqual(["soon"]);
+    } finally {
+      setSystemTime();
+    }
+  });
 
   test("a deadline of centuries does not fire early", async () => {
     await using bench = new Bench();
