@@ -8,7 +8,7 @@ import type { ContainerdVersion } from "../debian-programs.ts";
 import { type Expectation, judgeEvents } from "./event-order.ts";
 import { EventWatch } from "./event-watch.ts";
 import { inflict } from "./fault.ts";
-import { execIdOf, type LifeResult, live, prepare } from "./life.ts";
+import { type Excuses, execIdOf, type LifeResult, live, prepare } from "./life.ts";
 import {
   describeRound,
   type FaultKind,
@@ -93,7 +93,7 @@ interface Outcome {
 async function runRound(world: World, plan: RoundPlan, runtime: string): Promise<Outcome> {
   const { daemon, watch, before } = world;
   watch.clear();
-  const lives = plan.lives.map((life) => live(daemon, runtime, life, mayLose(plan, life)));
+  const lives = plan.lives.map((life) => live(daemon, runtime, life, excuse(plan, life)));
   const suffered = suffer(daemon, plan.faults);
   const settled = await Promise.allSettled(lives);
   const faults: string[] = [];
@@ -117,8 +117,11 @@ async function runRound(world: World, plan: RoundPlan, runtime: string): Promise
   return { results, faults };
 }
 
-function mayLose({ faults }: RoundPlan, { outlet }: LifePlan): boolean {
-  return faults.some(({ kind }) => LOSES_OUTPUT[kind]?.includes(outlet));
+function excuse({ faults }: RoundPlan, { outlet }: LifePlan): Excuses {
+  return {
+    mayLoseOutput: faults.some(({ kind }) => LOSES_OUTPUT[kind]?.includes(outlet)),
+    mayLoseAnswer: faults.some(({ kind }) => kind === "kill containerd"),
+  };
 }
 
 function toExpectation(plan: LifePlan, { wasStarted }: LifeResult, kills: number): Expectation {
