@@ -51,8 +51,8 @@ const LOSES_OUTPUT: Readonly<Partial<Record<FaultKind, readonly Outlet[]>>> = {
 };
 /** A runtime process may end where nobody foresees it. */
 const CUTS_RUNTIME: readonly FaultKind[] = ["kill runtime", "take pids"];
-/** A shim that containerd forgot before it asked for anything ends by itself after a minute. */
-const LEFT_LIMIT_MS = 100_000;
+/** A shim that containerd forgot before it asked for anything ends by itself after two minutes. */
+const LEFT_LIMIT_MS = 160_000;
 /** Events come some seconds after a restart of containerd; the machine may be busy. */
 const EVENTS_LIMIT_MS = 30_000;
 

@@ -32,7 +32,7 @@ import { countOwnWords } from "../linux/self-command.ts";
 import { SIGCHLD, SignalWatch, signalName, unblockSignals } from "../linux/signals.ts";
 import { isInUserNamespace } from "../linux/user-namespace.ts";
 import { adoptBun, continueBun, listenBun } from "../rpc/ttrpc/bun.ts";
-import type { Acceptor, TtrpcServer } from "../rpc/ttrpc/server.ts";
+import type { Acceptor } from "../rpc/ttrpc/server.ts";
 import { hasBegun, peerOf } from "../rpc/ttrpc/server-connection-state.ts";
 import { CallHistory } from "../runtime/call-history.ts";
 import { parseDeadlines } from "../runtime/deadlines.ts";
@@ -50,6 +50,7 @@ import { checkIdentity } from "./identity.ts";
 import { createLogger, type DaemonLog, lostLine } from "./log.ts";
 import { openServer } from "./open-server.ts";
 import { writeOutput } from "./stream.ts";
+import { type Used, watchUnused } from "./unused.ts";
 
 /** How long answers and events may take to be taken at the end. */
 const DRAIN_TIMEOUT_MS = 3000;
@@ -57,12 +58,6 @@ const DRAIN_TIMEOUT_MS = 3000;
 const PUBLISH_TIMEOUT_MS = 5000;
 /** One that its manager has let go is in nobody's way: a manager that hangs may come to itself. */
 const LINGER_TIMEOUT_MS = 30_000;
-/** How long a shim without a connection waits for its first container. */
-const UNUSED_TIMEOUT_MS = 120_000;
-/** How often one that has had no container looks whether its bundle is still there. */
-const FORGOTTEN_LOOK_MS = 2000;
-/** The same after its last one: whoever deleted that asks for the end, if at all, in the next moment. */
-const EMPTIED_TIMEOUT_MS = 5000;
 /** How soon a shim that cannot be restored is tried again. */
 const RETRY_MS = 1000;
 /** The end that a manager asks for, when the last container is deleted. */
@@ -182,7 +177,7 @@ function build(
       server.stopAccepting();
       stop(ASKED);
     },
-    onEmpty: () => unused.arm(EMPTIED_TIMEOUT_MS),
+    onEmpty: () => unused.emptied(),
     log,
   });
   if (document !== undefined) service.restore(document.task);
@@ -196,13 +191,10 @@ function build(
     new SignalWatch(poller, HEEDED_SIGNALS, (signal) => process.emit(signalName(signal))),
   );
   const unused = end.use(
-    watchUnused({
-      isEmpty: () => service.size === 0,
-      isIdle: () => server.connections.size === 0 && publisher.pending === 0,
-      isForgotten: () => !existsSync(directory) && !isCalled(server),
-      stop,
-    }),
+    watchUnused({ ...useOf({ service, server, publisher, directory }), stop }),
   );
+  // Nothing is told of what could not be made.
+  eventObservers.add(() => unused.used());
   const estate = {
     service,
     publisher,
@@ -324,46 +316,19 @@ function openListener({ socket }: Invocation): number {
   return listener.release();
 }
 
-/** Whether any call is at work. */
-function isCalled(server: TtrpcServer): boolean {
-  return [...server.connections].some(({ calls }) => [...calls].length > 0);
-}
-
-/**
- * Ends a shim that nobody knows any more: its manager died between `start` and Create, or between the
- * last Delete and Shutdown, or does not ask for the end of a pod whose sandbox went first (containerd
- * 2.0 to 2.2). Armed from the start; no timer runs while a container is there. Events that no manager
- * has taken yet keep it.
- *
- * A manager that has removed the bundle before the first container has forgotten the shim, though it may
- * keep its connection for minutes: on a full disk containerd cannot note which shim it has started.
- */
-function watchUnused(shim: {
-  readonly isEmpty: () => boolean;
-  readonly isIdle: () => boolean;
-  readonly isForgotten: () => boolean;
-  readonly stop: (reason: string) => void;
-}): Disposable & { arm(delayMs: number): void } {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const arm = (delayMs: number) => {
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      if (!shim.isEmpty()) return;
-      if (shim.isIdle()) shim.stop("nobody uses it");
-      else arm(delayMs);
-    }, delayMs);
-  };
-  arm(UNUSED_TIMEOUT_MS);
-  const look = setInterval(() => {
-    if (!shim.isEmpty()) clearInterval(look);
-    else if (shim.isForgotten()) shim.stop("its bundle was removed");
-  }, FORGOTTEN_LOOK_MS);
+/** Who uses a shim, as far as that can be seen. */
+function useOf({
+  service,
+  server,
+  publisher,
+  directory,
+}: Pick<Estate, "service" | "server" | "publisher" | "directory">): Omit<Used, "stop"> {
   return {
-    arm,
-    [Symbol.dispose]: () => {
-      clearTimeout(timer);
-      clearInterval(look);
-    },
+    isEmpty: () => service.size === 0,
+    hasEvents: () => publisher.pending > 0,
+    isConnected: () => server.connections.size > 0,
+    isCalled: () => [...server.connections].some(({ calls }) => [...calls].length > 0),
+    hasBundle: () => existsSync(directory),
   };
 }
 

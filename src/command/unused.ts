@@ -1,0 +1,74 @@
+/**
+ * The end of a shim that nobody knows any more.
+ *
+ * Its manager died between `start` and Create, or between the last Delete and Shutdown, or does not ask
+ * for the end of a pod whose sandbox went first (containerd 2.0 to 2.2). Or it could not note which shim
+ * it has started, as on a full disk, and has removed the bundle: it may keep its connection for minutes.
+ */
+
+/** What is looked at. */
+export interface Used {
+  /** Whether there is no container. */
+  readonly isEmpty: () => boolean;
+  /** Events that no manager has taken yet keep a shim. */
+  readonly hasEvents: () => boolean;
+  readonly isConnected: () => boolean;
+  readonly isCalled: () => boolean;
+  readonly hasBundle: () => boolean;
+  readonly stop: (reason: string) => void;
+}
+
+/** Milliseconds. */
+export interface UnusedLimits {
+  /**
+   * How long a shim waits for its first container. Whoever starts one asks for that at once: containerd
+   * 1.6 that was killed in between connects again, and never asks for anything.
+   */
+  readonly firstMs: number;
+  /** How often it looks meanwhile whether its bundle is still there. */
+  readonly lookMs: number;
+  /** How long it waits after its last container: who deleted that asks for the end, if at all, at once. */
+  readonly emptiedMs: number;
+}
+
+export const UNUSED_LIMITS: UnusedLimits = { firstMs: 120_000, lookMs: 2000, emptiedMs: 5000 };
+
+export interface UnusedWatch extends Disposable {
+  /** There is a container, or was. */
+  used(): void;
+  /** The last container was deleted, or the first could not be made. */
+  emptied(): void;
+}
+
+/** Asks for the end once, or never. Armed from the start; no timer runs while a container is there. */
+export function watchUnused(shim: Used, limits: UnusedLimits = UNUSED_LIMITS): UnusedWatch {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let hadContainer = !shim.isEmpty();
+  const arm = (delayMs: number) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      if (!shim.isEmpty()) return;
+      // One that had containers is kept by a manager that is connected: it may have more of a pod. One
+      // whose first could not be made is, for as long as it takes to ask again.
+      const isPatient = hadContainer || delayMs < limits.firstMs;
+      const isUsed = isPatient ? shim.isConnected() : shim.isCalled();
+      if (isUsed || shim.hasEvents()) arm(hadContainer ? delayMs : limits.firstMs);
+      else shim.stop("nobody uses it");
+    }, delayMs);
+  };
+  arm(limits.firstMs);
+  const look = setInterval(() => {
+    if (hadContainer) clearInterval(look);
+    else if (!shim.hasBundle() && !shim.isCalled()) shim.stop("its bundle was removed");
+  }, limits.lookMs);
+  return {
+    used: () => {
+      hadContainer = true;
+    },
+    emptied: () => arm(limits.emptiedMs),
+    [Symbol.dispose]: () => {
+      clearTimeout(timer);
+      clearInterval(look);
+    },
+  };
+}

@@ -1,0 +1,79 @@
+import { describe, expect, test } from "bun:test";
+import { watchUnused } from "../../src/command/unused.ts";
+
+const LIMITS = { firstMs: 40, lookMs: 5, emptiedMs: 10 };
+/** Long enough for every limit to pass, several times. */
+const LONG_MS = 150;
+
+/** A shim that is connected, idle and empty, but for what is said. */
+function shimWith(facts: {
+  isEmpty?: boolean;
+  hasEvents?: boolean;
+  isConnected?: boolean;
+  isCalled?: boolean;
+  hasBundle?: boolean;
+}) {
+  const now = { isEmpty: true, hasEvents: false, isConnected: true, isCalled: false, ...facts };
+  const reasons: string[] = [];
+  const ended = Promise.withResolvers<string>();
+  const watch = watchUnused(
+    {
+      isEmpty: () => now.isEmpty,
+      hasEvents: () => now.hasEvents,
+      isConnected: () => now.isConnected,
+      isCalled: () => now.isCalled,
+      hasBundle: () => facts.hasBundle ?? true,
+      stop: (reason) => {
+        reasons.push(reason);
+        ended.resolve(reason);
+      },
+    },
+    LIMITS,
+  );
+  return { now, reasons, watch, ended: ended.promise };
+}
+
+describe("a shim that never had a container ends", () => {
+  test("though its manager is connected, when that asks for nothing", async () => {
+    const shim = shimWith({});
+    using _watch = shim.watch;
+    expect(await shim.ended).toBe("nobody uses it");
+  });
+
+  test("though its manager is connected, when the first could not be made", async () => {
+    const shim = shimWith({});
+    using _watch = shim.watch;
+    shim.watch.emptied();
+    expect(await shim.ended).toBe("nobody uses it");
+  });
+
+  test("soon, when its bundle is removed", async () => {
+    const shim = shimWith({ hasBundle: false });
+    using _watch = shim.watch;
+    expect(await shim.ended).toBe("its bundle was removed");
+  });
+});
+
+describe("a shim stays", () => {
+  test.each([
+    ["while it is called", { isCalled: true, hasBundle: false }],
+    ["while events wait", { hasEvents: true }],
+    ["while it has a container", { isEmpty: false, isConnected: false }],
+  ])("%s", async (_why, facts) => {
+    const shim = shimWith(facts);
+    using _watch = shim.watch;
+    await Bun.sleep(LONG_MS);
+    expect(shim.reasons).toEqual([]);
+  });
+
+  test("after its last container while its manager is connected, and no longer", async () => {
+    const shim = shimWith({});
+    using _watch = shim.watch;
+    shim.watch.used();
+    shim.watch.emptied();
+    await Bun.sleep(LONG_MS);
+    expect(shim.reasons).toEqual([]);
+    shim.now.isConnected = false;
+    expect(await shim.ended).toBe("nobody uses it");
+  });
+});
