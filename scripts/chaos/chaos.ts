@@ -92,7 +92,7 @@ interface Outcome {
 
 async function runRound(world: World, plan: RoundPlan, runtime: string): Promise<Outcome> {
   const { daemon, watch, before } = world;
-  watch.clear();
+  await watch.beginAnew();
   const lives = plan.lives.map((life) => live(daemon, runtime, life, excuse(plan, life)));
   const suffered = suffer(daemon, plan.faults);
   const settled = await Promise.allSettled(lives);

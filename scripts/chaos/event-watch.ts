@@ -1,7 +1,8 @@
 /** A client that prints events, for as long as the test lasts, across restarts of containerd. */
 
 import type { Client } from "../../test/e2e/client.ts";
-import type { Containerd } from "../../test/e2e/containerd.ts";
+import { type Containerd, USER_IMAGE } from "../../test/e2e/containerd.ts";
+import { poll } from "../../test/e2e/poll.ts";
 import { parseEvents, type SeenEvent } from "./event-order.ts";
 
 const RETRY_MS = 100;
@@ -27,10 +28,15 @@ export class EventWatch implements AsyncDisposable {
     return new EventWatch(daemon, await daemon.events({ limitMs: LIMIT_MS }));
   }
 
-  /** Forgets what it has seen. */
-  clear(): void {
+  /** Forgets what it has seen, and waits until it sees what happens: its client may have begun just now. */
+  async beginAnew(): Promise<void> {
     this.#before = "";
     this.#client.stdout = "";
+    await poll("events are printed", async () => {
+      const label = `seen=${performance.now()}`;
+      await this.#daemon.call(["images", "label", USER_IMAGE, label]);
+      return this.#client.stdout.includes("/images/update");
+    });
   }
 
   seen(): SeenEvent[] {
