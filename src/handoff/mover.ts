@@ -305,8 +305,20 @@ export class Mover implements Disposable {
     const cause = { kind: "renewal", pausedAtMs, privateKilobytes: privateKilobytes() } as const;
     const snapshot = this.#snapshot(cause);
     if (snapshot.inventory.obstacles.length > 0) return snapshot.inventory;
+    if (hasSleeper()) this.#tryNap(cause);
     using own = openProgram(OWN_PROGRAM);
     return this.#leave(own, this.#ownWords(), snapshot);
+  }
+
+  /** A sleep of no length: the sleeper knows whether the program can be begun anew, and waits until it can. */
+  #tryNap(cause: Cause): void {
+    const snapshot = this.#snapshot(cause);
+    snapshot.inventory.addDeadline(Date.now());
+    try {
+      this.#leaveAsleep(snapshot);
+    } catch (error) {
+      this.#options.log.debug("Cannot run the sleeper", { error: messageOf(error) });
+    }
   }
 
   #isSleepDue(): boolean {
@@ -316,10 +328,15 @@ export class Mover implements Disposable {
   }
 
   #sleep(): void {
-    const { estate, env, log, ownPath } = this.#options;
     const snapshot = this.#snapshot({ kind: "sleep", sinceMs: Date.now() }, this.#quietMs);
+    const { obstacles, errands } = snapshot.inventory;
+    if (obstacles.length + errands.length === 0) this.#leaveAsleep(snapshot);
+  }
+
+  /** Returns where there is no sleeper. Throws SystemError. */
+  #leaveAsleep(snapshot: Snapshot): void {
+    const { estate, env, log, ownPath } = this.#options;
     const { inventory } = snapshot;
-    if (inventory.obstacles.length + inventory.errands.length > 0) return;
     const document = snapshot.document();
     using program = openSleeper();
     if (program === undefined) return;
