@@ -9,6 +9,13 @@ import { hasReader, reopenForReading, reopenForWriting } from "../linux/pipe.ts"
 import type { Poller, Watch } from "../linux/poller.ts";
 import { settle } from "./settle.ts";
 
+/**
+ * How long bytes that nobody has come to read are kept at the end: a manager that comes back may ask for the
+ * end before its reader, which it has started first, has opened the FIFO.
+ */
+const READER_LIMIT_MS = 500;
+const READER_LOOK_MS = 10;
+
 /** What a holder holds, and how far it is. */
 export const fifoHolderState = record({
   kind: word("written", "settling", "released"),
@@ -92,6 +99,26 @@ export class FifoHolder implements Disposable {
   /** Resolves when the last writer has gone, or the FIFO has been let go. */
   get writersGone(): Promise<void> {
     return this.#writersGone.promise;
+  }
+
+  /**
+   * Resolves when the last writer has gone and nothing is unread, or somebody is there to read it, or
+   * nobody comes.
+   */
+  async untilTaken(): Promise<void> {
+    await this.#writersGone.promise;
+    const deadline = performance.now() + READER_LIMIT_MS;
+    while (this.#state.kind === "settling" && performance.now() < deadline) {
+      if (readableBytes(this.#state.end.fd) === 0) return;
+      this.#look();
+      if (this.#isRead()) return;
+      await Bun.sleep(READER_LOOK_MS);
+    }
+  }
+
+  /** Where a look has found a reader, a writing end is held no more. */
+  #isRead(): boolean {
+    return this.#state.kind === "settling" && !this.#state.isWriter;
   }
 
   /** Begins to watch for the last writer to go. Call once, when there is one. */

@@ -59,9 +59,9 @@ export class HandedOutput implements Part {
     return { kind: "handedOutput", name, holder: this.#holder.snapshot(name, inventory) } as const;
   }
 
-  /** When the last writer is gone, a background child too: every byte is in the client's own FIFO then. */
+  /** When the last writer is gone, a background child too, and the client is there to read what it has not read. */
   get drained(): Promise<void> {
-    return this.#holder.writersGone;
+    return this.#holder.untilTaken();
   }
 
   attach(): void {

@@ -27,8 +27,6 @@ export type Holding =
 
 /** 0 is the next turn of the event loop. A quick reader is done within the first few. */
 const DELAYS_MS: readonly number[] = [0, 0, 0, 1, 2, 5, 10, 20, 50];
-/** Looks during which a reader is taken for granted, because asking disturbs it a little. */
-const PATIENT_LOOKS = 7;
 /** Looks after which a reader that is seen is one. */
 const SURE_LOOKS = 6;
 const DELAY_MS = 100;
@@ -39,10 +37,9 @@ const LONG_DELAY_MS = 1000;
 /** Decides. See the header for why. */
 export function settle(look: Look): Holding {
   const nextMs = delayAfter(look.looks);
-  if (look.unread > 0) {
-    if (look.looks < PATIENT_LOOKS || look.hasReader()) return { kind: "reader", nextMs };
-    return { kind: "writer", nextMs };
-  }
+  // At once: a manager that has come back takes a reader that cannot open the FIFO yet away again when it
+  // hears of the exit.
+  if (look.unread > 0) return { kind: look.hasReader() ? "reader" : "writer", nextMs };
   // A reader that comes before the exit waits for it in open(2), which costs nobody anything.
   if (!look.hasExited) return { kind: "reader", nextMs: undefined };
   // A process that is being spawned has a copy of our own end until its exec, and is no reader.

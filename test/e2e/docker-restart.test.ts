@@ -143,7 +143,9 @@ dockerMatrix("live restore", { isLong: true, daemon: { liveRestore: true } }, (s
     await finish(scene, pid);
     await scene.daemon.resume();
     await scene.daemon.waitForStatus(name, "exited");
-    expect(await scene.daemon.docker("logs", name)).toBe(lines(600));
+    // dockerd learns of the exit before it has opened the streams.
+    const isLogged = async () => (await scene.daemon.docker("logs", name)) === lines(600);
+    await poll("all lines are logged", isLogged);
     await scene.remove(name);
   });
 

@@ -7,7 +7,8 @@ const veryLate = 500;
 
 describe("settle()", () => {
   test.each([
-    ["unread bytes, just now: a reader is taken for granted", 5, false, true, early, "reader", 0],
+    ["unread bytes and a quick reader", 5, true, true, early, "reader", 0],
+    ["unread bytes, just now, and no reader: one may come", 5, false, true, early, "writer", 0],
     ["unread bytes and a slow reader", 5, true, true, late, "reader", 100],
     ["unread bytes and no reader: one may come", 5, false, true, late, "writer", 100],
     ["unread bytes and no reader, process alive", 5, false, false, late, "writer", 100],
@@ -21,14 +22,5 @@ describe("settle()", () => {
     const holding = settle({ unread, hasReader: () => hasReader, hasExited, looks });
     expect(holding.kind).toBe(kind as typeof holding.kind);
     expect("nextMs" in holding ? holding.nextMs : undefined).toBe(nextMs);
-  });
-
-  test("a quick reader is not disturbed by being asked for", () => {
-    for (let looks = 0; looks < 7; looks++) {
-      const hasReader = () => {
-        throw new Error("asked");
-      };
-      expect(settle({ unread: 1, hasReader, hasExited: true, looks }).kind).toBe("reader");
-    }
   });
 });
