@@ -13,7 +13,7 @@ import { settle } from "./settle.ts";
  * How long bytes that nobody has come to read are kept at the end: a manager that comes back may ask for the
  * end before its reader, which it has started first, has opened the FIFO.
  */
-const READER_LIMIT_MS = 500;
+export const READER_LIMIT_MS = 500;
 const READER_LOOK_MS = 10;
 
 /** What a holder holds, and how far it is. */

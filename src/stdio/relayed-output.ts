@@ -91,7 +91,7 @@ export class RelayedOutput implements Part {
 
   /** When the last writer is gone, a background child too, and every byte is with the client. */
   get drained(): Promise<void> {
-    return this.#ended.promise;
+    return this.#ended.promise.then(() => this.#sink.untilTaken());
   }
 
   get lostBytes(): number {

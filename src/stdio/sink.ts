@@ -7,7 +7,8 @@ import { flag, maybe, plain, record, type Shaped, whole, word } from "../base/sh
 import { OwnedFd, setNonBlocking } from "../linux/fd.ts";
 import type { Poller } from "../linux/poller.ts";
 import { type Endpoint, openReader, openWriter } from "./endpoint.ts";
-import { FifoHolder, fifoHolderState } from "./fifo-holder.ts";
+import { FifoHolder, fifoHolderState, READER_LIMIT_MS } from "./fifo-holder.ts";
+import { within } from "./limit.ts";
 import { type LogFile, LogStream, logStreamState } from "./log-file.ts";
 import { type NamedFd, openOnes } from "./part.ts";
 
@@ -156,6 +157,12 @@ export class Sink {
     this.#holder?.watchWriters();
     this.#holder?.processExited();
     this.#writer?.[Symbol.dispose]();
+  }
+
+  /** After {@link finish}: resolves when somebody is there to read the rest, or nobody comes in a moment. */
+  async untilTaken(): Promise<void> {
+    if (!this.#hasFinished || this.#holder === undefined) return;
+    await within(this.#holder.untilTaken(), READER_LIMIT_MS);
   }
 
   /** Lets go of everything. */

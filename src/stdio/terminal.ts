@@ -117,7 +117,7 @@ export class Terminal implements Part {
 
   /** When the last byte of the process has been written to the sink. */
   get drained(): Promise<void> {
-    return this.#ended.promise;
+    return this.#ended.promise.then(() => this.#sink.untilTaken());
   }
 
   get lostBytes(): number {
