@@ -18,6 +18,8 @@ import type { Peer } from "./peer.ts";
 
 /** Rounds whose figures are thrown away: files are read for the first time, clocks speed up. */
 const WARM_UP_ROUNDS = 2;
+/** Between two turns. */
+const PAUSE_MS = 60;
 const LOG_FIFO = "log";
 const DIRECTORY = "/run/wedge-bench";
 export const NAMESPACE = "bench";
@@ -111,8 +113,12 @@ export interface Turn {
   readonly round: number | undefined;
 }
 
-/** The peers in turn, round by round, each second round in reverse order. Tells of the progress. */
-export function* takeTurns(
+/**
+ * The peers in turn, round by round, each second round in reverse order. Each turn begins when the kernel has
+ * done with the one before: with the end of its cgroups, and with the moment in which it moves processes between
+ * cgroups without a wait for RCU, from which only a peer that is quickly there would profit. Tells of the progress.
+ */
+export async function* takeTurns(
   bench: Bench,
   group: string,
   {
@@ -122,12 +128,15 @@ export function* takeTurns(
     readonly peers?: readonly Peer[];
     readonly rounds?: number;
   } = {},
-): Generator<Turn> {
+): AsyncGenerator<Turn> {
   const warmUps = Math.min(WARM_UP_ROUNDS, rounds);
   const step = Math.max(1, Math.round(rounds / 4));
   for (let round = -warmUps; round < rounds; round++) {
     const order = round % 2 === 0 ? peers : [...peers].reverse();
-    for (const peer of order) yield { peer, round: round < 0 ? undefined : round };
+    for (const peer of order) {
+      await Bun.sleep(PAUSE_MS);
+      yield { peer, round: round < 0 ? undefined : round };
+    }
     const done = round + 1;
     if (done > 0 && (done % step === 0 || done === rounds)) {
       bench.say(`${group}: ${done} of ${rounds}`);

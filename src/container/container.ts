@@ -15,7 +15,7 @@ import {
   locateCgroup,
   toCgroupState,
 } from "../cgroup/cgroup.ts";
-import { type CgroupMetrics, readMetrics } from "../cgroup/metrics.ts";
+import type { CgroupMetrics } from "../cgroup/metrics.ts";
 import { type OomWatch, oomState, restoreOom, watchOom } from "../cgroup/oom.ts";
 import { cgroupPids } from "../cgroup/pids.ts";
 import { pidNamespaceMembers } from "../linux/pid-namespace.ts";
@@ -220,8 +220,12 @@ export class Container {
     };
   }
 
-  /** What the kernel accounts to the container now. Throws ShimError `notFound` without a cgroup. */
-  metrics(): CgroupMetrics {
+  /**
+   * What the kernel accounts to the container now. The readers are loaded by the first that asks. Throws
+   * ShimError `notFound` without a cgroup.
+   */
+  async metrics(): Promise<CgroupMetrics> {
+    const { readMetrics } = await import("../cgroup/metrics.ts");
     if (this.#cgroup === undefined) throw new ShimError("notFound", "cgroup does not exist");
     return readMetrics(this.#cgroup);
   }

@@ -2,7 +2,6 @@
 
 import { ShimError } from "../base/error.ts";
 import { parseExactly } from "../base/exact-json.ts";
-import type { Container } from "../container/container.ts";
 import type { Termination } from "../container/lifecycle.ts";
 import type { StdioPaths, TaskProcess } from "../container/process.ts";
 import type { RootfsMount } from "../container/rootfs.ts";
@@ -14,8 +13,6 @@ import type { Mount } from "../gen/containerd/types/mount.ts";
 import { CheckpointOptions, ProcessDetails } from "../gen/containerd/types/runc/options/oci.ts";
 import { Status } from "../gen/containerd/types/task/task.ts";
 import type { Any } from "../gen/google/protobuf/any.ts";
-import { Metrics as MetricsV1 } from "../gen/io/containerd/cgroups/v1/metrics.ts";
-import { Metrics as MetricsV2 } from "../gen/io/containerd/cgroups/v2/metrics.ts";
 
 const STATUS = {
   created: Status.CREATED,
@@ -67,22 +64,6 @@ export function toProcessDetails(execId: string): Any {
     typeUrl: "containerd.runc.v1.ProcessDetails",
     value: ProcessDetails.encode({ execId }).finish(),
   };
-}
-
-/** The answer to Stats. */
-export function toStats(metrics: ReturnType<Container["metrics"]>): Any {
-  switch (metrics.version) {
-    case 1:
-      return {
-        typeUrl: "io.containerd.cgroups.v1.Metrics",
-        value: MetricsV1.encode(metrics.metrics).finish(),
-      };
-    case 2:
-      return {
-        typeUrl: "io.containerd.cgroups.v2.Metrics",
-        value: MetricsV2.encode(metrics.metrics).finish(),
-      };
-  }
 }
 
 /** What a client may ask of a checkpoint; both spellings of the message carry the same fields. */

@@ -63,7 +63,6 @@ import {
   toResourcesJson,
   toRootfsMounts,
   toStateResponse,
-  toStats,
 } from "./convert.ts";
 import { Exits, type Publish } from "./exits.ts";
 import { decodeRuncOptions } from "./options.ts";
@@ -362,8 +361,10 @@ export class TaskService {
     return { exitStatus: termination.status, exitedAt: toExitedAt(termination) };
   }
 
-  stats({ id }: StatsRequest): StatsResponse {
-    return { stats: toStats(this.#registry.get(id).metrics()) };
+  async stats({ id }: StatsRequest): Promise<StatsResponse> {
+    const container = this.#registry.get(id);
+    const { toStats } = await import("./stats.ts");
+    return { stats: toStats(await container.metrics()) };
   }
 
   connect({ id }: ConnectRequest): ConnectResponse {

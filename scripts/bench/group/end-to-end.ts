@@ -26,13 +26,16 @@ export async function measureEndToEnd(bench: Bench): Promise<void> {
     const id = `run-${count++}`;
     await daemon.ctr("run", "--rm", "--runtime", runtimeOf(peer), IMAGE, id, "true");
   };
-  for (const { peer, round } of takeTurns(bench, "e2e, ctr run", { peers })) {
+  for await (const { peer, round } of takeTurns(bench, "e2e, ctr run", { peers })) {
     const { ms } = await timed(() => runOne(peer));
     if (round !== undefined) bench.figures.add("e2e", "ctr run --rm true", "ms", peer, ms);
   }
   const rounds = Math.min(BURST_ROUNDS_MAX, bench.options.rounds);
   for (const size of bench.options.bursts) {
-    for (const { peer, round } of takeTurns(bench, `e2e, ${size} at once`, { peers, rounds })) {
+    for await (const { peer, round } of takeTurns(bench, `e2e, ${size} at once`, {
+      peers,
+      rounds,
+    })) {
       const burst = () => Promise.all(Array.from({ length: size }, () => runOne(peer)));
       const { ms } = await timed(burst);
       if (round !== undefined) bench.figures.add("e2e", `${size} at once`, "ms", peer, ms);

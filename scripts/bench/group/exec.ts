@@ -31,7 +31,7 @@ export async function measureExec(bench: Bench): Promise<void> {
       return await execOnce(shim, execId, fifos);
     });
   }
-  for (const { peer, round } of takeTurns(bench, "exec")) {
+  for await (const { peer, round } of takeTurns(bench, "exec")) {
     const cpuBefore = bench.cpu.totalMs(peer);
     const steps = await runs.get(peer.name)?.();
     const cpuMs = bench.cpu.totalMs(peer) - cpuBefore;

@@ -35,7 +35,7 @@ interface Stream {
 export async function measureIo(bench: Bench): Promise<void> {
   const rounds = Math.min(bench.options.rounds, ROUNDS_MAX);
   const streams = streamsOf(bench.options.mebibytes);
-  for (const { peer, round } of takeTurns(bench, "io", { peers: bench.shims, rounds })) {
+  for await (const { peer, round } of takeTurns(bench, "io", { peers: bench.shims, rounds })) {
     for (const stream of streams) await measureStream(bench, peer, stream, round !== undefined);
     await measureEcho(bench, peer, false, round !== undefined);
     await measureEcho(bench, peer, true, round !== undefined);

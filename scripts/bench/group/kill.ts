@@ -20,7 +20,7 @@ type Add = (name: string, ms: number) => void;
 
 export async function measureKill(bench: Bench): Promise<void> {
   const rounds = Math.max(1, Math.round(bench.options.rounds / 2));
-  for (const { peer, round } of takeTurns(bench, "kill", { rounds })) {
+  for await (const { peer, round } of takeTurns(bench, "kill", { rounds })) {
     const add: Add = (name, ms) => {
       if (round !== undefined) bench.figures.add("kill", name, "ms", peer, ms);
     };

@@ -15,7 +15,7 @@ export async function measureLife(bench: Bench): Promise<void> {
   const { figures } = bench;
   const bareTotals = new Map<number, number>();
   const shimTotals: { round: number; peer: Peer; ms: number }[] = [];
-  for (const { peer, round } of takeTurns(bench, "life")) {
+  for await (const { peer, round } of takeTurns(bench, "life")) {
     const cpuBefore = bench.cpu.totalMs(peer);
     const steps =
       peer.kind === "shim" ? await liveInShim(bench, peer) : await liveBare(bench, peer);

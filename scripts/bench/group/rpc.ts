@@ -28,7 +28,7 @@ export async function measureRpc(bench: Bench): Promise<void> {
     end.defer(() => shim.end());
     clients.set(peer.name, { shim, calls: end.use(new RawCalls(shim.address.path)) });
   }
-  for (const { peer, round } of takeTurns(bench, "rpc", { peers: bench.shims })) {
+  for await (const { peer, round } of takeTurns(bench, "rpc", { peers: bench.shims })) {
     const client = clients.get(peer.name);
     if (client === undefined) continue;
     measureOnce(bench, peer, client.shim, client.calls, round !== undefined);
