@@ -26,6 +26,8 @@ const GROWTH_KB_MAX = 4 * 1024;
 /** Some are open now and then; of a leak there would be hundreds. */
 const DESCRIPTORS_SPARE = 4;
 const STEPS = 4;
+/** For a heap to be trimmed. */
+const QUIET_MS = 8000;
 /** The one that holds where WEDGE_MEMORY_CEILING_MB is not set. */
 const CEILING_KB = 24 * 1024;
 const LEAK_BYTES = 50_000;
@@ -77,7 +79,8 @@ async function workOne(executable?: string): Promise<boolean> {
     probes += await soak.probes(probeMs / STEPS);
     await report(soak, `${probes} probes`);
   }
-  const last = await report(soak, "end");
+  await Bun.sleep(QUIET_MS);
+  const last = await report(soak, "end, when it is quiet");
   const peakMb = (soak.peakKb / KILOBYTE).toFixed(1);
   console.log(`most private memory ${peakMb} MB, ${soak.renewals} times begun anew`);
   const isFlat =

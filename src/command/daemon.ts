@@ -20,10 +20,10 @@ export const HEEDED_SIGNALS: readonly number[] = [SIGINT, SIGUSR1, SIGTERM];
 
 /**
  * The engine as a process wants it that does little, and sleeps in between: no threads that compile or
- * collect beside the one that works, and freed pages given back at once, not by a thread that wakes up
- * for them. What runs as often as in the life of one container is not worth compiling, and what runs ten
- * times as often is: without that a life costs 6 ms more. All of it is taken out of the environment again before a runtime gets to see that
- * (`runtime/environment.ts`).
+ * collect beside the one that works, freed pages given back at once, not by a thread that wakes up for
+ * them, and no look for garbage each second (`handoff/mover.ts` looks when there is some). What runs only
+ * as often as in the life of one container is not compiled, which would cost that life 10 % more. All of
+ * it is taken out of the environment again before a runtime gets to see that (`runtime/environment.ts`).
  */
 export const ENGINE_SETTINGS = [
   "BUN_JSC_useConcurrentJIT=0",
@@ -31,6 +31,7 @@ export const ENGINE_SETTINGS = [
   "BUN_JSC_numberOfGCMarkers=1",
   "BUN_JSC_thresholdForJITAfterWarmUp=1000",
   "BUN_JSC_thresholdForOptimizeAfterWarmUp=5000",
+  "BUN_GC_TIMER_DISABLE=1",
   "MIMALLOC_PURGE_DELAY=0",
 ] as const;
 

@@ -72,6 +72,8 @@ export const containerState = record({
 });
 export type ContainerState = Shaped<typeof containerState>;
 
+let metricsReader: typeof import("../cgroup/metrics.ts") | undefined;
+
 /** A running count that can be waited for to be zero. */
 class ActiveCount {
   #count = 0;
@@ -225,9 +227,9 @@ export class Container {
    * ShimError `notFound` without a cgroup.
    */
   async metrics(): Promise<CgroupMetrics> {
-    const { readMetrics } = await import("../cgroup/metrics.ts");
+    metricsReader ??= await import("../cgroup/metrics.ts");
     if (this.#cgroup === undefined) throw new ShimError("notFound", "cgroup does not exist");
-    return readMetrics(this.#cgroup);
+    return metricsReader.readMetrics(this.#cgroup);
   }
 
   get wasOomKilled(): boolean {

@@ -35,6 +35,10 @@ const RAISE_FACTOR = 1.5;
 const LONGEST_LOOK_MS = 10_000;
 /** and while calls come: it grows with them. */
 const ACTIVE_LOOK_MS = 100;
+/** A heap in which so many frames and wake-ups have left their garbage is trimmed when it is quiet, */
+const TRIM_ACTIVITY = 250;
+/** and after so many all the same: the engine lets it grow to several times of what it holds. */
+const TRIM_BUSY_ACTIVITY = 2000;
 /** How often a shim that has grown looks for a quiet instant. */
 const GROWN_LOOK_MS = 20;
 /** It makes one when none has come by itself for so long, */
@@ -76,6 +80,7 @@ export class Mover implements Disposable {
   #isDisposed = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #activity = -1;
+  #trimmedAt = 0;
   #quietSinceMs = performance.now();
   #lookedAtMs = 0;
   #grownSinceMs: number | undefined;
@@ -106,13 +111,35 @@ export class Mover implements Disposable {
       });
     }
     if (sleepAfterMs === 0 && this.#ceilingKilobytes === 0) return;
-    const lookAgain = () => {
-      this.#timer = setTimeout(async () => {
-        await this.#look();
-        if (!this.#isDisposed) lookAgain();
-      }, this.#lookDelayMs());
+    this.#lookLater();
+  }
+
+  #lookLater(): void {
+    this.#timer = setTimeout(async () => {
+      await this.#look();
+      if (this.#isDisposed) return;
+      if (this.#isIdle) this.#lookWhenActive();
+      else this.#lookLater();
+    }, this.#lookDelayMs());
+  }
+
+  /** No timer wakes a shim to which nothing happens, and that cannot sleep. */
+  #lookWhenActive(): void {
+    const { poller, server } = this.#options.estate;
+    const begin = () => {
+      poller.onWakeup = undefined;
+      server.onReceived = undefined;
+      if (!this.#isDisposed) this.#lookLater();
     };
-    lookAgain();
+    poller.onWakeup = begin;
+    server.onReceived = begin;
+  }
+
+  /** Nothing has happened since the look before the last, there is nothing to trim, and sleep is not what follows. */
+  get #isIdle(): boolean {
+    const { sleepAfterMs, estate } = this.#options;
+    const maySleep = sleepAfterMs > 0 && hasSleeper() && estate.service.size > 0;
+    return !maySleep && this.#quietSinceMs !== this.#lookedAtMs && this.#grownSinceMs === undefined;
   }
 
   #lookDelayMs(): number {
@@ -225,9 +252,14 @@ export class Mover implements Disposable {
     const { estate } = this.#options;
     this.#lookedAtMs = performance.now();
     const activity = estate.poller.wakeups + estate.server.received;
-    if (activity !== this.#activity) {
+    const isQuiet = activity === this.#activity;
+    if (!isQuiet) {
       this.#activity = activity;
       this.#quietSinceMs = this.#lookedAtMs;
+    }
+    if (activity - this.#trimmedAt >= (isQuiet ? TRIM_ACTIVITY : TRIM_BUSY_ACTIVITY)) {
+      this.#trimmedAt = activity;
+      Bun.gc(true);
     }
     try {
       await this.#alone(async () => {

@@ -79,6 +79,8 @@ export class Poller implements Disposable {
   #isDispatching = false;
   #isDisposed = false;
   #wakeups = 0;
+  /** Told each time that descriptors are ready, before their watchers are. */
+  onWakeup: (() => void) | undefined;
   #lent: { end(): void } | undefined;
 
   constructor() {
@@ -211,6 +213,7 @@ export class Poller implements Disposable {
       });
     }
     this.#wakeups += count;
+    if (count > 0) this.onWakeup?.();
     for (const { key, mask } of ready) {
       // Disposed by an earlier handler of this round: its event is stale.
       this.#entries.get(key)?.onReady({

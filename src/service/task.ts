@@ -99,6 +99,7 @@ export class TaskService {
   /** Creates that run; aborting one gives it up. */
   readonly #creations = new Map<string, AbortController>();
   #wantsShutdown = false;
+  #stats: typeof import("./stats.ts") | undefined;
   readonly #repeated = new RepeatedCalls();
 
   constructor(options: TaskServiceOptions) {
@@ -363,8 +364,8 @@ export class TaskService {
 
   async stats({ id }: StatsRequest): Promise<StatsResponse> {
     const container = this.#registry.get(id);
-    const { toStats } = await import("./stats.ts");
-    return { stats: toStats(await container.metrics()) };
+    this.#stats ??= await import("./stats.ts");
+    return { stats: this.#stats.toStats(await container.metrics()) };
   }
 
   connect({ id }: ConnectRequest): ConnectResponse {

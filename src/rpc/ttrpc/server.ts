@@ -34,6 +34,8 @@ export interface TtrpcServerOptions {
 export class TtrpcServer implements Disposable {
   /** Whoever wants to be told of calls; empty as a rule. */
   readonly observers: Set<CallObserver> = new Set();
+  /** Told of each frame that a peer has sent. */
+  onReceived: (() => void) | undefined;
   readonly #table: ServiceTable;
   readonly #log: Logger;
   readonly #connections = new Set<ServerConnection>();
@@ -110,6 +112,7 @@ export class TtrpcServer implements Disposable {
       observers: this.observers,
       onFrame: () => {
         this.#received++;
+        this.onReceived?.();
       },
       onClosed: () => {
         this.#connections.delete(connection);
