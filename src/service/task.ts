@@ -246,22 +246,20 @@ export class TaskService {
     const container = this.#registry.get(id);
     const process = execId === "" ? container.init : container.exec(execId);
     const termination = await process.delete();
-    const { pid } = process;
-    const exitStatus = termination?.status ?? 0;
     const exitedAt = toExitedAt(termination);
+    const response = { pid: process.pid, exitStatus: termination?.status ?? 0, exitedAt };
     const state = toStateResponse(container.bundle.path, process);
     this.#repeated.processEnds({ id, execId });
     if (execId === "") {
       await container.dispose();
       this.#registry.remove(id);
-      const answer = DeleteResponse.encode({ pid, exitStatus, exitedAt });
-      saveDeletion(container.bundle.path, answer.finish());
-      this.#publish(container, taskDelete({ containerId: id, pid, exitStatus, exitedAt, id: "" }));
+      saveDeletion(container.bundle.path, DeleteResponse.encode(response).finish());
+      this.#publish(container, taskDelete({ containerId: id, id: "", ...response }));
       if (this.#registry.size === 0) this.#options.onEmpty();
     } else {
       container.removeExec(execId);
     }
-    return { response: { pid, exitStatus, exitedAt }, state };
+    return { response, state };
   }
 
   async exec(request: ExecProcessRequest, { signal }: CallContext): Promise<Empty> {
