@@ -42,6 +42,9 @@ export class ShimError extends Error {
  * that of the first: the language gives the two no text together.
  */
 export function messageOf(thrown: unknown): string {
-  if (thrown instanceof SuppressedError) return messageOf(thrown.suppressed);
+  // By its name: Node 20, where the library runs too, has no such class.
+  if (thrown instanceof Error && thrown.name === "SuppressedError" && "suppressed" in thrown) {
+    return messageOf(thrown.suppressed);
+  }
   return thrown instanceof Error ? thrown.message : String(thrown);
 }

@@ -150,7 +150,7 @@ describe("start", () => {
       const environment = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
       expect(environment).toContain("KEPT=yes");
       expect(environment).toContain("LD_LIBRARY_PATH=/nowhere/lib");
-      const dropped = /^(BUN_(?!JSC_)|NODE_OPTIONS|NOTIFY_SOCKET|LISTEN_)/;
+      const dropped = /^(BUN_(?!JSC_|GC_)|NODE_OPTIONS|NOTIFY_SOCKET|LISTEN_)/;
       expect(environment.filter((entry) => dropped.test(entry))).toEqual([]);
       const compilers = environment.filter((entry) =>
         entry.startsWith("BUN_JSC_useConcurrentJIT="),

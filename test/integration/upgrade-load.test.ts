@@ -17,7 +17,7 @@ test.each([
     const env = { WEDGE_SLEEP_AFTER_SECONDS: seconds };
     const report = await runUpgradeLoad({ shims: 3, upgrades: 3, env });
     expect(report.pauses).toHaveLength(9);
-    expect(report.execs).toBeGreaterThan(3);
+    expect(report.execs).toBeGreaterThanOrEqual(3);
     console.log(`pause ${describeTimes(report.pauses)}; State ${describeTimes(report.states)}`);
   },
   TIMEOUT_MS,

@@ -98,7 +98,7 @@ describe("the launcher", () => {
       const environment = readOr(`/proc/${pid}/environ`, "").split("\0");
       expect(environment).toContain("KEPT=yes");
       expect(environment).toContain("BUN_JSC_useConcurrentJIT=0");
-      const dropped = /^(BUN_(?!JSC_)|NOTIFY_SOCKET|LISTEN_)/;
+      const dropped = /^(BUN_(?!JSC_|GC_)|NOTIFY_SOCKET|LISTEN_)/;
       expect(environment.filter((entry) => dropped.test(entry))).toEqual([]);
       expect(readOr(`/proc/${pid}/status`, "")).toContain("THP_enabled:\t0\n");
     },
