@@ -2,7 +2,7 @@
  * Makes a machine ready: npm dependencies, and on Debian the packages that the purpose needs.
  *
  *     node scripts/setup.mjs build   npm dependencies
- *     node scripts/setup.mjs demo    and an OCI runtime, and busybox to run in it
+ *     node scripts/setup.mjs demo    and a C compiler, an OCI runtime, and busybox to run in it
  *     node scripts/setup.mjs test    and all that the tests run
  *
  * Plain Node without dependencies, as it runs before there are any. It looks first and does nothing
@@ -18,8 +18,10 @@ const NODE_MAJOR_MIN = 20;
 const POLICY = "/usr/sbin/policy-rc.d";
 const root = fileURLToPath(new URL("..", import.meta.url));
 
+/** For the launcher and the sleeper: without, a build boots the engine more often, and never sleeps. */
+const COMPILER = { gcc: ["cc"] };
 /** Debian packages by the commands that prove them present, whoever installed those. */
-const RUN = { runc: ["runc"], "busybox-static": ["/bin/busybox"] };
+const RUN = { runc: ["runc"], "busybox-static": ["/bin/busybox"], ...COMPILER };
 const TEST = {
   ...RUN,
   crun: ["crun"],
