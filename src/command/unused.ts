@@ -8,7 +8,7 @@
 
 /** What is looked at. */
 export interface Used {
-  /** Whether there is no container. */
+  /** Whether there is no container, and none is being created. */
   readonly isEmpty: () => boolean;
   /** Events that no manager has taken yet keep a shim. */
   readonly hasEvents: () => boolean;
@@ -40,7 +40,7 @@ export interface UnusedWatch extends Disposable {
   emptied(): void;
 }
 
-/** Asks for the end once, or never. Armed from the start; no timer runs while a container is there. */
+/** Asks for the end once, or never. Armed from the start; what runs when there is a container runs out. */
 export function watchUnused(shim: Used, limits: UnusedLimits = UNUSED_LIMITS): UnusedWatch {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let hadContainer = !shim.isEmpty();
@@ -59,7 +59,8 @@ export function watchUnused(shim: Used, limits: UnusedLimits = UNUSED_LIMITS): U
   arm(limits.firstMs);
   const look = setInterval(() => {
     if (hadContainer) clearInterval(look);
-    else if (!shim.hasBundle() && !shim.isCalled()) shim.stop("its bundle was removed");
+    else if (shim.isEmpty() && !shim.hasBundle() && !shim.isCalled())
+      shim.stop("its bundle was removed");
   }, limits.lookMs);
   return {
     used: () => {

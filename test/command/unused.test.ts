@@ -66,6 +66,16 @@ describe("a shim stays", () => {
     expect(shim.reasons).toEqual([]);
   });
 
+  test("while its first container is created, though its bundle is gone and nobody waits", async () => {
+    const shim = shimWith({ hasBundle: false });
+    using _watch = shim.watch;
+    shim.now.isEmpty = false;
+    await Bun.sleep(LONG_MS);
+    expect(shim.reasons).toEqual([]);
+    shim.now.isEmpty = true;
+    expect(await shim.ended).toBe("its bundle was removed");
+  });
+
   test("after its last container while its manager is connected, and no longer", async () => {
     const shim = shimWith({});
     using _watch = shim.watch;
