@@ -20,15 +20,12 @@ import { leave } from "./departure.ts";
 import { encodeDocument } from "./document.ts";
 import { type Estate, type Snapshot, takeSnapshot } from "./estate.ts";
 import { rehearse } from "./rehearsal.ts";
+import { isLookDue, PATIENCE_FACTOR } from "./rhythm.ts";
 import { fillTable, hasSleeper, openSleeper } from "./sleeper.ts";
 
 /** How long calls may take to come to their end before an upgrade is given up. */
 const QUIET_LIMIT_MS = 10_000;
 const LOOK_MS = 2;
-/** A shim that was woken soon after it fell asleep waits longer the next time, up to this many times as long. */
-const PATIENCE_FACTOR = 12;
-/** Sleeping for less than this many times the wait was not worth it. */
-const WORTH_FACTOR = 6;
 /** A ceiling that what a shim holds is above in any program is raised to this many times as much. */
 const RAISE_FACTOR = 1.5;
 /** How often memory is looked at, at least, */
@@ -64,7 +61,7 @@ export interface MoverOptions {
   readonly ownPath: string;
   /** Quiet before sleep; 0: never. */
   readonly sleepAfterMs: number;
-  /** As left by the program before: see {@link nextQuietMs}. */
+  /** As left by the program before: see `rhythm.ts`. */
   readonly quietMs: number | undefined;
   /** Private memory that the shim renews itself before it reaches it; 0: none. */
   readonly ceilingKilobytes: number;
@@ -100,25 +97,37 @@ export class Mover implements Disposable {
   /** Begins to look for quiet and for grown memory. */
   start(): void {
     const { sleepAfterMs, isRenewed, log } = this.#options;
-    const kilobytes = privateKilobytes();
-    if (isRenewed && this.#ceilingKilobytes > 0 && kilobytes >= this.#ceilingKilobytes) {
-      // What is above it from the beginning cannot be brought below it by beginning again at once. It may
-      // be less later, as when events have waited for containerd: the next program has the ceiling back.
-      this.#ceilingKilobytes = Math.round(kilobytes * RAISE_FACTOR);
-      log.warn("A renewed shim is above its memory ceiling, which is raised for now", {
-        kilobytes,
-        ceilingKilobytes: this.#ceilingKilobytes,
-      });
-    }
     if (sleepAfterMs === 0 && this.#ceilingKilobytes === 0) return;
+    if (isRenewed && this.#ceilingKilobytes > 0) {
+      try {
+        this.#raiseCeiling();
+      } catch (error) {
+        // Without a descriptor to spare. The next renewal may be one too many, and the shim goes on.
+        log.warn("Cannot look at the memory of a renewed shim", { error: messageOf(error) });
+      }
+    }
     this.#lookLater();
+  }
+
+  /**
+   * What is above the ceiling from the beginning cannot be brought below it by beginning again at once. It
+   * may be less later, as when events have waited for containerd: the next program has the ceiling back.
+   */
+  #raiseCeiling(): void {
+    const kilobytes = privateKilobytes();
+    if (kilobytes < this.#ceilingKilobytes) return;
+    this.#ceilingKilobytes = Math.round(kilobytes * RAISE_FACTOR);
+    this.#options.log.warn("A renewed shim is above its memory ceiling, which is raised for now", {
+      kilobytes,
+      ceilingKilobytes: this.#ceilingKilobytes,
+    });
   }
 
   #lookLater(): void {
     this.#timer = setTimeout(async () => {
       await this.#look();
       if (this.#isDisposed) return;
-      if (this.#isIdle) this.#lookWhenActive();
+      if (this.#canWait) this.#lookWhenActive();
       else this.#lookLater();
     }, this.#lookDelayMs());
   }
@@ -135,11 +144,19 @@ export class Mover implements Disposable {
     server.onReceived = begin;
   }
 
-  /** Nothing has happened since the look before the last, there is nothing to trim, and sleep is not what follows. */
-  get #isIdle(): boolean {
+  /** Sleep is not what follows, and no look is due before something happens. */
+  get #canWait(): boolean {
     const { sleepAfterMs, estate } = this.#options;
     const maySleep = sleepAfterMs > 0 && hasSleeper() && estate.service.size > 0;
-    return !maySleep && this.#quietSinceMs !== this.#lookedAtMs && this.#grownSinceMs === undefined;
+    return (
+      !maySleep &&
+      !isLookDue({
+        quietSinceMs: this.#quietSinceMs,
+        lookedAtMs: this.#lookedAtMs,
+        grownSinceMs: this.#grownSinceMs,
+        restsUntilMs: this.#restsUntilMs,
+      })
+    );
   }
 
   #lookDelayMs(): number {
@@ -379,10 +396,4 @@ export class Mover implements Disposable {
       addition: (image, undo) => fillTable({ estate, document, inventory, image, ownPath, undo }),
     });
   }
-}
-
-/** How long to wait for quiet the next time, after a sleep of `sleptMs` that followed `quietMs` of it. */
-export function nextQuietMs(quietMs: number, sleptMs: number, configuredMs: number): number {
-  if (sleptMs >= quietMs * WORTH_FACTOR) return configuredMs;
-  return Math.min(quietMs * 2, configuredMs * PATIENCE_FACTOR);
 }

@@ -1,7 +1,7 @@
 /** When a shim sleeps and renews itself. */
 
 import { expect, test } from "bun:test";
-import { nextQuietMs } from "../../src/handoff/mover.ts";
+import { nextQuietMs } from "../../src/handoff/rhythm.ts";
 import { readSettings } from "../../src/handoff/settings.ts";
 
 test.each([

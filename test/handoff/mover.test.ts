@@ -1,0 +1,48 @@
+import { describe, expect, test } from "bun:test";
+import { type Logger, silentLogger } from "../../src/base/log.ts";
+import { Mover } from "../../src/handoff/mover.ts";
+import { isLookDue } from "../../src/handoff/rhythm.ts";
+import { withoutDescriptors } from "../linux/no-descriptors.ts";
+
+describe("a shim begins to look at itself", () => {
+  test.each([0, 1])(
+    "where no descriptor is left, with a ceiling of %d",
+    async (ceilingKilobytes) => {
+      const warnings: string[] = [];
+      const log: Logger = { ...silentLogger, warn: (message) => void warnings.push(message) };
+      using mover = new Mover({
+        // Not looked at before the first look.
+        estate: {} as never,
+        log: { ...log, flush: () => {} },
+        env: [],
+        ownWordCount: 1,
+        flags: [],
+        ownPath: "",
+        sleepAfterMs: 60_000,
+        quietMs: undefined,
+        ceilingKilobytes,
+        isRenewed: true,
+      });
+      await withoutDescriptors(async () => mover.start());
+      const warning = "Cannot look at the memory of a renewed shim";
+      expect(warnings).toEqual(ceilingKilobytes > 0 ? [warning] : []);
+    },
+  );
+});
+
+describe("a shim that cannot sleep", () => {
+  const quiet = { quietSinceMs: 1000, lookedAtMs: 6000, grownSinceMs: undefined, restsUntilMs: 0 };
+
+  test("is left alone while nothing happens", () => {
+    expect(isLookDue(quiet)).toBe(false);
+    expect(isLookDue({ ...quiet, restsUntilMs: 5000 })).toBe(false);
+  });
+
+  test.each([
+    ["something has just happened", { quietSinceMs: 6000 }],
+    ["it has grown", { grownSinceMs: 5000 }],
+    ["a renewal that was in somebody's way is to be tried again", { restsUntilMs: 6001 }],
+  ])("is looked at while %s", (_why, more) => {
+    expect(isLookDue({ ...quiet, ...more })).toBe(true);
+  });
+});
