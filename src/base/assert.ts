@@ -4,8 +4,3 @@
 export function assert(condition: unknown, fact: string): asserts condition {
   if (!condition) throw new Error(`Assertion failed: ${fact}`);
 }
-
-/** Marks the end of an exhaustive `switch`: the compiler refuses a forgotten case. */
-export function unreachable(value: never): never {
-  throw new Error(`Assertion failed: unexpected value ${JSON.stringify(value)}`);
-}
