@@ -2,7 +2,7 @@
 
 /** Seconds of quiet before a shim sleeps; 0 switches sleep off. */
 export const SLEEP_AFTER_VARIABLE = "WEDGE_SLEEP_AFTER_SECONDS";
-/** Private memory, in megabytes, at which a shim renews itself; 0 switches that off. */
+/** Private memory, in megabytes, that a shim renews itself before it reaches; 0 switches that off. */
 export const CEILING_VARIABLE = "WEDGE_MEMORY_CEILING_MB";
 
 const SLEEP_AFTER_SECONDS = 5;

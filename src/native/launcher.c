@@ -234,7 +234,7 @@ __attribute__((noreturn)) static void await_answer(long daemon, int channel) {
   leave(status >> 8 & 0xff);
 }
 
-/* `start`; returns when the daemon could not be launched, with all as it was. */
+/* `start`; returns when the daemon could not be launched, with all as it was but LD_LIBRARY_PATH, which is clean. */
 static void start(struct command *command, long argc, char **env) {
   char path[PATH_BYTES];
   char channel[64];
