@@ -111,11 +111,6 @@ function factsOf({
           : `${answer.journal.pending} wait, ${answer.journal.dropped} given up`),
     ],
     ["log", answer?.log && `${answer.log.dropped} lines lost`],
-    [
-      "sleep",
-      answer?.sleep &&
-        `${answer.sleep.times} times, ${formatDuration(Number(answer.sleep.asleepMs))} in all; ${answer.sleep.upgrades} upgrades`,
-    ],
     ["problem", problem === "" ? undefined : problem],
   ];
 }

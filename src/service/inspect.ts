@@ -82,7 +82,6 @@ function inspect(
       hasNoManager: !publisher.hasManager,
     },
     log: { dropped: BigInt(sources.lostLogLines()) },
-    sleep: undefined,
   };
 }
 

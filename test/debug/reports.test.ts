@@ -120,7 +120,6 @@ test("shim inspect of a wedge shim", () => {
       ],
       journal: { pending: 2n, dropped: 0n, hasNoManager: false },
       log: { dropped: 0n },
-      sleep: undefined,
     },
   };
   expect(formatReport(report, frame)).toMatchInlineSnapshot(`

@@ -21,7 +21,6 @@ export interface InspectResponse {
   descriptors: Descriptor[];
   journal: Journal | undefined;
   log: Log | undefined;
-  sleep: Sleep | undefined;
 }
 
 export interface Shim {
@@ -102,12 +101,6 @@ export interface Log {
   dropped: bigint;
 }
 
-export interface Sleep {
-  times: bigint;
-  asleepMs: bigint;
-  upgrades: bigint;
-}
-
 function createBaseInspectRequest(): InspectRequest {
   return { id: "" };
 }
@@ -164,7 +157,6 @@ function createBaseInspectResponse(): InspectResponse {
     descriptors: [],
     journal: undefined,
     log: undefined,
-    sleep: undefined,
   };
 }
 
@@ -193,9 +185,6 @@ export const InspectResponse: MessageFns<InspectResponse> = {
     }
     if (message.log !== undefined) {
       Log.encode(message.log, writer.uint32(66).fork()).join();
-    }
-    if (message.sleep !== undefined) {
-      Sleep.encode(message.sleep, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -275,14 +264,6 @@ export const InspectResponse: MessageFns<InspectResponse> = {
             }
 
             message.log = Log.decode(reader, reader.uint32());
-            continue;
-          }
-          case 9: {
-            if (tag !== 74) {
-              break;
-            }
-
-            message.sleep = Sleep.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -1202,83 +1183,6 @@ export const Log: MessageFns<Log> = {
             }
 
             message.dropped = reader.uint64() as bigint;
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-};
-
-function createBaseSleep(): Sleep {
-  return { times: 0n, asleepMs: 0n, upgrades: 0n };
-}
-
-export const Sleep: MessageFns<Sleep> = {
-  encode(message: Sleep, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.times !== 0n) {
-      if (BigInt.asUintN(64, message.times) !== message.times) {
-        throw new globalThis.Error("value provided for field message.times of type uint64 too large");
-      }
-      writer.uint32(8).uint64(message.times);
-    }
-    if (message.asleepMs !== 0n) {
-      if (BigInt.asUintN(64, message.asleepMs) !== message.asleepMs) {
-        throw new globalThis.Error("value provided for field message.asleepMs of type uint64 too large");
-      }
-      writer.uint32(16).uint64(message.asleepMs);
-    }
-    if (message.upgrades !== 0n) {
-      if (BigInt.asUintN(64, message.upgrades) !== message.upgrades) {
-        throw new globalThis.Error("value provided for field message.upgrades of type uint64 too large");
-      }
-      writer.uint32(24).uint64(message.upgrades);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): Sleep {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseSleep();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 8) {
-              break;
-            }
-
-            message.times = reader.uint64() as bigint;
-            continue;
-          }
-          case 2: {
-            if (tag !== 16) {
-              break;
-            }
-
-            message.asleepMs = reader.uint64() as bigint;
-            continue;
-          }
-          case 3: {
-            if (tag !== 24) {
-              break;
-            }
-
-            message.upgrades = reader.uint64() as bigint;
             continue;
           }
         }
