@@ -22,7 +22,7 @@ export const HEEDED_SIGNALS: readonly number[] = [SIGINT, SIGUSR1, SIGTERM];
  * The engine as a process wants it that does little, and sleeps in between: no threads that compile or
  * collect beside the one that works, freed pages given back at once, not by a thread that wakes up for
  * them, and no look for garbage each second (`handoff/mover.ts` looks when there is some). What runs only
- * as often as in the life of one container is not compiled, which would cost that life 10 % more. All of
+ * as often as in the life of one container is not compiled; what that saves is within the noise. All of
  * it is taken out of the environment again before a runtime gets to see that (`runtime/environment.ts`).
  */
 export const ENGINE_SETTINGS = [
