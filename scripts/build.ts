@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { Glob } from "bun";
 import { execa } from "execa";
 import { executableName } from "../src/version.ts";
-import { compileSleeper, hasCompiler, joinLauncher } from "./native.ts";
+import { compileGuardian, compileSleeper, hasCompiler, joinLauncher } from "./native.ts";
 
 const root = join(import.meta.dirname, "..");
 const dist = join(root, "dist");
@@ -56,13 +56,15 @@ async function digestInputs(definitions: readonly string[]): Promise<string> {
 }
 
 /**
- * The program that a sleeping shim is, as base64: written into the executable, so that it stays one
- * file. "" where there is no C compiler: the shim then never sleeps, and the engine does all itself.
+ * The native programs that a shim executes, as base64: written into the executable, so that it stays one
+ * file. Empty where there is no C compiler: the shim then never sleeps, and the engine does all itself.
  */
-async function encodeSleeper(): Promise<string> {
-  if (await hasCompiler()) return Buffer.from(await compileSleeper()).toString("base64");
+async function encodePrograms(): Promise<{ readonly sleeper: string; readonly guardian: string }> {
+  const encode = (image: Uint8Array = new Uint8Array(0)) => Buffer.from(image).toString("base64");
+  if (await hasCompiler())
+    return { sleeper: encode(await compileSleeper()), guardian: encode(await compileGuardian()) };
   process.stderr.write("no C compiler (cc): this wedge will never sleep, and start more slowly\n");
-  return "";
+  return { sleeper: "", guardian: "" };
 }
 
 /**
@@ -109,10 +111,12 @@ async function compile(definitions: readonly string[], stamp: string): Promise<v
 }
 
 async function build(isForced: boolean): Promise<void> {
+  const { sleeper, guardian } = await encodePrograms();
   const definitions = [
     `WEDGE_VERSION="${await readVersion()}"`,
     `WEDGE_REVISION="${await readRevision()}"`,
-    `WEDGE_SLEEPER="${await encodeSleeper()}"`,
+    `WEDGE_SLEEPER="${sleeper}"`,
+    `WEDGE_GUARDIAN="${guardian}"`,
   ];
   const stamp = await digestInputs(definitions);
   const isThere = [executable, library, stampFile].every((path) => existsSync(path));

@@ -1,6 +1,6 @@
 /**
- * Compiles the two native programs (`src/native`): the sleeper, a program of its own, and the launcher,
- * which is joined to the executable. Both are static, without libc, a few pages.
+ * Compiles the native programs (`src/native`): the sleeper and the guardian, programs of their own, and
+ * the launcher, which is joined to the executable. All are static, without libc, a few pages.
  */
 
 import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -40,6 +40,14 @@ export async function hasCompiler(): Promise<boolean> {
 /** The program that a sleeping shim is. Throws Error with what the compiler says. */
 export async function compileSleeper(): Promise<Uint8Array> {
   return await compile("sleeper", []);
+}
+
+/** Processors whose registers the guardian knows, as `process.arch`. */
+const GUARDED: ReadonlySet<string> = new Set(["x64"]);
+
+/** The guardian of upgrades; undefined where there is none for this processor. Throws as {@link compileSleeper}. */
+export async function compileGuardian(): Promise<Uint8Array | undefined> {
+  return GUARDED.has(process.arch) ? await compile("guardian", []) : undefined;
 }
 
 /** Makes `executable`, a compiled one, begin with the launcher. Throws Error with what the compiler says. */

@@ -3,6 +3,7 @@
 declare const WEDGE_VERSION: string | undefined;
 declare const WEDGE_REVISION: string | undefined;
 declare const WEDGE_SLEEPER: string | undefined;
+declare const WEDGE_GUARDIAN: string | undefined;
 
 /** The executable, as containerd looks for it. */
 export const executableName = "containerd-shim-wedge-v2";
@@ -21,3 +22,6 @@ export const revision = typeof WEDGE_REVISION === "string" ? WEDGE_REVISION : "u
 
 /** The program of a sleeping shim (`src/native/sleeper.c`), in base64; "" where there was no C compiler for it. */
 export const sleeperImage = typeof WEDGE_SLEEPER === "string" ? WEDGE_SLEEPER : "";
+
+/** The guardian of upgrades (`src/native/guardian.c`), in base64; "" where there is none. */
+export const guardianImage = typeof WEDGE_GUARDIAN === "string" ? WEDGE_GUARDIAN : "";

@@ -32,9 +32,14 @@ import { becomeSubreaper, forbidDumps } from "../linux/self.ts";
 import { countOwnWords } from "../linux/self-command.ts";
 import { SIGCHLD, SignalWatch, signalName, unblockSignals } from "../linux/signals.ts";
 import { isInUserNamespace } from "../linux/user-namespace.ts";
-import { adoptBun, continueBun, listenBun } from "../rpc/ttrpc/bun.ts";
+import { inheritBun, listenBun } from "../rpc/ttrpc/bun.ts";
 import type { Acceptor } from "../rpc/ttrpc/server.ts";
-import { hasBegun, peerOf } from "../rpc/ttrpc/server-connection-state.ts";
+import {
+  hasBegun,
+  peerOf,
+  type ServerConnectionState,
+} from "../rpc/ttrpc/server-connection-state.ts";
+import type { Transport } from "../rpc/ttrpc/transport.ts";
 import { CallHistory } from "../runtime/call-history.ts";
 import { parseDeadlines } from "../runtime/deadlines.ts";
 import { Runc } from "../runtime/runc.ts";
@@ -82,13 +87,17 @@ export async function serve(
   await using end = new AsyncDisposableStack();
   const stop = Promise.withResolvers<string>();
   void ended.then(stop.resolve);
-  const shim = assemble(invocation, { arrival, end, stop: stop.resolve, listener });
+  const { shim, inherited } = assemble(invocation, { arrival, end, stop: stop.resolve, listener });
   const { service, server, publisher, log, directory } = shim;
-  await begin(shim, arrival);
   const socket = socketPath(shim.listener);
   const cause = shim.document?.cause.kind;
   log.debug("Serving", { pid: process.pid, id: invocation.id, cause, wakers: arrival?.wakers });
+  const refusal = arrival?.refusal;
+  if (refusal !== undefined) log.warn("The new program gave the shim back", { error: refusal });
+  // In this turn of the event loop: while the program before this one can still come back, nothing that was
+  // handed over has been used.
   arrival?.[Symbol.dispose]();
+  begin(shim, inherited);
   const reason = await stop.promise;
   log.debug("Ending", { reason, containers: service.size });
   shim.mover[Symbol.dispose]();
@@ -119,10 +128,14 @@ interface Surroundings {
 }
 
 /** Builds the shim, of what the program before it has left; what that was no use for goes back to it. */
-function assemble(invocation: Invocation, surroundings: Surroundings): Shim {
+function assemble(
+  invocation: Invocation,
+  surroundings: Surroundings,
+): { readonly shim: Shim; readonly inherited: readonly Inherited[] } {
   const { arrival } = surroundings;
   try {
-    return build(invocation, arrival?.read(), surroundings);
+    const shim = build(invocation, arrival?.read(), surroundings);
+    return { shim, inherited: openDoors(shim) };
   } catch (error) {
     if (arrival === undefined) throw error;
     // Its own program: nobody else can take the shim. Its containers are better off waiting than without it.
@@ -218,24 +231,41 @@ function passageOf(document: HandoffDocument | undefined, arrival: Arrival | und
   return { pausedAtMs: document.cause.pausedAtMs, refusal: arrival?.refusal };
 }
 
-/** Lets the shim do its work: from here on there is no way back. */
-async function begin(shim: Shim, arrival: Arrival | undefined): Promise<void> {
-  const { server, acceptor, children, log, listener, document, mover } = shim;
-  for (const connection of document?.connections ?? []) {
+/** A connection that is not read yet, and where it stood. */
+interface Inherited {
+  readonly transport: Transport;
+  readonly state: ServerConnectionState;
+}
+
+/** Opens what clients come by. Before the event loop turns again nobody is accepted and nothing is read. */
+function openDoors({ server, acceptor, log, listener, document }: Shim): readonly Inherited[] {
+  const inherited = (document?.connections ?? []).flatMap((state) => {
     try {
-      // What a client has not begun to say may be in another protocol.
-      if (hasBegun(connection)) await continueBun(server, connection);
-      else await adoptBun(acceptor, connection.fd, peerOf(connection));
+      return [{ transport: inheritBun(state.fd), state }];
     } catch (error) {
-      log.error("A connection is lost", { fd: connection.fd, error: messageOf(error) });
+      log.error("A connection is lost", { fd: state.fd, error: messageOf(error) });
+      return [];
     }
-  }
-  if (arrival?.refusal !== undefined) {
-    log.warn("The new program gave the shim back", { error: arrival.refusal });
-  }
+  });
   const admission = new Admission(() => server.connections.size, log);
   listenBun(acceptor, { fd: listener }, (fd) => admission.admit(fd));
   restoreBacklog(listener);
+  return inherited;
+}
+
+/** Lets the shim do its work: from here on there is no way back. */
+function begin(shim: Shim, inherited: readonly Inherited[]): void {
+  const { server, acceptor, children, log, mover } = shim;
+  for (const { transport, state } of inherited) {
+    try {
+      // What a client has not begun to say may be in another protocol.
+      if (hasBegun(state)) server.adopt(transport, state);
+      else acceptor.serve(transport, peerOf(state));
+    } catch (error) {
+      log.error("A connection is lost", { fd: state.fd, error: messageOf(error) });
+      transport.destroy();
+    }
+  }
   // What died while nobody listened, and what dies from now on.
   children.reap();
   unblockSignals([SIGCHLD]);
@@ -270,6 +300,7 @@ function openMover(
     ownPath,
     quietMs,
     isRenewed: cause?.kind === "renewal",
+    refused: document?.refused,
     ...settings,
   });
 }

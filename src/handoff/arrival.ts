@@ -1,14 +1,14 @@
 /** Coming from another program of the same process: finding the document, and going back when it is of no use. */
 
 import { messageOf, ShimError } from "../base/error.ts";
-import { OwnedFd, setCloseOnExec } from "../linux/fd.ts";
+import { OwnedFd, setCloseOnExec, writeFd } from "../linux/fd.ts";
 import { commandLine, executeProgram } from "../linux/program.ts";
 import { decodeDocument, type HandoffDocument, readDocument } from "./document.ts";
 import { signalsOf, wakers } from "./sleeper.ts";
-import { HANDOFF_VARIABLE, REFUSAL_VARIABLE, SLEEP_VARIABLE } from "./variables.ts";
+import { GUARD_VARIABLE, HANDOFF_VARIABLE, REFUSAL_VARIABLE, SLEEP_VARIABLE } from "./variables.ts";
 
 /** What is told to one program alone. */
-const PASSING: ReadonlySet<string> = new Set([REFUSAL_VARIABLE, SLEEP_VARIABLE]);
+const PASSING: ReadonlySet<string> = new Set([REFUSAL_VARIABLE, SLEEP_VARIABLE, GUARD_VARIABLE]);
 
 type Variables = Readonly<Record<string, string | undefined>>;
 
@@ -19,6 +19,8 @@ export class Arrival implements Disposable {
   readonly #file: OwnedFd;
   readonly #image: OwnedFd;
   readonly #table: OwnedFd | undefined;
+  /** What the guardian has given; it lets go of this process when something is written to the pipe. */
+  readonly #guard: { readonly table: OwnedFd; readonly pipe: OwnedFd } | undefined;
   readonly #variables: Variables;
   #document: HandoffDocument | undefined;
 
@@ -26,9 +28,15 @@ export class Arrival implements Disposable {
     this.#file = file;
     this.#image = image;
     this.#variables = variables;
-    this.refusal = variables[REFUSAL_VARIABLE];
+    // The guardian's has room behind it.
+    this.refusal = variables[REFUSAL_VARIABLE]?.trimEnd();
     const table = /^\d+$/.exec(variables[SLEEP_VARIABLE] ?? "");
     this.#table = table === null ? undefined : OwnedFd.restore(Number(table[0]));
+    const [, guardTable, pipe] = /^(\d+):(\d+)$/.exec(variables[GUARD_VARIABLE] ?? "") ?? [];
+    if (guardTable !== undefined && pipe !== undefined) {
+      const restored = OwnedFd.restore(Number(guardTable));
+      this.#guard = { table: restored, pipe: OwnedFd.restore(Number(pipe)) };
+    }
   }
 
   /** Undefined when the process has just been started. Throws ShimError, SystemError (EBADF). */
@@ -82,8 +90,22 @@ export class Arrival implements Disposable {
     ]);
   }
 
-  /** Lets go of the document, of the program before this one, and of what the sleeper had. */
+  #dismissGuardian(): void {
+    const guard = this.#guard;
+    if (guard === undefined) return;
+    try {
+      // A process that was forked meanwhile may have the pipe too: closing it says nothing for sure.
+      writeFd(guard.pipe.fd, Uint8Array.of(1));
+    } catch {
+      // It is not there any more.
+    }
+    guard.pipe[Symbol.dispose]();
+    guard.table[Symbol.dispose]();
+  }
+
+  /** Lets go of the document, of the program before this one, and of what sleeper and guardian had. */
   [Symbol.dispose](): void {
+    this.#dismissGuardian();
     this.#file[Symbol.dispose]();
     this.#image[Symbol.dispose]();
     if (this.#table?.isOpen)

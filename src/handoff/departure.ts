@@ -8,6 +8,22 @@ import { blockSignals, SIGCHLD, unblockSignals } from "../linux/signals.ts";
 import { encodeDocument, type HandoffDocument, writeDocument } from "./document.ts";
 import { HANDOFF_VARIABLE } from "./variables.ts";
 
+/** What a departure leaves open and tells, before it adds to that. */
+export interface Passage {
+  /** The descriptor of the present program. */
+  readonly image: number;
+  /** Every descriptor that is passed on. */
+  readonly fds: readonly number[];
+  /** The environment, `NAME=value`. */
+  readonly variables: readonly string[];
+}
+
+/** One more variable and its descriptors, made when the rest is known; `undo` owns what may be in vain. */
+export type Addition = (
+  passage: Passage,
+  undo: DisposableStack,
+) => { readonly variable: string; readonly fds: readonly number[] };
+
 export interface Departure {
   readonly document: HandoffDocument;
   readonly inventory: Inventory;
@@ -16,39 +32,38 @@ export interface Departure {
   readonly argv: readonly string[];
   /** `NAME=value`, without those of a handoff. */
   readonly env: readonly string[];
-  /** More variables, and the descriptors in them, made when that of the present program is known. */
-  readonly addition?: (
-    image: number,
-    undo: DisposableStack,
-  ) => { readonly variable: string; readonly fd: OwnedFd };
+  readonly addition?: Addition;
+  /** Stays in the working directory; the engine does not start in one that is gone. */
+  readonly keepsDirectory?: boolean;
 }
 
 /**
  * Leaves. Must be called in the same turn of the event loop as the snapshot was taken in. Throws
  * SystemError when the kernel refuses, with everything as it was.
  */
-export function leave({ document, inventory, program, argv, env, addition }: Departure): never {
+export function leave(departure: Departure): never {
+  const { document, inventory, program, argv, addition } = departure;
   using undo = new DisposableStack();
   const file = undo.use(writeDocument(encodeDocument(document)));
   const image = undo.use(openProgram(OWN_PROGRAM));
-  const added = addition?.(image.fd, undo);
-  const passed = [...inventory.descriptors.keys(), file.fd, image.fd];
-  if (added !== undefined) passed.push(added.fd.fd);
+  const own = [file.fd, image.fd];
+  const env = [...departure.env, `${HANDOFF_VARIABLE}=${own.join(":")}`];
+  const known = { image: image.fd, fds: [...inventory.descriptors.keys(), ...own], variables: env };
+  const added = addition?.(known, undo);
+  const fds = [...known.fds, ...(added?.fds ?? [])];
   undo.defer(() => {
-    for (const fd of passed) setCloseOnExec(fd, true);
+    for (const fd of fds) setCloseOnExec(fd, true);
   });
-  for (const fd of passed) setCloseOnExec(fd, false);
-  // The engine does not start in a directory that is gone, and a bundle may go at any time. The sleeper
-  // stays in it until it wakes.
-  if (added === undefined) {
+  for (const fd of fds) setCloseOnExec(fd, false);
+  // A bundle may go at any time.
+  if (departure.keepsDirectory !== true) {
     undo.defer(() => enterDirectory(document.directory));
     process.chdir("/");
   }
   // One that comes from here on waits for the next program.
   blockSignals([SIGCHLD]);
   undo.defer(() => unblockSignals([SIGCHLD]));
-  const variables = [...env, `${HANDOFF_VARIABLE}=${file.fd}:${image.fd}`];
-  if (added !== undefined) variables.push(added.variable);
+  const variables = added === undefined ? env : [...env, added.variable];
   return executeProgram(program.fd, argv, variables);
 }
 

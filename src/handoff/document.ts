@@ -24,6 +24,7 @@ import {
 import type { JournalState } from "../event/journal.ts";
 import { Envelope } from "../gen/containerd/types/event.ts";
 import { freezeMemoryFile, type OwnedFd, openMemoryFile, writeWhole } from "../linux/fd.ts";
+import { programIdentityState } from "../linux/program.ts";
 import { serverConnectionState } from "../rpc/ttrpc/server-connection-state.ts";
 import { taskServiceState } from "../service/task.ts";
 import { revision, version } from "../version.ts";
@@ -54,6 +55,8 @@ const documentState = record({
   lostLogLines: whole,
   /** Milliseconds of quiet before the next sleep; undefined: as configured. */
   quietMs: maybe(real),
+  /** A program that was refused, or is about to be tried: not to be tried again by who reads this. */
+  refused: maybe(programIdentityState),
 });
 
 /** All that is handed over. */

@@ -27,6 +27,9 @@ export interface Estate {
   readonly directory: string;
 }
 
+/** What the handoff itself knows and leaves to the next program. */
+export type OwnState = Pick<HandoffDocument, "quietMs" | "refused">;
+
 /** The document of an instant, and what stands against it. */
 export interface Snapshot {
   readonly inventory: Inventory;
@@ -52,7 +55,7 @@ function canResume({ service, method }: ServerCall): boolean {
  * Takes the snapshot. Nothing is changed by it. It is complete when its inventory has no obstacle; it
  * holds until the event loop turns again.
  */
-export function takeSnapshot(estate: Estate, cause: Cause, quietMs: number | undefined): Snapshot {
+export function takeSnapshot(estate: Estate, cause: Cause, own: OwnState): Snapshot {
   const inventory = new Inventory();
   const { service, publisher, server, children, poller, signals, sink, directory } = estate;
   inventory.remake(signals.fd);
@@ -66,7 +69,7 @@ export function takeSnapshot(estate: Estate, cause: Cause, quietMs: number | und
   const descriptors = [...inventory.descriptors].map(([fd, name]) => ({ fd, name }));
   const document = () =>
     makeDocument({
-      ...{ cause, descriptors, listener, directory, task, connections, quietMs },
+      ...{ cause, descriptors, listener, directory, task, connections, ...own },
       journal: fromJournalState(publisher.state),
       lostLogLines: sink.lost,
     });

@@ -13,12 +13,21 @@ import { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
 import type { OwnedFd } from "../linux/fd.ts";
 import { privateKilobytes } from "../linux/memory.ts";
-import { commandLine, isSameProgram, OWN_PROGRAM, openProgram } from "../linux/program.ts";
+import {
+  commandLine,
+  isSameProgram,
+  OWN_PROGRAM,
+  openProgram,
+  type ProgramIdentity,
+  programIdentity,
+} from "../linux/program.ts";
 import { debugCommandName, executableName } from "../version.ts";
 import type { Cause } from "./cause.ts";
-import { leave } from "./departure.ts";
+import { Ceiling } from "./ceiling.ts";
+import { type Addition, leave } from "./departure.ts";
 import { encodeDocument } from "./document.ts";
-import { type Estate, type Snapshot, takeSnapshot } from "./estate.ts";
+import { type Estate, type OwnState, type Snapshot, takeSnapshot } from "./estate.ts";
+import { Guardian } from "./guardian.ts";
 import { rehearse } from "./rehearsal.ts";
 import { isLookDue, PATIENCE_FACTOR } from "./rhythm.ts";
 import { fillTable, hasSleeper, openSleeper } from "./sleeper.ts";
@@ -26,8 +35,6 @@ import { fillTable, hasSleeper, openSleeper } from "./sleeper.ts";
 /** How long calls may take to come to their end before an upgrade is given up. */
 const QUIET_LIMIT_MS = 10_000;
 const LOOK_MS = 2;
-/** A ceiling that what a shim holds is above in any program is raised to this many times as much. */
-const RAISE_FACTOR = 1.5;
 /** How often memory is looked at, at least, */
 const LONGEST_LOOK_MS = 10_000;
 /** and while calls come: it grows with them. */
@@ -38,15 +45,8 @@ const TRIM_ACTIVITY = 250;
 const TRIM_BUSY_ACTIVITY = 2000;
 /** How often a shim that has grown looks for a quiet instant. */
 const GROWN_LOOK_MS = 20;
-/** It makes one when none has come by itself for so long, */
-const GROWN_PATIENCE_MS = 200;
-/** for which calls may be held up for so long. */
+/** For a renewal calls may be held up for so long. */
 const GROWN_HOLD_MS = 250;
-/** After that it rests, the first time for so long, then twice as long each time: a client may stay for ever. */
-const GROWN_REST_MS = 10_000;
-const GROWN_REST_MAX_MS = 600_000;
-/** The ceiling is not reached: so much of it is used when a renewal is due. */
-const CEILING_SHARE = 7 / 8;
 
 export interface MoverOptions {
   readonly estate: Estate;
@@ -67,6 +67,8 @@ export interface MoverOptions {
   readonly ceilingKilobytes: number;
   /** Whether it has just done so. */
   readonly isRenewed: boolean;
+  /** A program on disk that was refused: not tried again. */
+  readonly refused: ProgramIdentity | undefined;
 }
 
 /** Leaves the program, at most once at a time. */
@@ -80,47 +82,30 @@ export class Mover implements Disposable {
   #trimmedAt = 0;
   #quietSinceMs = performance.now();
   #lookedAtMs = 0;
-  #grownSinceMs: number | undefined;
-  #restMs = GROWN_REST_MS;
-  #restsUntilMs = 0;
-  #ceilingKilobytes: number;
-  /** A file on disk that was refused: not tried again. */
-  #refusedProgram: OwnedFd | undefined;
+  readonly #ceiling: Ceiling;
+  #refused: ProgramIdentity | undefined;
   #lastFailure = "";
 
   constructor(options: MoverOptions) {
     this.#options = options;
     this.#quietMs = options.quietMs ?? options.sleepAfterMs;
-    this.#ceilingKilobytes = options.ceilingKilobytes * CEILING_SHARE;
+    this.#ceiling = new Ceiling(options.ceilingKilobytes, options.log);
+    this.#refused = options.refused;
   }
 
   /** Begins to look for quiet and for grown memory. */
   start(): void {
     const { sleepAfterMs, isRenewed, log } = this.#options;
-    if (sleepAfterMs === 0 && this.#ceilingKilobytes === 0) return;
-    if (isRenewed && this.#ceilingKilobytes > 0) {
+    if (sleepAfterMs === 0 && !this.#ceiling.isSet) return;
+    if (isRenewed && this.#ceiling.isSet) {
       try {
-        this.#raiseCeiling();
+        this.#ceiling.raise();
       } catch (error) {
         // Without a descriptor to spare. The next renewal may be one too many, and the shim goes on.
         log.warn("Cannot look at the memory of a renewed shim", { error: messageOf(error) });
       }
     }
     this.#lookLater();
-  }
-
-  /**
-   * What is above the ceiling from the beginning cannot be brought below it by beginning again at once. It
-   * may be less later, as when events have waited for containerd: the next program has the ceiling back.
-   */
-  #raiseCeiling(): void {
-    const kilobytes = privateKilobytes();
-    if (kilobytes < this.#ceilingKilobytes) return;
-    this.#ceilingKilobytes = Math.round(kilobytes * RAISE_FACTOR);
-    this.#options.log.warn("A renewed shim is above its memory ceiling, which is raised for now", {
-      kilobytes,
-      ceilingKilobytes: this.#ceilingKilobytes,
-    });
   }
 
   #lookLater(): void {
@@ -153,30 +138,31 @@ export class Mover implements Disposable {
       !isLookDue({
         quietSinceMs: this.#quietSinceMs,
         lookedAtMs: this.#lookedAtMs,
-        grownSinceMs: this.#grownSinceMs,
-        restsUntilMs: this.#restsUntilMs,
+        grownSinceMs: this.#ceiling.grownSinceMs,
+        restsUntilMs: this.#ceiling.restsUntilMs,
       })
     );
   }
 
   #lookDelayMs(): number {
-    if (this.#grownSinceMs !== undefined) return GROWN_LOOK_MS;
+    if (this.#ceiling.grownSinceMs !== undefined) return GROWN_LOOK_MS;
     const isNeverAsleep = this.#options.sleepAfterMs === 0;
     const periodMs = isNeverAsleep ? LONGEST_LOOK_MS : Math.min(this.#quietMs, LONGEST_LOOK_MS);
-    const isActive = this.#quietSinceMs === this.#lookedAtMs && this.#ceilingKilobytes > 0;
+    const isActive = this.#quietSinceMs === this.#lookedAtMs && this.#ceiling.isSet;
     return Math.max(isActive ? Math.min(periodMs / 2, ACTIVE_LOOK_MS) : periodMs / 2, LOOK_MS);
   }
 
   [Symbol.dispose](): void {
     this.#isDisposed = true;
     clearTimeout(this.#timer);
-    this.#refusedProgram?.[Symbol.dispose]();
   }
 
   /**
    * Goes on as the program at `path`; "" is where the present one was started from. Returns only by
    * throwing: ShimError `failedPrecondition` for a program that fails its self test, `unavailable` when
-   * calls do not come to their end, `aborted` while another move is under way; SystemError.
+   * calls do not come to their end, `aborted` while another move is under way; SystemError. One that has
+   * passed its self test and cannot restore the shim all the same gives it back to this program, whose
+   * next self answers.
    */
   async upgrade(path: string): Promise<never> {
     const { ownPath } = this.#options;
@@ -186,7 +172,7 @@ export class Mover implements Disposable {
   }
 
   async #upgradeTo(program: OwnedFd, path: string): Promise<never> {
-    const { estate, env } = this.#options;
+    const { estate, env, log } = this.#options;
     const words = this.#wordsFor(path);
     const document = await this.#atQuiet<Uint8Array>((pausedAtMs) => {
       const { document: trial, inventory } = this.#snapshot({ kind: "upgrade", pausedAtMs });
@@ -194,21 +180,38 @@ export class Mover implements Disposable {
     });
     const { children } = estate;
     await rehearse({ children, program, path, argv: words, env, document });
+    using guardian = await Guardian.summon(log);
+    const addition = guardian?.entrust(this.#ownWords());
+    const refused = programIdentity(program.fd);
     return await this.#atQuiet<never>((pausedAtMs) => {
-      const snapshot = this.#snapshot({ kind: "upgrade", pausedAtMs });
+      // Read where this program takes the shim back: it does not come to the same again.
+      const snapshot = this.#snapshot({ kind: "upgrade", pausedAtMs }, { refused });
       if (snapshot.inventory.obstacles.length > 0) return snapshot.inventory;
-      return this.#leave(program, [...words, ...this.#options.flags], snapshot);
+      return this.#leave(program, [...words, ...this.#options.flags], snapshot, addition);
     });
   }
 
-  #leave(program: OwnedFd, argv: readonly string[], { inventory, document }: Snapshot): never {
+  #leave(
+    program: OwnedFd,
+    argv: readonly string[],
+    { inventory, document }: Snapshot,
+    addition?: Addition,
+  ): never {
     const { env, log } = this.#options;
     log.flush();
-    return leave({ document: document(), inventory, program, argv, env });
+    return leave({
+      document: document(),
+      inventory,
+      program,
+      argv,
+      env,
+      ...(addition && { addition }),
+    });
   }
 
-  #snapshot(cause: Cause, quietMs: number | undefined = this.#options.quietMs): Snapshot {
-    return takeSnapshot(this.#options.estate, cause, quietMs);
+  #snapshot(cause: Cause, own: Partial<OwnState> = {}): Snapshot {
+    const { estate, quietMs } = this.#options;
+    return takeSnapshot(estate, cause, { quietMs, refused: this.#refused, ...own });
   }
 
   /**
@@ -312,40 +315,33 @@ export class Mover implements Disposable {
       return; // Removed, or being replaced: what runs is still there.
     }
     using program = found;
+    const identity = programIdentity(program.fd);
     using own = openProgram(OWN_PROGRAM);
-    if (isSameProgram(program.fd, own.fd)) return;
-    const refused = this.#refusedProgram;
-    if (refused !== undefined && isSameProgram(program.fd, refused.fd)) return;
+    if (isSameProgram(identity, programIdentity(own.fd))) return;
+    if (this.#refused !== undefined && isSameProgram(identity, this.#refused)) return;
     try {
       await this.#upgradeTo(program, ownPath);
     } catch (error) {
       log.warn("The new program on disk is not taken", { path: ownPath, error: messageOf(error) });
-      refused?.[Symbol.dispose]();
-      this.#refusedProgram = openProgram(ownPath);
+      this.#refused = identity;
     }
   }
 
-  /** At the next instant that is quiet by itself, or when there has been none for long at one that is made. */
+  /** At an instant that is quiet by itself, or when there has been none for long at one that is made. */
   async #renewIfGrown(): Promise<void> {
-    if (this.#ceilingKilobytes === 0) return;
-    const now = performance.now();
-    if (privateKilobytes() < this.#ceilingKilobytes) {
-      this.#grownSinceMs = undefined;
-      return;
-    }
-    if (now < this.#restsUntilMs) return;
-    this.#grownSinceMs ??= now;
-    if (now - this.#grownSinceMs < GROWN_PATIENCE_MS) {
-      this.#tryRenewal(Date.now());
-      return;
-    }
-    try {
-      await this.#atQuiet<never>((pausedAtMs) => this.#tryRenewal(pausedAtMs), GROWN_HOLD_MS);
-    } catch (error) {
-      if (!(error instanceof ShimError) || error.reason !== "unavailable") throw error;
-      this.#grownSinceMs = undefined;
-      this.#restsUntilMs = performance.now() + this.#restMs;
-      this.#restMs = Math.min(this.#restMs * 2, GROWN_REST_MAX_MS);
+    switch (this.#ceiling.look()) {
+      case "nothing":
+        return;
+      case "renew if quiet":
+        this.#tryRenewal(Date.now());
+        return;
+      case "renew":
+        try {
+          await this.#atQuiet<never>((pausedAtMs) => this.#tryRenewal(pausedAtMs), GROWN_HOLD_MS);
+        } catch (error) {
+          if (!(error instanceof ShimError) || error.reason !== "unavailable") throw error;
+          this.#ceiling.rest();
+        }
     }
   }
 
@@ -377,7 +373,10 @@ export class Mover implements Disposable {
   }
 
   #sleep(): void {
-    const snapshot = this.#snapshot({ kind: "sleep", sinceMs: Date.now() }, this.#quietMs);
+    const snapshot = this.#snapshot(
+      { kind: "sleep", sinceMs: Date.now() },
+      { quietMs: this.#quietMs },
+    );
     const { obstacles, errands } = snapshot.inventory;
     if (obstacles.length + errands.length === 0) this.#leaveAsleep(snapshot);
   }
@@ -393,7 +392,9 @@ export class Mover implements Disposable {
     leave({
       ...{ document, inventory, program, env },
       argv: this.#ownWords(),
-      addition: (image, undo) => fillTable({ estate, document, inventory, image, ownPath, undo }),
+      addition: ({ image }, undo) =>
+        fillTable({ estate, document, inventory, image, ownPath, undo }),
+      keepsDirectory: true,
     });
   }
 }

@@ -37,8 +37,8 @@ export function openSleeper(): OwnedFd | undefined {
 }
 
 /**
- * The table of all that may concern the shim while it sleeps. `image` is the descriptor of the program
- * to wake up as. Adds a descriptor that tells of signals to `inventory`, which is to be passed on.
+ * The table of all that may concern the shim while it sleeps, and a descriptor that tells of signals.
+ * `image` is the descriptor of the program to wake up as.
  */
 export function fillTable({
   estate,
@@ -56,9 +56,8 @@ export function fillTable({
   readonly ownPath: string;
   /** Owns what is opened here, in case that the shim cannot leave. */
   readonly undo: DisposableStack;
-}): { readonly variable: string; readonly fd: OwnedFd } {
+}): { readonly variable: string; readonly fds: readonly number[] } {
   const signals = undo.use(openSignals([SIGINT, SIGUSR1, SIGTERM, SIGCHLD]));
-  inventory.keepOpen("sleep-signals", signals.fd);
   const polled = [
     // First: {@link signalsOf}.
     { fd: signals.fd, events: POLLIN },
@@ -86,7 +85,7 @@ export function fillTable({
   });
   const table = undo.use(openMemoryFile(TABLE_LABEL));
   writeWhole(table.fd, bytes);
-  return { variable: `${SLEEP_VARIABLE}=${table.fd}`, fd: table };
+  return { variable: `${SLEEP_VARIABLE}=${table.fd}`, fds: [table.fd, signals.fd] };
 }
 
 /** The descriptor that has told the sleeper of signals, by its table. */

@@ -3,6 +3,7 @@
 import { ptr } from "bun:ffi";
 import { fstatSync, readFileSync } from "node:fs";
 import { ShimError } from "../base/error.ts";
+import { plain, record, type Shaped } from "../base/shape.ts";
 import { cStringArray } from "./bytes.ts";
 import { errno, SystemError } from "./errno.ts";
 import { O_PATH, type OwnedFd, openFd } from "./fd.ts";
@@ -24,11 +25,20 @@ export function openProgram(path: string): OwnedFd {
   throw new ShimError("invalidArgument", `Cannot run ${path}: it is no executable file`);
 }
 
-/** Whether both handles, or paths, are of one file as it is now. */
-export function isSameProgram(one: number, other: number): boolean {
-  const a = fstatSync(one);
-  const b = fstatSync(other);
-  return a.ino === b.ino && a.dev === b.dev && a.mtimeMs === b.mtimeMs;
+/** A file with the content that it has now; numbers as text, as they may have 64 bits. */
+export const programIdentityState = record({ device: plain, inode: plain, modifiedNs: plain });
+export type ProgramIdentity = Shaped<typeof programIdentityState>;
+
+/** Which program `fd` is a handle on. */
+export function programIdentity(fd: number): ProgramIdentity {
+  const { dev, ino, mtimeNs } = fstatSync(fd, { bigint: true });
+  return { device: String(dev), inode: String(ino), modifiedNs: String(mtimeNs) };
+}
+
+export function isSameProgram(one: ProgramIdentity, other: ProgramIdentity): boolean {
+  return (
+    one.inode === other.inode && one.device === other.device && one.modifiedNs === other.modifiedNs
+  );
 }
 
 /** The words that this process was started with, the program's own first. */

@@ -22,6 +22,7 @@ describe("a shim begins to look at itself", () => {
         quietMs: undefined,
         ceilingKilobytes,
         isRenewed: true,
+        refused: undefined,
       });
       await withoutDescriptors(async () => mover.start());
       const warning = "Cannot look at the memory of a renewed shim";

@@ -6,10 +6,10 @@
  */
 
 import type { Socket, SocketHandler } from "bun";
+import { ShimError } from "../../base/error.ts";
 import type { Peer } from "../service.ts";
 import { TtrpcClient } from "./client.ts";
-import type { Acceptor, Listener, TtrpcServer } from "./server.ts";
-import type { ServerConnectionState } from "./server-connection-state.ts";
+import type { Acceptor, Listener } from "./server.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
 
 // Bun has these and its types do not tell.
@@ -44,6 +44,8 @@ class BunTransport implements Transport {
   readonly #socket: Socket<BunTransport>;
   #events: TransportEvents | undefined;
   #error: Error | undefined;
+  #isWaiting = false;
+  #isPaused = false;
   #early: Early | undefined = { chunks: [], hasClosed: false, error: undefined };
 
   constructor(socket: Socket<BunTransport>) {
@@ -54,7 +56,15 @@ class BunTransport implements Transport {
     return this.#socket.fd;
   }
 
+  /** Reads nothing before {@link start}. */
+  wait(): void {
+    this.#isWaiting = true;
+    this.#socket.pause();
+  }
+
   start(events: TransportEvents): void {
+    if (this.#isWaiting && !this.#isPaused) this.#socket.resume();
+    this.#isWaiting = false;
     this.#events = events;
     const early = this.#early;
     this.#early = undefined;
@@ -72,11 +82,13 @@ class BunTransport implements Transport {
   }
 
   pause(): void {
+    this.#isPaused = true;
     this.#socket.pause();
   }
 
   resume(): void {
-    this.#socket.resume();
+    this.#isPaused = false;
+    if (!this.#isWaiting) this.#socket.resume();
   }
 
   end(): void {
@@ -163,17 +175,23 @@ export async function connectBun(address: BunAddress): Promise<TtrpcClient> {
   return new TtrpcClient(await openTransport(address));
 }
 
-/** Serves a connected descriptor, which is owned here from now on, as if it had been accepted. */
-export async function adoptBun(server: Acceptor, fd: number, peer: Peer = {}): Promise<void> {
-  server.serve(await openTransport({ fd }), peer);
-}
-
-/** Serves a connection that another server stopped to serve, and that this process has inherited. */
-export async function continueBun(
-  server: TtrpcServer,
-  state: ServerConnectionState,
-): Promise<void> {
-  server.adopt(await openTransport({ fd: state.fd }), state);
+/**
+ * A transport over a connected descriptor, which it owns from now on. Nothing is read from it before it is
+ * started. Throws ShimError `invalidArgument` for what is no connected socket.
+ */
+export function inheritBun(fd: number): Transport {
+  let inherited: BunTransport | undefined;
+  const socket = handlerOf((transport) => {
+    inherited = transport;
+    transport.wait();
+  });
+  const connecting = Bun.connect<BunTransport>({ fd, socket });
+  // An open socket is told of within the call. Of what is none, the promise tells what is told here.
+  connecting.catch(() => {});
+  if (inherited === undefined) {
+    throw new ShimError("invalidArgument", `Cannot serve descriptor ${fd}: it is no connection`);
+  }
+  return inherited;
 }
 
 async function openTransport(address: BunAddress): Promise<Transport> {

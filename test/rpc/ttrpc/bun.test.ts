@@ -1,13 +1,17 @@
 import { describe, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
+import { readableBytes } from "../../../src/linux/fd.ts";
 import { peerCredentials } from "../../../src/linux/peer-credentials.ts";
 import { acceptUnix, listenUnix } from "../../../src/linux/scm-rights.ts";
 import { mountService, type Peer } from "../../../src/rpc/service.ts";
-import { adoptBun, connectBun, listenBun } from "../../../src/rpc/ttrpc/bun.ts";
+import { connectBun, inheritBun, listenBun } from "../../../src/rpc/ttrpc/bun.ts";
 import { TtrpcServer } from "../../../src/rpc/ttrpc/server.ts";
 import { createStub } from "../../../src/rpc/ttrpc/stub.ts";
 import { Chat, ChatDefinition, word } from "./chat-service.ts";
 import { ScratchFolder } from "./scratch-folder.ts";
+
+/** A number that nothing has. */
+const CLOSED_FD = 100_000;
 
 function chatServer(): TtrpcServer {
   return new TtrpcServer({ services: [mountService(ChatDefinition, new Chat())] });
@@ -42,8 +46,8 @@ describe("listenBun()", () => {
   });
 });
 
-describe("adoptBun()", () => {
-  test("serves a connection that was accepted before, with what was sent on it meanwhile", async () => {
+describe("inheritBun()", () => {
+  test("makes a transport of a connection that was accepted before, and reads nothing before it is started", async () => {
     using folder = new ScratchFolder();
     using listener = listenUnix(folder.socket());
     using client = await connectBun({ unix: folder.socket() });
@@ -51,9 +55,16 @@ describe("adoptBun()", () => {
     const accepted = acceptUnix(listener.fd);
     if (accepted === "again") throw new Error("Nobody has connected");
     using server = chatServer();
-    await adoptBun(server, accepted.release(), { pid: 7 });
+    const transport = inheritBun(accepted.fd);
+    await Bun.sleep(20);
+    expect(readableBytes(accepted.release())).toBeGreaterThan(0);
+    server.serve(transport, { pid: 7 });
     expect(await early).toEqual(word("early"));
     expect([...server.connections].map(({ peer }) => peer.pid)).toEqual([7]);
+  });
+
+  test("refuses what is no connection", () => {
+    expect(() => inheritBun(CLOSED_FD)).toThrow("it is no connection");
   });
 });
 

@@ -1,0 +1,77 @@
+/** When a shim whose memory has grown near its ceiling renews itself, and when it leaves that for later. */
+
+import type { Logger } from "../base/log.ts";
+import { privateKilobytes } from "../linux/memory.ts";
+
+/** The ceiling is not reached: so much of it is used when a renewal is due. */
+const SHARE = 7 / 8;
+/** A ceiling that what a shim holds is above in any program is raised to this many times as much. */
+const RAISE_FACTOR = 1.5;
+/** How long a quiet instant is waited for, before one is made. */
+const PATIENCE_MS = 200;
+/** When calls could not be held up for long enough, so long is rested, then twice as long each time: a client may stay for ever. */
+const REST_MS = 10_000;
+const REST_MAX_MS = 600_000;
+
+/** The private memory that one program of a shim may come to. */
+export class Ceiling {
+  readonly #log: Logger;
+  #kilobytes: number;
+  #grownSinceMs: number | undefined;
+  #restMs = REST_MS;
+  #restsUntilMs = 0;
+
+  /** `kilobytes`: 0 for none. */
+  constructor(kilobytes: number, log: Logger) {
+    this.#kilobytes = kilobytes * SHARE;
+    this.#log = log;
+  }
+
+  get isSet(): boolean {
+    return this.#kilobytes > 0;
+  }
+
+  /** Since when the shim is to be renewed, by `performance.now()`; undefined while it is not. */
+  get grownSinceMs(): number | undefined {
+    return this.#grownSinceMs;
+  }
+
+  get restsUntilMs(): number {
+    return this.#restsUntilMs;
+  }
+
+  /**
+   * What is above the ceiling from the beginning cannot be brought below it by beginning again at once. It
+   * may be less later, as when events have waited for containerd: the next program has the ceiling back.
+   * Throws SystemError.
+   */
+  raise(): void {
+    const kilobytes = privateKilobytes();
+    if (kilobytes < this.#kilobytes) return;
+    this.#kilobytes = Math.round(kilobytes * RAISE_FACTOR);
+    this.#log.warn("A renewed shim is above its memory ceiling, which is raised for now", {
+      kilobytes,
+      ceilingKilobytes: this.#kilobytes,
+    });
+  }
+
+  /** What is to be done now: nothing, a renewal if it is quiet, or one for which calls are held up. */
+  look(): "nothing" | "renew if quiet" | "renew" {
+    if (!this.isSet) return "nothing";
+    if (privateKilobytes() < this.#kilobytes) {
+      this.#grownSinceMs = undefined;
+      return "nothing";
+    }
+    const now = performance.now();
+    if (now < this.#restsUntilMs) return "nothing";
+    this.#grownSinceMs ??= now;
+    return now - this.#grownSinceMs < PATIENCE_MS ? "renew if quiet" : "renew";
+  }
+
+  /** Calls were in the way. */
+  rest(): void {
+    this.#grownSinceMs = undefined;
+    this.#restsUntilMs = performance.now() + this.#restMs;
+    this.#restMs = Math.min(this.#restMs * 2, REST_MAX_MS);
+  }
+}

@@ -1,0 +1,65 @@
+/*
+ * A program that rehearses like the wedge at the path WEDGE, and then fails in the way MODE.
+ * Each time that it is executed to restore a shim it adds a byte to the file ATTEMPTS.
+ */
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Whether a process has come to a halt, and whether it is traced. */
+static void look(int pid, int *is_halted, int *is_traced) {
+  char path[40], line[80], state = 0;
+  int tracer = 0;
+  snprintf(path, sizeof(path), "/proc/%d/status", pid);
+  FILE *status = fopen(path, "r");
+  while (status && fgets(line, sizeof(line), status)) {
+    sscanf(line, "State: %c", &state);
+    sscanf(line, "TracerPid: %d", &tracer);
+  }
+  if (status) fclose(status);
+  *is_halted = state == 'T' || state == 't' || state == 0;
+  *is_traced = tracer != 0;
+}
+
+/* Strikes the shim while it restores; not if it has done so by then, for which it is halted. */
+static void strike_after(int signal, int microseconds) {
+  int shim = getpid(), is_halted, is_traced;
+  if (fork() != 0) return;
+  usleep(microseconds);
+  kill(shim, SIGSTOP);
+  /* It stops for moments while it is traced, too; and a guardian that need not be there any more soon ends. */
+  for (int times = 0; times < 200; times += is_halted) {
+    look(shim, &is_halted, &is_traced);
+    usleep(1000);
+  }
+  if (is_traced) kill(shim, signal);
+  kill(shim, SIGCONT);
+  _exit(0);
+}
+
+int main(int argc, char **argv) {
+  const char *mode = MODE;
+  int is_rehearsal = !strcmp(argv[argc - 1], "rehearse");
+  int after;
+  if (!is_rehearsal) {
+    int attempts = open(ATTEMPTS, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (write(attempts, "x", 1) != 1) return 99;
+    if (!strcmp(mode, "signal")) raise(SIGSEGV);
+    if (!strcmp(mode, "nowhere")) ((void (*)(void))0)();
+    if (!strcmp(mode, "stackless")) __asm__ volatile("mov $8, %rsp\n  push %rax");
+    if (!strcmp(mode, "abort")) abort();
+    if (!strcmp(mode, "status-0")) return 0;
+    if (!strcmp(mode, "status-3")) _exit(3);
+    if (!strcmp(mode, "sleeping")) for (;;) pause();
+    if (!strcmp(mode, "busy")) for (;;) {}
+    if (!strcmp(mode, "halted")) raise(SIGSTOP);
+    if (sscanf(mode, "struck-%d", &after) == 1) strike_after(SIGSEGV, after);
+  }
+  argv[0] = WEDGE;
+  execv(WEDGE, argv);
+  return 98;
+}
