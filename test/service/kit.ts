@@ -33,8 +33,8 @@ export function callOf(signal: AbortSignal = new AbortController().signal): Call
 }
 
 export class ServicePlace implements AsyncDisposable {
-  readonly poller = new Poller();
-  readonly children = new Children({ poller: this.poller, reapStrays: true });
+  readonly poller: Poller;
+  readonly children: Children;
   readonly directory = mkdtempSync(join(tmpdir(), "wedge-service-"));
   readonly events: TaskEvent[] = [];
   readonly service: TaskService;
@@ -46,8 +46,10 @@ export class ServicePlace implements AsyncDisposable {
   readonly #runtime = new HangingRuntime(this.directory);
   readonly #bundles: Bundle[] = [];
 
-  /** `deadlines` as in WEDGE_DEADLINES. */
-  constructor(deadlines = "") {
+  /** `deadlines` as in WEDGE_DEADLINES. Takes `poller` for its own. */
+  constructor(deadlines = "", poller = new Poller()) {
+    this.poller = poller;
+    this.children = new Children({ poller, reapStrays: true });
     becomeSubreaper();
     const command = this.#runtime.path;
     const root = join(this.directory, "root");
