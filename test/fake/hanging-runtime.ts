@@ -3,17 +3,27 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** Any verb and any id among the arguments; the process that hangs says its number. */
+/**
+ * Any verb and any id among the arguments; the process that hangs says its number. With `after-` before
+ * the verb it hangs when its work is done.
+ */
 const WRAPPER = `#!/bin/sh
+late=
 for verb in "$@"; do
   for id in "$@"; do
     if [ -e "DIRECTORY/hang-$verb-$id" ]; then
       echo $$ > "DIRECTORY/hung-$verb-$id"
       while [ -e "DIRECTORY/hang-$verb-$id" ]; do sleep 0.02; done
     fi
+    [ ! -e "DIRECTORY/hang-after-$verb-$id" ] || late="after-$verb-$id"
   done
 done
-exec runc "$@"
+[ -n "$late" ] || exec runc "$@"
+runc "$@"
+status=$?
+echo $$ > "DIRECTORY/hung-$late"
+while [ -e "DIRECTORY/hang-$late" ]; do sleep 0.02; done
+exit $status
 `;
 
 /** Who is looked for among the arguments of the runtime. */

@@ -86,6 +86,37 @@ describe("an exit", () => {
   );
 });
 
+test(
+  "an OOM kill in the instant of the start is told between TaskStart and TaskExit",
+  async () => {
+    await using place = new ServicePlace();
+    const bundle = place.bundle({
+      script: "tail /dev/zero",
+      resources: { memory: { limit: 24 * 1024 * 1024 } },
+    });
+    const { id } = bundle;
+    const { pid } = await place.service.create(place.requestFor(bundle), callOf());
+    place.hang("after-start", bundle);
+    const started = place.service.start({ id, execId: "" }, callOf());
+    await place.hung("after-start", bundle);
+    const memory = join("/sys/fs/cgroup/memory", bundle.cgroupsPath, "memory.oom_control");
+    const kills = () =>
+      existsSync(memory) ? /oom_kill (\d+)/.exec(readFileSync(memory, "utf8"))?.[1] : undefined;
+    // On v2 the cgroup goes with its last process, and with it the count.
+    while (existsSync(`/proc/${pid}/exe`) && (kills() ?? "0") === "0") await Bun.sleep(5);
+    await Bun.sleep(300);
+    expect(place.topics).toEqual(["/tasks/create"]);
+    place.release("after-start", bundle);
+    await started;
+    await place.service.wait({ id, execId: "" }, callOf());
+    while (!place.topics.includes("/tasks/exit")) await Bun.sleep(5);
+    const told = place.topics.filter((topic, index) => topic !== place.topics[index - 1]);
+    expect(told).toEqual(["/tasks/create", "/tasks/start", "/tasks/oom", "/tasks/exit"]);
+    await place.service.delete({ id, execId: "" }, callOf());
+  },
+  LIMIT_MS,
+);
+
 test("Create of a container that is there touches neither its mounts nor its files", async () => {
   await using place = new ServicePlace();
   const bundle = await place.running();
