@@ -155,12 +155,13 @@ test(
     const after = Bun.spawnSync(["sh", "-c", find]).stdout.toString();
     const lines = new Set([...readFileSync(list, "utf8").split("\n"), ...after.split("\n")]);
     const open = [...lines].filter((line) => line !== "" && !line.startsWith("600 "));
-    // The client's own file, what tools read, and the runtime's own.
-    const known = /^644 (config\.json|address|init\.pid|.*\.pid|runtime-.*-log-.*\.json)$/;
+    // The client's own file, what tools read, and pids as the runtime notes them.
+    const known = /^644 (config\.json|address|\.?init\.pid|\.?exec[^.]*\.pid)$/;
     expect(open.filter((line) => !known.test(line))).toEqual([]);
     for (const name of ["options.json", "runtime", "exit.json", "deleted"])
       expect(lines).toContain(`600 ${name}`);
-    expect([...lines].some((line) => /^600 runtime-process-/.test(line))).toBe(true);
+    for (const subject of ["process", "start-log"])
+      expect([...lines].some((line) => line.startsWith(`600 runtime-${subject}-`))).toBe(true);
   },
   LIMIT_MS,
 );
