@@ -258,7 +258,8 @@ export class Container {
 
   #oomHappened(): void {
     this.#wasOomKilled = true;
-    this.#onOom();
+    // A program may run out of memory before the runtime has said that it runs.
+    this.init.afterStart(() => this.#onOom());
   }
 
   /** Reports an OOM kill that has not been told yet. */

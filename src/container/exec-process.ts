@@ -7,7 +7,7 @@ import { maybe, plain, reasonShape, record, type Shaped } from "../base/shape.ts
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Bundle } from "./bundle.ts";
 import type { ProcessContext } from "./context.ts";
-import { alreadyFinished, type InitProcess, signalChild } from "./init-process.ts";
+import type { InitProcess } from "./init-process.ts";
 import {
   advanceExec,
   type ExecState,
@@ -20,6 +20,7 @@ import {
 } from "./lifecycle.ts";
 import { processState, type StdioPaths, stdioPathsState, TaskProcess } from "./process.ts";
 import { type StdioOwner, settleStdio, startStdio } from "./process-stdio.ts";
+import { alreadyFinished, signalChild } from "./signal-child.ts";
 
 const SIGKILL = 9;
 

@@ -9,7 +9,6 @@ import { copyFileSync, existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
 import type { Inventory } from "../base/inventory.ts";
-import { hasCode } from "../linux/errno.ts";
 import { RuntimeError } from "../runtime/error.ts";
 import type { CheckpointRequest, Runtime } from "../runtime/runtime.ts";
 import { Bundle } from "./bundle.ts";
@@ -34,10 +33,13 @@ import {
 import { type StdioPaths, TaskProcess } from "./process.ts";
 import { type StdioOwner, settleStdio, startStdio } from "./process-stdio.ts";
 import { unmountRootfs } from "./rootfs.ts";
+import { alreadyFinished, type SignalRequest, signalChild } from "./signal-child.ts";
 
 const SIGKILL = 9;
 /** How long Delete waits for a killed, never started process to be gone. */
 const CREATED_KILL_TIMEOUT_MS = 10_000;
+/** How long Delete lets the runtime finish: a checkpoint that ended its container, but none that hangs. */
+const CHANGE_PATIENCE_MS = 5_000;
 
 /** What is fixed when a container is created. */
 export interface InitOptions {
@@ -57,12 +59,6 @@ export interface InitOptions {
   readonly hasOwnPidNamespace: boolean;
 }
 
-export interface SignalRequest {
-  readonly signal: number;
-  /** To every process of the container. */
-  readonly all: boolean;
-}
-
 /** A container's init process. */
 export class InitProcess extends TaskProcess {
   readonly #options: InitOptions;
@@ -70,6 +66,8 @@ export class InitProcess extends TaskProcess {
   readonly #context: ProcessContext;
   #state: InitState;
   #isPausing = false;
+  /** Gives up what the runtime does to it while it lives. */
+  readonly #changes = new AbortController();
 
   constructor(options: InitOptions, runtime: Runtime, context: ProcessContext) {
     super(options.containerId, options.paths);
@@ -219,10 +217,10 @@ export class InitProcess extends TaskProcess {
     this.permit("pause");
     this.#isPausing = true;
     try {
-      await this.#runtime.pause(this.id);
+      await this.#runtime.pause(this.id, { signal: this.#changes.signal });
     } catch (error) {
       // Killed half-way it may have frozen the container, which would count as running and never be thawed.
-      if (error instanceof RuntimeError && error.kind === "timeout") await this.#thaw();
+      if (error instanceof RuntimeError && error.wasKilled) await this.#thaw();
       throw error;
     } finally {
       this.#isPausing = false;
@@ -240,7 +238,7 @@ export class InitProcess extends TaskProcess {
     using _permit = await this.lock.acquire();
     this.permit("resume");
     try {
-      await this.#runtime.resume(this.id);
+      await this.#runtime.resume(this.id, { signal: this.#changes.signal });
     } catch (error) {
       if (!(error instanceof RuntimeError && error.kind === "notPaused")) throw error;
     }
@@ -251,7 +249,7 @@ export class InitProcess extends TaskProcess {
   async update(resources: Uint8Array): Promise<void> {
     using _permit = await this.lock.acquire();
     this.permit("update");
-    await this.#runtime.update(this.id, resources);
+    await this.#runtime.update(this.id, resources, { signal: this.#changes.signal });
   }
 
   /**
@@ -270,7 +268,8 @@ export class InitProcess extends TaskProcess {
     // Before the container may be gone: without the keys its image were of no use.
     saveStreamKeys(request.imagePath, keys);
     try {
-      await this.#runtime.checkpoint(this.id, { ...request, workPath: work, criu });
+      const { signal } = this.#changes;
+      await this.#runtime.checkpoint(this.id, { ...request, workPath: work, criu, signal });
     } catch (cause) {
       const log = join(this.#options.bundle.path, "criu-dump.log");
       try {
@@ -339,11 +338,12 @@ export class InitProcess extends TaskProcess {
   /**
    * Deletes the process, the runtime's record of the container and the rootfs mounts. May be asked
    * again after a failure. A process that was created and never started is killed first, and its
-   * end told before this returns.
+   * end told before this returns. One that runs is refused at once, whatever the runtime is busy with.
    */
   async delete(): Promise<Termination | undefined> {
     if (this.#state.kind === "created") await this.#killCreated();
-    using _permit = await this.lock.acquire();
+    this.permit("delete");
+    using _permit = await this.#lockToDelete();
     this.permit("delete");
     await settleStdio(this.stdio, this.#context.log, this.id);
     try {
@@ -358,6 +358,19 @@ export class InitProcess extends TaskProcess {
     this.#state = advanceInit(this.#state, { kind: "deleted", termination });
     if (termination === undefined) this.announceTermination(neverStarted());
     return termination;
+  }
+
+  async #lockToDelete(): Promise<Disposable> {
+    const giveUp = () => {
+      this.abortStart(); // A restore.
+      this.#changes.abort();
+    };
+    const patience = setTimeout(giveUp, CHANGE_PATIENCE_MS);
+    try {
+      return await this.lock.acquire();
+    } finally {
+      clearTimeout(patience);
+    }
   }
 
   /** So that its TaskExit precedes TaskDelete, as for every process. */
@@ -379,21 +392,4 @@ export class InitProcess extends TaskProcess {
     await this.child?.exited;
     await this.stdio?.close();
   }
-}
-
-/** For a signal to what has ended. */
-export function alreadyFinished(cause?: unknown): ShimError {
-  return new ShimError("notFound", "process already finished", { cause });
-}
-
-/** Runs `signal`; a process that is gone and a signal that does not exist become clear errors. */
-export function signalChild(signal: () => boolean): void {
-  let wasThere: boolean;
-  try {
-    wasThere = signal();
-  } catch (cause) {
-    if (!hasCode(cause, "EINVAL", "EPERM")) throw cause;
-    throw new ShimError("unknown", `unknown error after kill: ${messageOf(cause)}`, { cause });
-  }
-  if (!wasThere) throw alreadyFinished();
 }

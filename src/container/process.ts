@@ -116,6 +116,12 @@ export abstract class TaskProcess {
     await this.#starting?.promise;
   }
 
+  /** Runs `then` at once, or as soon as the Start that is in flight is settled: nothing overtakes TaskStart. */
+  afterStart(then: () => void): void {
+    if (this.#starting === undefined) then();
+    else void this.#starting.promise.then(then);
+  }
+
   /** Takes the process for its own. Once. */
   protected setChild(child: Child): void {
     assert(this.#child === undefined, "a process is found once");

@@ -63,6 +63,11 @@ export class RuntimeError extends ShimError {
     this.kind = failure.kind;
     this.runtimeMessage = failure.runtimeMessage;
   }
+
+  /** Whether the runtime may have done half of what was asked. */
+  get wasKilled(): boolean {
+    return this.kind === "timeout" || this.kind === "canceled";
+  }
 }
 
 /**

@@ -5,7 +5,7 @@
  * have to say is never mixed up, and nothing stays when they are over.
  */
 
-import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf } from "../base/error.ts";
 import type { Children, Exit } from "../linux/children.ts";
@@ -192,6 +192,7 @@ export class Runc implements Runtime {
     const logFile = call.id === "" ? undefined : this.#temporaryFile(`${verb}-log`);
     let open: OpenCall | undefined;
     using files = new DisposableStack();
+    if (logFile !== undefined) makePrivate(logFile);
     try {
       const outcome = await this.#invoke(call, {
         argv: [found.path, ...this.#globalArgs(logFile), ...call.args],
@@ -252,6 +253,15 @@ export class Runc implements Runtime {
     this.#fileCount++;
     const unique = `${process.pid}-${Date.now().toString(36)}-${this.#fileCount}`;
     return join(this.#options.bundle, `runtime-${subject}-${unique}.${format}`);
+  }
+}
+
+/** Runtimes append to a log that is there, and would make one that everybody may read. */
+function makePrivate(logFile: string): void {
+  try {
+    closeSync(openSync(logFile, "wx", 0o600));
+  } catch {
+    // The bundle is gone, or its disk full: what the call says of that is clearer.
   }
 }
 

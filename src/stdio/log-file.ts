@@ -172,22 +172,35 @@ export class LogFile implements Disposable {
     return openOnes({ "log-file": this.#fd });
   }
 
-  /** All of `block` or nothing: half a record would spoil the next. */
+  /** All of `block`, or as many of its first records as there is room for: half of one would spoil the next. */
   #append(block: readonly LogRecord[]): void {
-    let rest: Uint8Array = Buffer.concat(block.map(({ bytes }) => bytes));
-    const { length } = rest;
+    const bytes = Buffer.concat(block.map((each) => each.bytes));
+    let written = 0;
     try {
-      while (rest.length > 0) {
-        const written = writeFd(this.#fd.fd, rest);
-        if (written !== "again") rest = rest.subarray(written);
+      while (written < bytes.length) {
+        const count = writeFd(this.#fd.fd, bytes.subarray(written));
+        if (count !== "again") written += count;
       }
     } catch (error) {
-      for (const { payload } of block) this.#lostBytes += payload;
-      ftruncateSync(this.#fd.fd, this.#bytes);
+      written = this.#wholeRecords(block, written);
+      ftruncateSync(this.#fd.fd, this.#bytes + written);
       throw error;
+    } finally {
+      this.#bytes += written;
+      this.#writtenBytes += written;
     }
-    this.#bytes += length;
-    this.#writtenBytes += length;
+  }
+
+  /** How many of the first `room` bytes are whole records; the others are counted as lost. */
+  #wholeRecords(block: readonly LogRecord[], room: number): number {
+    let end = 0;
+    let isFull = false;
+    for (const { bytes, payload } of block) {
+      isFull ||= end + bytes.length > room;
+      if (isFull) this.#lostBytes += payload;
+      else end += bytes.length;
+    }
+    return end;
   }
 
   /** On failure the file grows on, and the next record tries again. */

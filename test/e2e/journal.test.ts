@@ -75,16 +75,25 @@ async function openGroup(scene: Scene, ids: readonly string[]): Promise<Group> {
   };
 }
 
-/** Topics with the ids of their containers, repetitions of one event left out: each comes at least once. */
+/**
+ * Topics with the ids of their containers and the status of what has ended, repetitions of one event
+ * left out: each comes at least once.
+ */
 function taskEvents(events: Client): string[] {
   const lines = [...events.stdout.matchAll(/ \/tasks\/(\w+) (\{.*\})/g)].map(
-    ([, topic, json = ""]) => `${topic} ${/"container_id":"([^"]+)"/.exec(json)?.[1]}`,
+    ([, topic = "", json = ""]) => {
+      const { container_id: id, exit_status: status = 0 } = JSON.parse(json);
+      return /exit|delete/.test(topic) ? `${topic} ${id} ${status}` : `${topic} ${id}`;
+    },
   );
   return lines.filter((line, index) => line !== lines[index - 1]);
 }
 
+/** A container's status is its place in the list. */
 function expected(ids: readonly string[]): string[] {
-  return ids.flatMap((id) => [`create ${id}`, `start ${id}`, `exit ${id}`, `delete ${id}`]);
+  return ids.flatMap((id, status) => [
+    ...[`create ${id}`, `start ${id}`, `exit ${id} ${status}`, `delete ${id} ${status}`],
+  ]);
 }
 
 async function signal(scene: Scene, pid: number, name: "STOP" | "CONT"): Promise<void> {

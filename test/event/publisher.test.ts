@@ -184,6 +184,27 @@ describe("Publisher", () => {
     expect(store.isClosed).toBe(true);
   });
 
+  test("a manager that hangs for hundreds of events has them all in order once it answers again", async () => {
+    const manager = new FakeManager();
+    let hung: PromiseWithResolvers<void> | undefined = Promise.withResolvers<void>();
+    const connect = async (): Promise<EventSink> => {
+      const sink = await manager.connect();
+      const forward = async (envelope: Envelope) => {
+        await hung?.promise;
+        await sink.forward(envelope);
+      };
+      return { ...sink, forward };
+    };
+    const subject = publisher(manager, { connect, store: new FakeStore(), momentMs: 1 });
+    for (let pid = 1; pid <= 500; pid++) subject.publish(event(pid), "/b");
+    await until(() => manager.connections > 0);
+    expect(subject).toMatchObject({ pending: 500, dropped: 0 });
+    hung.resolve();
+    hung = undefined;
+    await manager.received(500);
+    expect(manager.taken.map(pidOf)).toEqual(Array.from({ length: 500 }, (_, index) => index + 1));
+  });
+
   test("an end with a manager that never came leaves everything in the store", async () => {
     const manager = new FakeManager();
     manager.isUp = false;

@@ -46,9 +46,19 @@ async function live({ id, task, created }: Awaited<ReturnType<ShimPlace["create"
 
 describe("an id", () => {
   test(`of ${ID_LENGTH_MAX} characters lives and goes like any other`, async () => {
-    const shim = await place.create("exit 3", {}, { id: "i".repeat(ID_LENGTH_MAX) });
-    const { process, exitStatus } = await live(shim);
-    expect(exitStatus).toBe(3);
+    const script = "until [ -e /go ]; do sleep 0.02; done; exit 3";
+    const shim = await place.create(script, {}, { id: "i".repeat(ID_LENGTH_MAX) });
+    await shim.created;
+    await shim.task.start({ id: shim.id, execId: "" });
+    const exec = { id: shim.id, execId: "e".repeat(ID_LENGTH_MAX) };
+    const noStreams = { terminal: false, stdin: "", stdout: "", stderr: "" };
+    const spec = { typeUrl: "", value: Buffer.from('{"args":["/bin/touch","/go"],"cwd":"/"}') };
+    await shim.task.exec({ ...exec, ...noStreams, spec });
+    await shim.task.start(exec);
+    expect((await shim.task.wait(exec)).exitStatus).toBe(0);
+    await shim.task.delete(exec);
+    const process = { id: shim.id, execId: "" };
+    expect((await shim.task.wait(process)).exitStatus).toBe(3);
     expect((await shim.task.delete(process)).exitStatus).toBe(3);
     await shim.task.shutdown({ id: shim.id, now: false });
     shim.client.close();

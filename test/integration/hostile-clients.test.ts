@@ -274,11 +274,11 @@ describe.each([
       copyFileSync(process.execPath, bun);
       for (const path of [place.path, shim.address, program, bun]) chmodSync(path, 0o777);
       const parent = dirname(shim.address);
-      const connect = async (uid: number) => {
+      const connect = async (uid: number, gid = uid) => {
         const argv = [
           "setpriv",
           `--reuid=${uid}`,
-          `--regid=${uid}`,
+          `--regid=${gid}`,
           "--clear-groups",
           bun,
           program,
@@ -293,7 +293,10 @@ describe.each([
       chmodSync(parent, 0o755);
       try {
         expect(await connect(65534)).toBe("bytes of an answer: 0");
+        expect(await connect(65534, 0)).toBe("bytes of an answer: 0");
         expect(await connect(0)).toMatch(/^bytes of an answer: [1-9]/);
+        // A manager may run with another group than its shims.
+        expect(await connect(0, 65534)).toMatch(/^bytes of an answer: [1-9]/);
       } finally {
         chmodSync(parent, 0o700);
         chmodSync(shim.address, 0o600);

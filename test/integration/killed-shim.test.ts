@@ -13,6 +13,8 @@ import { ShimPlace } from "./shim-place.ts";
 
 /** More of them by hand: the moment between an exit and its report is short. */
 const TRIES = Number(process.env["WEDGE_TRIES"] ?? 6);
+/** How long a shim waits for a manager to take one event. */
+const ATTEMPT_MS = 5000;
 /** For each of them: a shim, a container, and `delete`. */
 const TRY_LIMIT_MS = 20_000;
 
@@ -84,6 +86,29 @@ describe("a shim whose manager hangs", () => {
     await until(() => readOr(journal, "").includes("/tasks/delete"));
     client.close();
   });
+});
+
+describe("a manager that hangs for longer than a shim tries", () => {
+  test("and then answers has every event of what lived meanwhile, in order", async () => {
+    await using place = new ShimPlace();
+    await using manager = new EventsService(place.ttrpc);
+    manager.isHung = true;
+    const { id, bundle, client, task, created } = await place.create("exit 9");
+    const process = { id, execId: "" };
+    await created;
+    await task.start(process);
+    await task.wait(process);
+    await task.delete(process);
+    await Bun.sleep(2 * ATTEMPT_MS + 1000);
+    expect(manager.taken).toEqual([]);
+    manager.isHung = false;
+    await manager.received(4);
+    const told = manager.topics.filter((topic, index, all) => topic !== all[index - 1]);
+    expect(told).toEqual(["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"]);
+    await until(() => !existsSync(join(bundle.path, "events.journal")));
+    await task.shutdown({ id, now: false });
+    client.close();
+  }, 60_000);
 });
 
 describe("a shim whose runtime hangs", () => {

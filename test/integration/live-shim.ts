@@ -12,10 +12,12 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { StdioPaths } from "../../src/container/process.ts";
 import {
   EventsDefinition,
   type ForwardRequest,
 } from "../../src/gen/containerd/services/events/ttrpc/v1/events.ts";
+import type { CreateTaskRequest } from "../../src/gen/containerd/task/v2/task.ts";
 import { TaskDefinition } from "../../src/gen/containerd/task/v3/task.ts";
 import { Options } from "../../src/gen/containerd/types/runc/options/oci.ts";
 import { HandoffDefinition } from "../../src/gen/wedge/handoff/v1/handoff.ts";
@@ -64,6 +66,9 @@ export interface LiveShimOptions {
   readonly sleepAfterSeconds?: number;
   readonly env?: Readonly<Record<string, string>>;
 }
+
+/** Where a process's streams go; "" is nowhere. */
+export type StreamPaths = Partial<StdioPaths>;
 
 interface Socket {
   readonly path: string;
@@ -131,19 +136,28 @@ export class LiveShim implements AsyncDisposable {
   /** Create with the shim's own runtime root. */
   async create(
     bundle: Bundle,
-    io: { terminal?: boolean; stdin?: string; stdout?: string; stderr?: string } = {},
+    io: StreamPaths = {},
+    options: Partial<Options> = {},
   ): Promise<number> {
-    const options = Options.encode({
+    return (await this.task.create(this.createRequest(bundle, io, options))).pid;
+  }
+
+  /** What {@link create} asks for. */
+  createRequest(
+    bundle: Bundle,
+    io: StreamPaths = {},
+    options: Partial<Options> = {},
+  ): CreateTaskRequest {
+    const value = Options.encode({
       ...Options.decode(new Uint8Array(0)),
-      root: join(this.#path, "runc"),
+      ...{ root: join(this.#path, "runc"), ...options },
     }).finish();
-    const { pid } = await this.task.create({
+    return {
       ...{ id: bundle.id, bundle: bundle.path, rootfs: [] },
       ...{ terminal: false, stdin: "", stdout: "", stderr: "", ...io },
       ...{ checkpoint: "", parentCheckpoint: "" },
-      options: { typeUrl: "containerd.runc.v1.Options", value: options },
-    });
-    return pid;
+      options: { typeUrl: "containerd.runc.v1.Options", value },
+    };
   }
 
   /** Registers and starts an exec; returns its pid. */
@@ -158,7 +172,7 @@ export class LiveShim implements AsyncDisposable {
     id: string,
     execId: string,
     args: readonly string[],
-    io: { terminal?: boolean; stdin?: string; stdout?: string; stderr?: string } = {},
+    io: StreamPaths = {},
   ): Promise<void> {
     const process = { args, cwd: "/", env: ["PATH=/bin"], user: { uid: 0, gid: 0 } };
     await this.task.exec({

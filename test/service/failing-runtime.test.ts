@@ -250,6 +250,18 @@ describe("Start", () => {
 });
 
 describe("Delete", () => {
+  test("gives up a restore that hangs", async () => {
+    using scene = new Scene({ restore: "touch $2/../restoring; exec sleep 1000" });
+    await scene.create({ checkpoint: scene.directory, rootfs: true });
+    const started = refusal(scene.service.start({ id: "c", execId: "" }, call()));
+    while (!existsSync(join(scene.directory, "restoring"))) await Bun.sleep(2);
+    expect((await scene.service.delete({ id: "c", execId: "" }, call())).exitStatus).toBe(255);
+    expect(await started).toMatch(/canceled/);
+    expect(scene.service.size).toBe(0);
+    expect(listMountsBelow(scene.directory)).toEqual([]);
+    expect(scene.topics).toEqual(["create", "delete"]);
+  });
+
   test("of a checkpoint that was never restored releases those who wait for its end", async () => {
     using scene = new Scene({});
     await scene.create({ checkpoint: scene.directory });

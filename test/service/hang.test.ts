@@ -77,6 +77,8 @@ describe.each(Object.keys(VERBS))("a runtime that hangs in %s", (verb) => {
     }
     await place.end(other);
     place.service.shutdown({ id, now: false });
+    // Obeyed when the last container is gone, and never a reason to leave one alone.
+    expect(place.shutdowns).toBe(0);
     expect(hasEnded).toBe(false);
     place.heal(verb, bundle);
     await asked;
@@ -126,6 +128,60 @@ describe("a runtime that hangs while a container ends", () => {
     await place.end(bundle);
     expect(await started).toMatchObject({ reason: "canceled" });
     expect(place.topics.at(-2)).toBe("/tasks/exit");
+  });
+});
+
+describe("a runtime that hangs at the end of a container", () => {
+  /** Without a pid namespace of its own: the runtime is asked to kill what init leaves. */
+  const namespaces = ["mount", "ipc", "uts", "network"].map((type) => ({ type }));
+
+  /** Creates, starts and ends another container, which must not be held up. */
+  async function liveBeside(place: ServicePlace): Promise<void> {
+    const other = await place.running();
+    const { id } = other;
+    await place.addExec(other, "e", ["sh", "-c", "exit 3"]);
+    await place.service.start({ id, execId: "e" }, callOf());
+    expect((await place.service.wait({ id, execId: "e" }, callOf())).exitStatus).toBe(3);
+    await place.end(other);
+  }
+
+  test("in the kill of what init leaves delays that exit to its deadline, and no other's", async () => {
+    await using place = new ServicePlace("kill=4s");
+    const bundle = place.bundle({ args: ["sleep", "1000"], namespaces });
+    const { id } = bundle;
+    await place.service.create(place.requestFor(bundle), callOf());
+    await place.service.start({ id, execId: "" }, callOf());
+    place.hang("kill", bundle);
+    const waited = place.service.wait({ id, execId: "" }, callOf());
+    const { pid } = place.service.state({ id, execId: "" });
+    const killedAtMs = Date.now();
+    process.kill(pid, "SIGKILL");
+    await place.hung("kill", bundle);
+    await liveBeside(place);
+    expect(place.service.state({ id, execId: "" }).pid).toBe(pid);
+    const { exitStatus, exitedAt } = await waited;
+    expect(exitStatus).toBe(137);
+    // When it ended, not when that could be told.
+    expect(Number(exitedAt?.seconds) * 1000 - killedAtMs).toBeLessThan(2500);
+    expect(Date.now() - killedAtMs).toBeGreaterThan(3500);
+    place.release("kill", bundle);
+    await place.service.delete({ id, execId: "" }, callOf());
+  });
+
+  test("in the thaw of what was paused delays no exit", async () => {
+    await using place = new ServicePlace("resume=4s");
+    const bundle = await place.running();
+    const { id } = bundle;
+    await place.service.pause({ id });
+    place.hang("resume", bundle);
+    const waited = place.service.wait({ id, execId: "" }, callOf());
+    await place.service.kill({ id, execId: "", signal: 9, all: false });
+    expect((await waited).exitStatus).toBe(137);
+    expect(place.topics).toContain("/tasks/exit");
+    await place.hung("resume", bundle);
+    await liveBeside(place);
+    place.heal("resume", bundle);
+    await place.service.delete({ id, execId: "" }, callOf());
   });
 });
 

@@ -3,7 +3,7 @@
  * around runc that can be told to hang in any verb of any container.
  */
 
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger } from "../../src/base/log.ts";
@@ -17,21 +17,9 @@ import { parseDeadlines } from "../../src/runtime/deadlines.ts";
 import { Runc } from "../../src/runtime/runc.ts";
 import { TaskService } from "../../src/service/task.ts";
 import { type Bundle, type BundleOptions, makeBundle } from "../fake/bundle.ts";
+import { HangingRuntime } from "../fake/hanging-runtime.ts";
 
 const NO_STDIO = { terminal: false, stdin: "", stdout: "", stderr: "" };
-/** Any verb and any id among the arguments; the process that hangs says its number. */
-const WRAPPER = `#!/bin/sh
-for verb in "$@"; do
-  for id in "$@"; do
-    if [ -e "DIRECTORY/hang-$verb-$id" ]; then
-      echo $$ > "DIRECTORY/hung-$verb-$id"
-      while [ -e "DIRECTORY/hang-$verb-$id" ]; do sleep 0.02; done
-    fi
-  done
-done
-exec runc "$@"
-`;
-
 /** The context of a call; its client leaves when `signal` aborts. */
 export function callOf(signal: AbortSignal = new AbortController().signal): CallContext {
   return {
@@ -45,23 +33,25 @@ export function callOf(signal: AbortSignal = new AbortController().signal): Call
 }
 
 export class ServicePlace implements AsyncDisposable {
-  readonly poller = new Poller();
-  readonly children = new Children({ poller: this.poller, reapStrays: true });
+  readonly poller: Poller;
+  readonly children: Children;
   readonly directory = mkdtempSync(join(tmpdir(), "wedge-service-"));
   readonly events: TaskEvent[] = [];
   readonly service: TaskService;
+  /** Called with each event, at the instant in which it is published. */
+  onEvent: (event: TaskEvent) => void = () => {};
   /** How often the service has asked for its end, and has told that it is empty. */
   shutdowns = 0;
   empties = 0;
+  readonly #runtime = new HangingRuntime(this.directory);
   readonly #bundles: Bundle[] = [];
-  readonly #hung = new Set<string>();
 
-  /** `deadlines` as in WEDGE_DEADLINES. */
-  constructor(deadlines = "") {
+  /** `deadlines` as in WEDGE_DEADLINES. Takes `poller` for its own. */
+  constructor(deadlines = "", poller = new Poller()) {
+    this.poller = poller;
+    this.children = new Children({ poller, reapStrays: true });
     becomeSubreaper();
-    const command = join(this.directory, "wrapper");
-    writeFileSync(command, WRAPPER.replaceAll("DIRECTORY", this.directory));
-    chmodSync(command, 0o755);
+    const command = this.#runtime.path;
     const root = join(this.directory, "root");
     this.service = new TaskService({
       context: {
@@ -80,7 +70,10 @@ export class ServicePlace implements AsyncDisposable {
           { children: this.children, deadlines: parseDeadlines(deadlines) },
         ),
       }),
-      publish: (event) => this.events.push(event),
+      publish: (event) => {
+        this.onEvent(event);
+        this.events.push(event);
+      },
       shutdown: () => this.shutdowns++,
       onEmpty: () => this.empties++,
       log: silentLogger,
@@ -131,33 +124,28 @@ export class ServicePlace implements AsyncDisposable {
     await this.service.exec({ id, execId, spec, ...NO_STDIO }, callOf());
   }
 
-  /** From now on the runtime hangs in this verb of this container. */
-  hang(verb: string, { id }: Bundle): void {
-    writeFileSync(join(this.directory, `hang-${verb}-${id}`), "");
+  /** As {@link HangingRuntime.hang}. */
+  hang(verb: string, bundle: Bundle): void {
+    this.#runtime.hang(verb, bundle);
   }
 
-  /** Resolves when a runtime process hangs there. */
-  async hung(verb: string, { id }: Bundle): Promise<void> {
-    const file = join(this.directory, `hung-${verb}-${id}`);
-    while (!existsSync(file) || readFileSync(file, "utf8") === "") await Bun.sleep(5);
-    this.#hung.add(file);
+  /** As {@link HangingRuntime.hung}. */
+  async hung(verb: string, bundle: Bundle): Promise<number> {
+    return await this.#runtime.hung(verb, bundle);
   }
 
-  /** What hangs goes on. */
-  release(verb: string, { id }: Pick<Bundle, "id">): void {
-    rmSync(join(this.directory, `hang-${verb}-${id}`));
+  /** As {@link HangingRuntime.release}. */
+  release(verb: string, bundle: Pick<Bundle, "id">): void {
+    this.#runtime.release(verb, bundle);
   }
 
-  /** The runtime works again; a process that hangs is killed. */
-  heal(verb: string, { id }: Pick<Bundle, "id">): void {
-    const file = join(this.directory, `hung-${verb}-${id}`);
-    killIfThere(Number(readFileSync(file, "utf8")));
-    this.#hung.delete(file);
-    this.release(verb, { id });
+  /** As {@link HangingRuntime.heal}. */
+  heal(verb: string, bundle: Pick<Bundle, "id">): void {
+    this.#runtime.heal(verb, bundle);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const file of this.#hung) killIfThere(Number(readFileSync(file, "utf8")));
+    this.#runtime[Symbol.dispose]();
     const root = join(this.directory, "root");
     for (const { id } of this.#bundles) {
       // Not by Bun.spawn: who reaps strays may be quicker than it.
@@ -172,14 +160,6 @@ export class ServicePlace implements AsyncDisposable {
     rmSync(this.directory, { recursive: true, force: true });
     this.children[Symbol.dispose]();
     this.poller[Symbol.dispose]();
-  }
-}
-
-function killIfThere(pid: number): void {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch {
-    // It has ended.
   }
 }
 

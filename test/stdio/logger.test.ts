@@ -134,6 +134,23 @@ describe("binary://", () => {
     await stdio.drained;
   });
 
+  test("a logger that reads late, and stops in the middle, has every byte", async () => {
+    await using kit = new Kit();
+    const { path: data, sum } = kit.random(8 * 1024 * 1024);
+    const result = join(kit.dir, "sum");
+    const path = logger(
+      kit,
+      `exec 5>&-; sleep 0.3; (head -c 1000000; sleep 0.3; cat) <&3 | sha256sum > ${result}`,
+    );
+    const stdio = await kit.open({ stdout: `binary://${path}` });
+    const child = await kit.start(stdio, `cat ${data}`);
+    expect((await child.exited).status).toBe(0);
+    await stdio.drained;
+    await stdio.close();
+    expect(readFileSync(result, "utf8")).toStartWith(sum);
+    expect(kit.warnings).toEqual([]);
+  });
+
   test("a logger that ends with its input is not reported", async () => {
     await using kit = new Kit();
     const path = logger(kit, "exec 5>&-; cat <&3 >/dev/null; cat <&4 >/dev/null");
