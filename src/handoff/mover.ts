@@ -11,6 +11,7 @@ import { basename, dirname, join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
 import { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
+import { monotonicMs } from "../linux/clock.ts";
 import type { OwnedFd } from "../linux/fd.ts";
 import { privateKilobytes } from "../linux/memory.ts";
 import { commandLine, isSameProgram, OWN_PROGRAM, openProgram } from "../linux/program.ts";
@@ -221,7 +222,7 @@ export class Mover implements Disposable {
   ): Promise<T> {
     const { server } = this.#options.estate;
     const startedAtMs = performance.now();
-    const pausedAtMs = Date.now();
+    const pausedAtMs = monotonicMs();
     server.hold();
     try {
       for (;;) {
@@ -336,7 +337,7 @@ export class Mover implements Disposable {
     if (now < this.#restsUntilMs) return;
     this.#grownSinceMs ??= now;
     if (now - this.#grownSinceMs < GROWN_PATIENCE_MS) {
-      this.#tryRenewal(Date.now());
+      this.#tryRenewal(monotonicMs());
       return;
     }
     try {
@@ -362,7 +363,7 @@ export class Mover implements Disposable {
   /** A sleep of no length: the sleeper knows whether the program can be begun anew, and waits until it can. */
   #tryNap(cause: Cause): void {
     const snapshot = this.#snapshot(cause);
-    snapshot.inventory.addDeadline(Date.now());
+    snapshot.inventory.addDeadline(performance.now());
     try {
       this.#leaveAsleep(snapshot);
     } catch (error) {
@@ -377,7 +378,7 @@ export class Mover implements Disposable {
   }
 
   #sleep(): void {
-    const snapshot = this.#snapshot({ kind: "sleep", sinceMs: Date.now() }, this.#quietMs);
+    const snapshot = this.#snapshot({ kind: "sleep", sinceMs: monotonicMs() }, this.#quietMs);
     const { obstacles, errands } = snapshot.inventory;
     if (obstacles.length + errands.length === 0) this.#leaveAsleep(snapshot);
   }
