@@ -5,6 +5,7 @@ import { Containerd } from "../../test/e2e/containerd.ts";
 import { expectNothingLeft, type Snapshot, snapshot } from "../../test/e2e/leaks.ts";
 import { poll } from "../../test/e2e/poll.ts";
 import type { ContainerdVersion } from "../debian-programs.ts";
+import { MovableClock } from "./clock.ts";
 import { type Expectation, judgeEvents } from "./event-order.ts";
 import { EventWatch } from "./event-watch.ts";
 import { inflict } from "./fault.ts";
@@ -12,6 +13,7 @@ import { type Excuses, execIdOf, type LifeResult, live, prepare } from "./life.t
 import {
   describeRound,
   type FaultKind,
+  type JumpPlan,
   type LifePlan,
   type Outlet,
   planRound,
@@ -40,6 +42,8 @@ export interface ChaosResult {
   readonly rounds: number;
   readonly started: number;
   readonly refused: number;
+  /** How many events were dated by a clock that had jumped far. */
+  readonly misdated: number;
   readonly violations: readonly string[];
 }
 
@@ -55,46 +59,58 @@ const CUTS_RUNTIME: readonly FaultKind[] = ["kill runtime", "take pids"];
 const LEFT_LIMIT_MS = 160_000;
 /** Events come some seconds after a restart of containerd; the machine may be busy. */
 const EVENTS_LIMIT_MS = 30_000;
+/** No event takes that long to come, and most jumps are longer. */
+const MISDATED_MS = 10 * 60_000;
 
 /** Runs rounds while `goesOn`. Rejects when the machine cannot have the daemon. */
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   const { version, seed, from = 0, variables = {}, goesOn, say } = options;
-  await using daemon = await Containerd.start({ version, variables });
+  using clock = MovableClock.open();
+  await using daemon = await Containerd.start({
+    version,
+    variables: { ...variables, ...clock.variables },
+  });
   prepare(daemon);
   await using watch = await EventWatch.open(daemon);
-  const world = { daemon, watch, before: snapshot(daemon) };
+  const world = { daemon, watch, clock, before: snapshot(daemon) };
   const violations: string[] = [];
   let rounds = 0;
   let started = 0;
   let refused = 0;
+  let misdated = 0;
   for (; goesOn(rounds) && violations.length === 0; rounds++) {
     const plan = planRound(seed, from + rounds);
     say(describeRound(plan));
-    const { results, faults } = await runRound(world, plan, options.runtime ?? WEDGE);
+    const outcome = await runRound(world, plan, options.runtime ?? WEDGE);
+    const { results, faults } = outcome;
     started += results.filter(({ wasStarted }) => wasStarted).length;
     refused += results.filter(({ wasStarted }) => !wasStarted).length;
+    misdated += outcome.misdated;
     violations.push(...faults.map((fault) => `round ${plan.number}: ${fault}`));
     if (faults.length > 0) options.onFailure?.(daemon);
   }
-  return { rounds, started, refused, violations };
+  return { rounds, started, refused, misdated, violations };
 }
 
 interface World {
   readonly daemon: Containerd;
   readonly watch: EventWatch;
+  readonly clock: MovableClock;
   readonly before: Snapshot;
 }
 
 interface Outcome {
   readonly results: readonly LifeResult[];
   readonly faults: readonly string[];
+  readonly misdated: number;
 }
 
 async function runRound(world: World, plan: RoundPlan, runtime: string): Promise<Outcome> {
-  const { daemon, watch, before } = world;
+  const { daemon, watch, clock, before } = world;
+  clock.moveTo(0);
   await watch.beginAnew();
   const lives = plan.lives.map((life) => live(daemon, runtime, life, excuse(plan, life)));
-  const suffered = suffer(daemon, plan.faults);
+  const suffered = Promise.all([suffer(daemon, plan.faults), jump(clock, plan.jumps)]);
   const settled = await Promise.allSettled(lives);
   const faults: string[] = [];
   await suffered.catch((error: unknown) => faults.push(String(error)));
@@ -110,11 +126,12 @@ async function runRound(world: World, plan: RoundPlan, runtime: string): Promise
   });
   faults.push(...(await judgeWhenTold(watch, expected)));
   if (plan.faults.some(({ kind }) => CUTS_RUNTIME.includes(kind))) removeStrandedCgroups(daemon);
+  const misdated = watch.seen().filter(({ atMs }) => Math.abs(atMs - Date.now()) > MISDATED_MS);
   // What `ctr` leaves of calls that failed is its own.
   await daemon.removeClientFifos();
   const left = expectNothingLeft(daemon, before, LEFT_LIMIT_MS);
   await left.catch((error: unknown) => faults.push(String(error)));
-  return { results, faults };
+  return { results, faults, misdated: misdated.length };
 }
 
 function excuse({ faults }: RoundPlan, { outlet }: LifePlan): Excuses {
@@ -166,5 +183,14 @@ async function suffer(daemon: Containerd, faults: RoundPlan["faults"]): Promise<
   for (const fault of faults) {
     await Bun.sleep(Math.max(0, fault.atMs - (performance.now() - startMs)));
     await inflict(daemon, fault);
+  }
+}
+
+/** Beside all faults: a jump takes no time, and what they do does not depend on the time of day. */
+async function jump(clock: MovableClock, jumps: readonly JumpPlan[]): Promise<void> {
+  const startMs = performance.now();
+  for (const { atMs, bySeconds } of jumps) {
+    await Bun.sleep(Math.max(0, atMs - (performance.now() - startMs)));
+    clock.moveTo(bySeconds === undefined ? 0 : clock.aheadSeconds + bySeconds);
   }
 }

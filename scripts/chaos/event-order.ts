@@ -15,6 +15,8 @@ export interface SeenEvent {
   /** Of an exec; the empty string for the container's init. */
   readonly execId: string;
   readonly exitStatus: number;
+  /** When it happened, as its sender says; milliseconds since the epoch. */
+  readonly atMs: number;
 }
 
 /** What is known of the container from its clients. */
@@ -35,14 +37,15 @@ const SIGKILLED = 137;
 
 /** The events about tasks in what `ctr events` has printed. A line that is cut off is none. */
 export function parseEvents(output: string): SeenEvent[] {
-  return [...output.matchAll(/ \/tasks\/([\w-]+) (\{.*\})$/gm)].flatMap(
-    ([, topic = "", json = ""]) => {
+  return [...output.matchAll(/^(\S+) (\S+) .* \/tasks\/([\w-]+) (\{.*\})$/gm)].flatMap(
+    ([, date, time, topic = "", json = ""]) => {
       const text = (name: string) => new RegExp(`"${name}":"([^"]*)"`).exec(json)?.[1] ?? "";
       const containerId = text("container_id");
       const process = topic === "exit" ? text("id") : text("exec_id");
       const execId = process === containerId ? "" : process;
       const exitStatus = Number(/"exit_status":(\d+)/.exec(json)?.[1] ?? 0);
-      return [{ topic, containerId, execId, exitStatus }];
+      const atMs = Date.parse(`${date}T${time}Z`);
+      return [{ topic, containerId, execId, exitStatus, atMs }];
     },
   );
 }

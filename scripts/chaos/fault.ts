@@ -1,9 +1,8 @@
 /**
  * What goes wrong, done to the processes of one private containerd.
  *
- * Clocks are left alone: the time of day is the whole machine's, and a time namespace shifts the others only
- * before its first process. A shim that is stopped for a while is one for whom all clocks jump; what
- * reads the time of day to measure how long something takes has unit tests.
+ * The time of day is the whole machine's and is set for shims alone (`clock.ts`); the other clocks are never
+ * set, and a shim that is stopped for a while is one for whom they all jump.
  */
 
 import { readdirSync, readFileSync, statfsSync } from "node:fs";

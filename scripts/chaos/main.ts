@@ -51,7 +51,7 @@ if (planned === 0) {
   }
   console.log(`seed ${seed}, containerd ${version.series}, ${values.runtime}`);
   const endMs = performance.now() + Number(values.minutes) * 60_000;
-  const { rounds, started, refused, violations } = await runChaos({
+  const { rounds, started, refused, misdated, violations } = await runChaos({
     version,
     seed,
     from: Number(values.from),
@@ -64,6 +64,7 @@ if (planned === 0) {
   for (const violation of violations) console.log(violation);
   console.log(
     `${rounds} rounds with seed ${seed}: ${started} containers lived, ${refused} were refused, ` +
+      `${misdated} events were dated by a clock that had jumped, ` +
       `${violations.length} things did not hold`,
   );
   process.exitCode = violations.length > 0 ? 1 : 0;

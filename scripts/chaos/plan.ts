@@ -41,10 +41,21 @@ export interface FaultPlan {
   readonly forMs: number;
 }
 
+/** The time of day is set, and stays so. Faults may last meanwhile. */
+export interface JumpPlan {
+  /** After the round began. */
+  readonly atMs: number;
+  /** Ahead of what it was; negative: back. Undefined: it is right again. */
+  readonly bySeconds: number | undefined;
+}
+
 export interface RoundPlan {
   readonly number: number;
   readonly lives: readonly LifePlan[];
+  /** In the order of their times, as the jumps are. */
   readonly faults: readonly FaultPlan[];
+  /** The first is from a clock that is right. */
+  readonly jumps: readonly JumpPlan[];
 }
 
 const OUTLETS: readonly Outlet[] = ["file", "logger", "fifo", "terminal"];
@@ -54,7 +65,26 @@ const EXECS_MAX = 2;
 const LINES_MAX = 2000;
 const RUN_MS_MAX = 2500;
 const FAULT_MS_MAX = 1500;
+const JUMPS_MAX = 3;
+/** A round lasts longer than what is printed in it. */
+const JUMP_AT_MS_MAX = 4000;
 const ROUND_FACTOR = 7919;
+
+const SECONDS_PER_HOUR = 3600;
+const SECONDS_PER_DAY = 24 * SECONDS_PER_HOUR;
+/** By what timers, deadlines and days are made of. */
+const JUMPS: readonly ((below: (limit: number) => number) => number)[] = [
+  (below) => (1 + below(60)) * (below(2) === 0 ? 1 : -1),
+  (below) => -(1 + below(12)) * SECONDS_PER_HOUR,
+  (below) => (1 + below(12)) * SECONDS_PER_HOUR,
+  (below) => (1 + below(60)) * SECONDS_PER_DAY,
+];
+const RIGHT_AGAIN = () => undefined;
+/** As jumps are printed, the longest that goes into one without a rest. */
+const UNITS: readonly (readonly [string, number])[] = [
+  ["d", SECONDS_PER_DAY],
+  ["h", SECONDS_PER_HOUR],
+];
 
 /** The plan of round `number`. */
 export function planRound(seed: number, number: number): RoundPlan {
@@ -75,17 +105,40 @@ export function planRound(seed: number, number: number): RoundPlan {
     atMs: below(RUN_MS_MAX),
     forMs: 100 + below(FAULT_MS_MAX),
   })).sort((a, b) => a.atMs - b.atMs);
-  return { number, lives, faults };
+  return { number, lives, faults, jumps: planJumps(below) };
+}
+
+function planJumps(below: (limit: number) => number): readonly JumpPlan[] {
+  const times = Array.from({ length: 1 + below(JUMPS_MAX) }, () => below(JUMP_AT_MS_MAX));
+  return times
+    .sort((a, b) => a - b)
+    .map((atMs, place) => ({
+      atMs,
+      bySeconds: pick(place === 0 ? JUMPS : [...JUMPS, RIGHT_AGAIN], below)(below),
+    }));
 }
 
 /** As it is printed. */
-export function describeRound({ number, lives, faults }: RoundPlan): string {
+export function describeRound({ number, lives, faults, jumps }: RoundPlan): string {
   const lived = lives.map(({ outlet, lines, exitCode, execs }) => {
     const ended = execs.map((exec) => `${exec.exitCode}${exec.isTerminal ? "t" : ""}`);
     return `${outlet} ${lines} lines exit ${exitCode} execs [${ended.join(" ")}]`;
   });
-  const failed = faults.map((fault) => `${fault.kind} at ${fault.atMs} for ${fault.forMs} ms`);
-  return `round ${number}: ${lived.join("; ")} | ${failed.join("; ")}`;
+  const failed = [
+    ...faults.map(({ kind, atMs, forMs }) => ({
+      atMs,
+      text: `${kind} at ${atMs} for ${forMs} ms`,
+    })),
+    ...jumps.map((jump) => ({ atMs: jump.atMs, text: describeJump(jump) })),
+  ];
+  const texts = failed.sort((a, b) => a.atMs - b.atMs).map(({ text }) => text);
+  return `round ${number}: ${lived.join("; ")} | ${texts.join("; ")}`;
+}
+
+function describeJump({ atMs, bySeconds }: JumpPlan): string {
+  if (bySeconds === undefined) return `set clock right at ${atMs}`;
+  const [unit, seconds] = UNITS.find(([, each]) => bySeconds % each === 0) ?? ["s", 1];
+  return `jump clock at ${atMs} by ${bySeconds > 0 ? "+" : ""}${bySeconds / seconds} ${unit}`;
 }
 
 function pick<T>(from: readonly T[], below: (limit: number) => number): T {

@@ -54,7 +54,7 @@ export class Inventory {
     this.#errands.push(what);
   }
 
-  /** Something is due at this time, in milliseconds since the epoch. */
+  /** Something is due at this time, in milliseconds as `performance.now` counts them. */
   addDeadline(atMs: number): void {
     this.#deadlineMs = Math.min(atMs, this.#deadlineMs ?? atMs);
   }

@@ -14,6 +14,7 @@ import { BundleJournals } from "../event/journal-file.ts";
 import { Publisher } from "../event/publisher.ts";
 import type { TaskEvent } from "../event/task-event.ts";
 import { connectEventSink } from "../event/ttrpc-sink.ts";
+import { aged } from "../handoff/aging.ts";
 import { Arrival } from "../handoff/arrival.ts";
 import { enterDirectory } from "../handoff/departure.ts";
 import { type HandoffDocument, toJournalState } from "../handoff/document.ts";
@@ -24,6 +25,7 @@ import { HandoffService } from "../handoff/service.ts";
 import { readSettings } from "../handoff/settings.ts";
 import { HANDOFF_VARIABLES } from "../handoff/variables.ts";
 import { Children } from "../linux/children.ts";
+import { monotonicMs } from "../linux/clock.ts";
 import { claimListener, removeStaleSocket, restoreBacklog, socketPath } from "../linux/listener.ts";
 import { LogSink } from "../linux/log-sink.ts";
 import { Poller } from "../linux/poller.ts";
@@ -134,7 +136,9 @@ function assemble(
 ): { readonly shim: Shim; readonly inherited: readonly Inherited[] } {
   const { arrival } = surroundings;
   try {
-    const shim = build(invocation, arrival?.read(), surroundings);
+    const document = arrival?.read();
+    const present = document === undefined ? undefined : aged(document, monotonicMs());
+    const shim = build(invocation, present, surroundings);
     return { shim, inherited: openDoors(shim) };
   } catch (error) {
     if (arrival === undefined) throw error;
@@ -288,7 +292,7 @@ function openMover(
   const cause = document?.cause;
   let quietMs = document?.quietMs;
   if (cause?.kind === "sleep" && arrival?.hasSlept) {
-    quietMs = nextQuietMs(quietMs ?? sleepAfterMs, Date.now() - cause.sinceMs, sleepAfterMs);
+    quietMs = nextQuietMs(quietMs ?? sleepAfterMs, monotonicMs() - cause.sinceMs, sleepAfterMs);
   }
   const ownPath = readlinkSync(OWN_PROGRAM).replace(/ \(deleted\)$/, "");
   return new Mover({

@@ -1,4 +1,4 @@
-/** Why a program was left. */
+/** Why a program was left. Times are by the clock of `linux/clock.ts`, which the next program has too. */
 
 import { real, type Shaped, tagged, whole } from "../base/shape.ts";
 

@@ -23,6 +23,7 @@ import {
 } from "../base/shape.ts";
 import type { JournalState } from "../event/journal.ts";
 import { Envelope } from "../gen/containerd/types/event.ts";
+import { monotonicMs } from "../linux/clock.ts";
 import { freezeMemoryFile, type OwnedFd, openMemoryFile, writeWhole } from "../linux/fd.ts";
 import { programIdentityState } from "../linux/program.ts";
 import { serverConnectionState } from "../rpc/ttrpc/server-connection-state.ts";
@@ -40,6 +41,8 @@ const DOCUMENT_BYTES_MAX = 512 * 1024 * 1024;
 const documentState = record({
   writer: record({ version: plain, revision: plain }),
   cause: causeState,
+  /** By the clock of `linux/clock.ts`. Ages and what is left of deadlines are those of this instant. */
+  writtenAtMs: real,
   /** Every descriptor that is handed over, with its name. */
   descriptors: list(record({ fd: whole, name: plain })),
   listener: whole,
@@ -67,9 +70,11 @@ const READERS: ReadonlyMap<number, Shape<HandoffDocument>> = new Map([
   [FORMAT_VERSION, documentState],
 ]);
 
-/** Fills in who wrote it. */
-export function makeDocument(parts: Omit<HandoffDocument, "writer">): HandoffDocument {
-  return { writer: { version, revision }, ...parts };
+/** Fills in who wrote it, and when: now. */
+export function makeDocument(
+  parts: Omit<HandoffDocument, "writer" | "writtenAtMs">,
+): HandoffDocument {
+  return { writer: { version, revision }, writtenAtMs: monotonicMs(), ...parts };
 }
 
 export function encodeDocument(document: HandoffDocument): Uint8Array {

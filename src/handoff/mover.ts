@@ -11,6 +11,7 @@ import { basename, dirname, join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
 import { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
+import { monotonicMs } from "../linux/clock.ts";
 import type { OwnedFd } from "../linux/fd.ts";
 import { privateKilobytes } from "../linux/memory.ts";
 import {
@@ -224,7 +225,7 @@ export class Mover implements Disposable {
   ): Promise<T> {
     const { server } = this.#options.estate;
     const startedAtMs = performance.now();
-    const pausedAtMs = Date.now();
+    const pausedAtMs = monotonicMs();
     server.hold();
     try {
       for (;;) {
@@ -333,7 +334,7 @@ export class Mover implements Disposable {
       case "nothing":
         return;
       case "renew if quiet":
-        this.#tryRenewal(Date.now());
+        this.#tryRenewal(monotonicMs());
         return;
       case "renew":
         try {
@@ -358,7 +359,7 @@ export class Mover implements Disposable {
   /** A sleep of no length: the sleeper knows whether the program can be begun anew, and waits until it can. */
   #tryNap(cause: Cause): void {
     const snapshot = this.#snapshot(cause);
-    snapshot.inventory.addDeadline(Date.now());
+    snapshot.inventory.addDeadline(performance.now());
     try {
       this.#leaveAsleep(snapshot);
     } catch (error) {
@@ -374,7 +375,7 @@ export class Mover implements Disposable {
 
   #sleep(): void {
     const snapshot = this.#snapshot(
-      { kind: "sleep", sinceMs: Date.now() },
+      { kind: "sleep", sinceMs: monotonicMs() },
       { quietMs: this.#quietMs },
     );
     const { obstacles, errands } = snapshot.inventory;

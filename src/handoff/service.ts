@@ -2,6 +2,7 @@
 
 import { ShimError } from "../base/error.ts";
 import type { UpgradeRequest, UpgradeResponse } from "../gen/wedge/handoff/v1/handoff.ts";
+import { monotonicMs } from "../linux/clock.ts";
 import type { CallContext } from "../rpc/service.ts";
 import { revision, version } from "../version.ts";
 import type { Mover } from "./mover.ts";
@@ -34,7 +35,7 @@ export class HandoffService {
     if (refusal !== undefined) {
       throw new ShimError("failedPrecondition", `The new program gave the shim back: ${refusal}`);
     }
-    const pauseMs = Math.max(Date.now() - pausedAtMs, 0);
+    const pauseMs = Math.max(monotonicMs() - pausedAtMs, 0);
     const pauseMicroseconds = BigInt(Math.round(pauseMs * MICROSECONDS_PER_MILLISECOND));
     return { version, revision, pauseMicroseconds };
   }

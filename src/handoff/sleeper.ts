@@ -73,7 +73,7 @@ export function fillTable({
   view.setInt32(8, image, true);
   view.setInt32(12, isDumpable() ? 1 : 0, true);
   const { deadlineMs } = inventory;
-  const waitMs = deadlineMs === undefined ? -1 : Math.max(deadlineMs - Date.now(), 0);
+  const waitMs = deadlineMs === undefined ? -1 : Math.max(deadlineMs - performance.now(), 0);
   view.setBigInt64(16, BigInt(waitMs < 0 ? -1 : Math.floor(waitMs / 1000)), true);
   const rest = waitMs < 0 ? 0 : Math.floor((waitMs % 1000) * NANOSECONDS_PER_MILLISECOND);
   view.setBigInt64(24, BigInt(rest), true);

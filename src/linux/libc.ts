@@ -97,6 +97,11 @@ export const selfTable = group({
   pthread_sigmask: { args: ["i32", "ptr", "ptr"], returns: "i32" },
 });
 
+/** Time. */
+export const clockTable = group({
+  clock_gettime: { args: ["i32", "ptr"], returns: "i32" },
+});
+
 /** Mounts: the classic calls, what they need of the working directory, and the newer calls by number. */
 export const mountTable = group({
   mount: { args: ["ptr", "ptr", "ptr", "u64", "ptr"], returns: "i32" },

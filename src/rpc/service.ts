@@ -50,7 +50,7 @@ export interface CallContext {
   readonly method: string;
   /** Aborted when the caller has gone, the deadline has passed or the server gives up waiting. */
   readonly signal: AbortSignal;
-  /** When the caller stops waiting, in milliseconds as `Date.now` counts them. */
+  /** When the caller stops waiting, in milliseconds as `performance.now` counts them. */
   readonly deadlineMs: number | undefined;
   readonly metadata: Metadata;
   readonly peer: Peer;

@@ -38,21 +38,30 @@ export interface HistoryObserver {
 const endedCallsMax = 32;
 const errorCharactersMax = 512;
 
+/** What a history reads the time from. */
+export interface Clocks {
+  /** Milliseconds since the epoch. */
+  readonly dateMs: () => number;
+  /** Milliseconds by a clock that nobody sets. */
+  readonly elapsedMs: () => number;
+}
+
 /** The last {@link endedCallsMax} calls that ended, and all that run. */
 export class CallHistory {
   /** Whoever wants to be told of calls; empty as a rule. */
   readonly observers: Set<HistoryObserver> = new Set();
   readonly #ended: RuntimeCall[] = [];
   readonly #running = new Set<RuntimeCall>();
-  readonly #now: () => number;
+  readonly #clocks: Clocks;
 
-  /** `now` gives milliseconds since the epoch. */
-  constructor(now: () => number = Date.now) {
-    this.#now = now;
+  constructor(clocks: Clocks = { dateMs: Date.now, elapsedMs: () => performance.now() }) {
+    this.#clocks = clocks;
   }
 
   begin(verb: Verb, id: string, pid: number): OpenCall {
-    const startedAtMs = this.#now();
+    const { dateMs, elapsedMs } = this.#clocks;
+    const startedAtMs = dateMs();
+    const sinceMs = elapsedMs();
     const open = {
       verb,
       id,
@@ -67,7 +76,7 @@ export class CallHistory {
     return {
       end: ({ status, error }) => {
         if (!this.#running.delete(open)) return;
-        const durationMs = this.#now() - startedAtMs;
+        const durationMs = elapsedMs() - sinceMs;
         const ended = { ...open, durationMs, status, error: error.slice(0, errorCharactersMax) };
         for (const observer of this.observers) observer.ended(ended);
         this.#ended.push(ended);

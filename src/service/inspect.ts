@@ -130,7 +130,7 @@ function toCalls(connections: Iterable<ServerConnection>, asking: CallContext): 
       remainingMs:
         call.deadlineMs === undefined
           ? undefined
-          : BigInt(Math.round(call.deadlineMs - Date.now())),
+          : BigInt(Math.round(call.deadlineMs - performance.now())),
       peerPid: call.peer.pid ?? 0,
     }));
 }

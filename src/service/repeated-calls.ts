@@ -31,10 +31,11 @@ const keptState = list(
     digest: plain,
     /** The messages of the answer. */
     answer: list(base64),
-    atMs: real,
+    /** Since it was given, milliseconds. */
+    ageMs: real,
   }),
 );
-type KeptState = Shaped<typeof keptState>;
+export type KeptState = Shaped<typeof keptState>;
 
 /** The answers that are kept, by method. */
 export const repeatedCallsState = record({

@@ -28,8 +28,8 @@ export interface KeptAnswer<Answer> {
   /** Of the request, which may be large. */
   readonly digest: string;
   readonly answer: Answer;
-  /** Milliseconds since the epoch. */
-  readonly atMs: number;
+  /** Since it was given, milliseconds. */
+  readonly ageMs: number;
 }
 
 export interface RetriesOptions<Request> {
@@ -42,6 +42,9 @@ export interface RetriesOptions<Request> {
   readonly now?: () => number;
 }
 
+/** `atMs` is by {@link RetriesOptions.now}. */
+type DatedAnswer<Answer> = Omit<KeptAnswer<Answer>, "ageMs"> & { readonly atMs: number };
+
 interface RunningCall<Request, Answer> {
   readonly request: Request;
   readonly callers: AbortSignal[];
@@ -53,8 +56,7 @@ export class Retries<Request, Answer> {
   readonly #options: RetriesOptions<Request>;
   readonly #now: () => number;
   readonly #running = new Map<string, RunningCall<Request, Answer>>();
-  /** `atMs` is of this process's own clock. */
-  readonly #kept = new Map<string, KeptAnswer<Answer>>();
+  readonly #kept = new Map<string, DatedAnswer<Answer>>();
 
   constructor(options: RetriesOptions<Request>) {
     this.#options = options;
@@ -94,7 +96,7 @@ export class Retries<Request, Answer> {
   }
 
   /** The answer that waits for its client, if there is one. */
-  find(process: ProcessRequest): KeptAnswer<Answer> | undefined {
+  find(process: ProcessRequest): Omit<KeptAnswer<Answer>, "ageMs"> | undefined {
     const kept = this.#kept.get(keyText(process));
     if (kept === undefined || this.#now() - kept.atMs < KEPT_MS) return kept;
     this.#kept.delete(keyText(process));
@@ -129,14 +131,15 @@ export class Retries<Request, Answer> {
 
   /** Everything kept, oldest first. */
   get kept(): readonly KeptAnswer<Answer>[] {
-    const offsetMs = Date.now() - this.#now();
-    return [...this.#kept.values()].map((one) => ({ ...one, atMs: one.atMs + offsetMs }));
+    return [...this.#kept.values()].map(({ atMs, ...one }) => ({
+      ...one,
+      ageMs: this.#now() - atMs,
+    }));
   }
 
   /** Takes over what a predecessor has kept. */
   restore(kept: readonly KeptAnswer<Answer>[]): void {
-    for (const one of kept) {
-      const ageMs = Math.max(Date.now() - one.atMs, 0);
+    for (const { ageMs, ...one } of kept) {
       this.#kept.set(keyText(one.process), { ...one, atMs: this.#now() - ageMs });
     }
   }

@@ -20,24 +20,26 @@ const STARTED: Expectation = {
 function events(text: string): SeenEvent[] {
   return text.split(" ").map((word) => {
     const [, topic = "", status = "0", execId = ""] = /^([a-z-]+):?(\d*)\/?(.*)$/.exec(word) ?? [];
-    return { topic, containerId: "c", execId, exitStatus: Number(status) };
+    return { topic, containerId: "c", execId, exitStatus: Number(status), atMs: 0 };
   });
 }
 
 const WHOLE = "create start exec-added/e0 exec-started/e0 exit:7/e0 exit:3 delete:3";
 
 test("lines of ctr events are read, and what is no event of a task is left out", () => {
+  const atMs = Date.UTC(2026, 0, 1);
+  const laterMs = Date.UTC(2026, 2, 1) + 250;
   const output = [
     '2026-01-01 00:00:00 +0000 UTC ns /images/update {"name":"c"}',
     '2026-01-01 00:00:00 +0000 UTC ns /tasks/exec-started {"container_id":"c","exec_id":"e0","pid":7}',
     '2026-01-01 00:00:00 +0000 UTC ns /tasks/exit {"container_id":"c","id":"e0","pid":7,"exit_status":9,"exited_at":"x"}',
-    '2026-01-01 00:00:00 +0000 UTC ns /tasks/exit {"container_id":"c","id":"c","pid":6,"exited_at":"x"}',
+    '2026-03-01 00:00:00.25 +0000 UTC ns /tasks/exit {"container_id":"c","id":"c","pid":6,"exited_at":"x"}',
     '2026-01-01 00:00:00 +0000 UTC ns /tasks/delete {"container_id":"c","pid":',
   ].join("\n");
   expect(parseEvents(output)).toEqual([
-    { topic: "exec-started", containerId: "c", execId: "e0", exitStatus: 0 },
-    { topic: "exit", containerId: "c", execId: "e0", exitStatus: 9 },
-    { topic: "exit", containerId: "c", execId: "", exitStatus: 0 },
+    { topic: "exec-started", containerId: "c", execId: "e0", exitStatus: 0, atMs },
+    { topic: "exit", containerId: "c", execId: "e0", exitStatus: 9, atMs },
+    { topic: "exit", containerId: "c", execId: "", exitStatus: 0, atMs: laterMs },
   ]);
 });
 

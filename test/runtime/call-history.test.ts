@@ -19,8 +19,19 @@ describe("CallHistory", () => {
     for (const call of calls) expect(call.durationMs).toBeGreaterThanOrEqual(0);
   });
 
+  test("a clock that is set moves no duration", () => {
+    let dateMs = 50_000;
+    let elapsedMs = 100;
+    const history = new CallHistory({ dateMs: () => dateMs, elapsedMs: () => elapsedMs });
+    const call = history.begin("start", "c", 1);
+    dateMs = 0;
+    elapsedMs = 130;
+    call.end({ status: 0, error: "" });
+    expect(history.list()).toMatchObject([{ startedAtMs: 50_000, durationMs: 30 }]);
+  });
+
   test("keeps the last 32 that ended, and errors of 512 characters", () => {
-    const history = new CallHistory(() => 7);
+    const history = new CallHistory({ dateMs: () => 7, elapsedMs: () => 0 });
     const hanging = history.begin("start", "hanging", 1);
     for (let pid = 2; pid < 100; pid++)
       history.begin("kill", "c", pid).end({ status: 1, error: "e".repeat(1_000) });

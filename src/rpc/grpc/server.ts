@@ -95,8 +95,8 @@ class GrpcContext implements CallContext {
     this.service = service;
     this.method = method;
     this.#call = call;
-    const deadlineMs = Number(call.getDeadline());
-    this.deadlineMs = Number.isFinite(deadlineMs) ? deadlineMs : undefined;
+    const leftMs = Number(call.getDeadline()) - Date.now();
+    this.deadlineMs = Number.isFinite(leftMs) ? performance.now() + leftMs : undefined;
   }
 
   /** Made when first asked for, which handlers do before they first wait. */

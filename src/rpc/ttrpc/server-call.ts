@@ -49,8 +49,8 @@ export class ServerCall implements CallContext {
     readonly handler: Method;
     readonly peer: Peer;
     readonly inbox: Inbox | undefined;
-    /** Of a call that another program of this process has taken; `deadlineMs` is the one it had. */
-    readonly resumed?: { readonly deadlineMs: number | undefined };
+    /** Of a call that another program of this process has taken; `leftMs` is what is left of its time. */
+    readonly resumed?: { readonly leftMs: number | undefined };
   }) {
     this.streamId = options.streamId;
     this.request = options.request;
@@ -58,9 +58,9 @@ export class ServerCall implements CallContext {
     this.peer = options.peer;
     this.inbox = options.inbox;
     this.isResumed = options.resumed !== undefined;
-    const timeoutMs = toTimeoutMs(options.request);
-    const ownDeadlineMs = timeoutMs === undefined ? undefined : Date.now() + timeoutMs;
-    this.deadlineMs = options.resumed === undefined ? ownDeadlineMs : options.resumed.deadlineMs;
+    const { resumed, request } = options;
+    const timeoutMs = resumed === undefined ? toTimeoutMs(request) : resumed.leftMs;
+    this.deadlineMs = timeoutMs === undefined ? undefined : this.#receivedAtMs + timeoutMs;
   }
 
   get service(): string {
@@ -97,7 +97,7 @@ export class ServerCall implements CallContext {
   /** Calls `onExpired` once the caller stops waiting, unless the call ends before. */
   startTimer(onExpired: () => void): void {
     if (this.deadlineMs === undefined) return;
-    this.#timer = setTimeout(onExpired, Math.max(this.deadlineMs - Date.now(), 0));
+    this.#timer = setTimeout(onExpired, Math.max(this.deadlineMs - performance.now(), 0));
   }
 
   /** The handler has answered: nothing is sent on this stream any more. */

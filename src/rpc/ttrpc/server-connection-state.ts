@@ -10,7 +10,8 @@ export const serverConnectionState = record({
   peer: record({ pid: maybe(whole), uid: maybe(whole), gid: maybe(whole) }),
   lastStreamId: whole,
   frames: frameConnectionState,
-  calls: list(record({ streamId: whole, request: base64, deadlineMs: maybe(real) })),
+  /** `leftMs`: until the deadline, if there is one. */
+  calls: list(record({ streamId: whole, request: base64, leftMs: maybe(real) })),
 });
 export type ServerConnectionState = Shaped<typeof serverConnectionState>;
 

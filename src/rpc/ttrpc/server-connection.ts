@@ -95,8 +95,8 @@ export class ServerConnection {
   restore(state: ServerConnectionState): void {
     this.#lastStreamId = state.lastStreamId;
     this.#frames.restore(state.frames);
-    for (const { streamId, request, deadlineMs } of state.calls) {
-      this.#begin(streamId, decodeRequest(fromBase64(request)), { deadlineMs });
+    for (const { streamId, request, leftMs } of state.calls) {
+      this.#begin(streamId, decodeRequest(fromBase64(request)), { leftMs });
     }
   }
 
@@ -119,7 +119,8 @@ export class ServerConnection {
         const { streamId, request, deadlineMs, service, method } = call;
         if (!canResume(call)) inventory.addObstacle(`${service}/${method} is at work`);
         if (deadlineMs !== undefined) inventory.addDeadline(deadlineMs);
-        return { streamId, request: toBase64(Request.encode(request).finish()), deadlineMs };
+        const leftMs = deadlineMs === undefined ? undefined : deadlineMs - performance.now();
+        return { streamId, request: toBase64(Request.encode(request).finish()), leftMs };
       }),
     };
   }
@@ -212,7 +213,7 @@ export class ServerConnection {
   #begin(
     streamId: number,
     request: Request,
-    resumed: { readonly deadlineMs: number | undefined } | undefined,
+    resumed: { readonly leftMs: number | undefined } | undefined,
     isOpen = false,
   ): void {
     const handler = findMethod(this.#table, request.service, request.method);
