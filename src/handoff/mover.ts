@@ -30,7 +30,7 @@ import { encodeDocument } from "./document.ts";
 import { type Estate, type OwnState, type Snapshot, takeSnapshot } from "./estate.ts";
 import { Guardian } from "./guardian.ts";
 import { rehearse } from "./rehearsal.ts";
-import { isLookDue, PATIENCE_FACTOR } from "./rhythm.ts";
+import { isLookDue, isTrimDue, PATIENCE_FACTOR } from "./rhythm.ts";
 import { fillTable, hasSleeper, openSleeper } from "./sleeper.ts";
 
 /** How long calls may take to come to their end before an upgrade is given up. */
@@ -40,10 +40,6 @@ const LOOK_MS = 2;
 const LONGEST_LOOK_MS = 10_000;
 /** and while calls come: it grows with them. */
 const ACTIVE_LOOK_MS = 100;
-/** A heap in which so many frames and wake-ups have left their garbage is trimmed when it is quiet, */
-const TRIM_ACTIVITY = 250;
-/** and after so many all the same: the engine lets it grow to several times of what it holds. */
-const TRIM_BUSY_ACTIVITY = 2000;
 /** How often a shim that has grown looks for a quiet instant. */
 const GROWN_LOOK_MS = 20;
 /** For a renewal calls may be held up for so long. */
@@ -278,7 +274,7 @@ export class Mover implements Disposable {
       this.#activity = activity;
       this.#quietSinceMs = this.#lookedAtMs;
     }
-    if (activity - this.#trimmedAt >= (isQuiet ? TRIM_ACTIVITY : TRIM_BUSY_ACTIVITY)) {
+    if (isTrimDue(activity - this.#trimmedAt, isQuiet)) {
       this.#trimmedAt = activity;
       Bun.gc(true);
     }

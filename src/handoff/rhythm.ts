@@ -5,6 +5,11 @@ export const PATIENCE_FACTOR = 12;
 /** Sleeping for less than this many times the wait was not worth it. */
 const WORTH_FACTOR = 6;
 
+/** The heap is trimmed at a quiet instant after so much activity, */
+const TRIM_ACTIVITY = 250;
+/** and after so much all the same: the engine lets it grow to several times of what it holds. */
+const TRIM_BUSY_ACTIVITY = 2000;
+
 /**
  * Whether a shim to which nothing happens has to be looked at all the same: something has happened before
  * the last look, which has left garbage, or a renewal is due, or one that failed is to be tried again.
@@ -17,6 +22,11 @@ export function isLookDue(looked: {
 }): boolean {
   const { quietSinceMs, lookedAtMs, grownSinceMs, restsUntilMs } = looked;
   return quietSinceMs === lookedAtMs || grownSinceMs !== undefined || lookedAtMs < restsUntilMs;
+}
+
+/** Whether a heap in which so many frames and wake-ups have left their garbage is to be trimmed. */
+export function isTrimDue(activity: number, isQuiet: boolean): boolean {
+  return activity >= (isQuiet ? TRIM_ACTIVITY : TRIM_BUSY_ACTIVITY);
 }
 
 /** How long to wait for quiet the next time, after a sleep of `sleptMs` that followed `quietMs` of it. */

@@ -53,7 +53,7 @@ enum {
 };
 
 enum {
-  POKEDATA = 5, CONTINUE = 7, GETREGS = 12, SETREGS = 13, SYSCALL = 24, SETOPTIONS = 0x4200, SEIZE = 0x4206,
+  POKEDATA = 5, CONTINUE = 7, GETREGS = 12, SETREGS = 13, DETACH = 17, SYSCALL = 24, SETOPTIONS = 0x4200, SEIZE = 0x4206,
   INTERRUPT = 0x4207, LISTEN = 0x4208, SETSIGMASK = 0x420b
 };
 enum { TRACESYSGOOD = 1, TRACECLONE = 8, TRACEEXEC = 16 };
@@ -97,6 +97,11 @@ enum { EVENT_EXEC = 4, EVENT_STOP = 128, SYSCALL_STOP = 0x85 };
 /* Between two goings back: what a program fails for (no memory, no thread to be had) may pass. */
 #define PAUSE_NANOSECONDS 200000000L
 #define BIT(signal) (1UL << ((signal) - 1))
+
+struct pollfd {
+  int fd;
+  short events, revents;
+};
 
 struct registers {
   word r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, orig_rax, rip, cs, eflags, rsp, ss;
@@ -198,17 +203,37 @@ static void limit_time(const struct table *table) {
   deadline = now() + table->limit * NANOSECONDS_PER_MILLISECOND;
 }
 
-/* Makes the stopped `thread` take the shim back to the old program, for the reason `before` number `after`. */
-static void give_back(long thread, const char *before, long number, const char *after) {
+__attribute__((noreturn)) static void end(void) {
+  call(EXIT_GROUP, 0, 0, 0, 0, 0, 0);
+  __builtin_unreachable();
+}
+
+/* Whether the shim is restored, or has not left after all. */
+static int is_dismissed(void) {
+  struct pollfd pipe = {PIPE, POLLIN, 0};
+  long timeout[2] = {0, 0};
+  return call(PPOLL, (long)&pipe, 1, (long)timeout, 0, 0, 0) > 0;
+}
+
+/*
+ * Makes the stopped `thread`, which was to get `signal`, take the shim back to the old program, for the
+ * reason `before` number `after`.
+ */
+static void give_back(long thread, long signal, const char *before, long number, const char *after) {
   struct table *table = map_table();
   struct registers registers;
   word blocked = ~0UL;
-  char *end;
-  if (IS_ERROR(table)) return resume(thread, 0);
+  char *text;
+  /* What has happened since is no business of the old program, which has lost its document by now. */
+  if (is_dismissed()) {
+    trace(DETACH, thread, signal);
+    end();
+  }
+  if (IS_ERROR(table)) return resume(thread, signal);
   is_returning = 1;
   is_late = 0;
-  end = write_text((char *)table + table->reason, before);
-  *write_text(write_number(end, number), after) = 0;
+  text = write_text((char *)table + table->reason, before);
+  *write_text(write_number(text, number), after) = 0;
   if (returns++) {
     long pause[2] = {0, PAUSE_NANOSECONDS};
     call(NANOSLEEP, (long)pause, 0, 0, 0, 0, 0);
@@ -273,6 +298,8 @@ static void begin_program(void) {
     trace(SETOPTIONS, shim, TRACEEXEC | TRACESYSGOOD | TRACECLONE);
     trace(GETREGS, shim, (long)&registers);
     page = registers.rip & ~(word)(PAGE - 1);
+    /* Written by a thread while another one crashed. */
+    if (is_returning && is_dismissed()) call(READ, PIPE, (long)&registers, 1, 0, 0, 0);
     if (is_returning) call(PTRACE, SETSIGMASK, shim, sizeof(word), (long)&table->blocked, 0, 0);
     is_returning = 0;
     limit_time(table);
@@ -304,23 +331,18 @@ static void look_at(long thread, int state) {
   }
   /* Any stop will do: it takes the place of the one that was asked for. */
   if (is_late && thread == shim)
-    return give_back(thread, "it had not restored the shim after ", map_table()->limit, " ms");
+    return give_back(thread, 0, "it had not restored the shim after ", map_table()->limit, " ms");
   if (event) return resume(thread, 0);
   /* Only the thread that goes back goes on; the others end when it has executed the old program. */
   if (is_returning) return signal == SYSCALL_STOP ? (void)0 : resume(thread, 0);
   if (signal == SYSCALL_STOP) {
     if (page && is_ending(thread, &status))
-      return give_back(thread, "it ended with status ", status, " before it had restored the shim");
+      return give_back(thread, 0, "it ended with status ", status, " before it had restored the shim");
     return resume(thread, 0);
   }
   if (page && is_fatal(signal))
-    return give_back(thread, "signal ", signal, " ended it before it had restored the shim");
+    return give_back(thread, signal, "signal ", signal, " ended it before it had restored the shim");
   resume(thread, signal);
-}
-
-__attribute__((noreturn)) static void end(void) {
-  call(EXIT_GROUP, 0, 0, 0, 0, 0, 0);
-  __builtin_unreachable();
 }
 
 /* Looks at all that have stopped; ends when there is no shim any more. */
@@ -336,10 +358,7 @@ static void look_at_all(void) {
 }
 
 __attribute__((noreturn, used)) static void guardian(void) {
-  struct {
-    int fd;
-    short events, revents;
-  } watched[2] = {{PIPE, POLLIN, 0}, {0, POLLIN, 0}};
+  struct pollfd watched[2] = {{PIPE, POLLIN, 0}, {0, POLLIN, 0}};
   word signals = BIT(SIGCHLD);
   char info[SIGINFO_BYTES];
   int state;
@@ -356,8 +375,7 @@ __attribute__((noreturn, used)) static void guardian(void) {
     call(PPOLL, (long)watched, 2, deadline && !is_halted ? (long)timeout : 0, 0, 0, 0);
     while (call(READ, watched[1].fd, (long)info, SIGINFO_BYTES, 0, 0, 0) > 0) {}
     look_at_all();
-    /* By a shim that is restored, or that has not left after all. */
-    if (watched[0].revents && !is_returning) end();
+    if (!is_returning && is_dismissed()) end();
     if (deadline && !is_halted && deadline <= now()) {
       is_late = 1;
       deadline = 0;
