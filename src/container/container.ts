@@ -79,6 +79,10 @@ class ActiveCount {
   #count = 0;
   #idle: PromiseWithResolvers<void> | undefined;
 
+  get isActive(): boolean {
+    return this.#count > 0;
+  }
+
   enter(): Disposable {
     this.#count++;
     let isIn = true;
@@ -114,6 +118,7 @@ export class Container {
   readonly #options: RuncOptions;
   readonly #execs = new Map<string, ExecProcess>();
   readonly #activeExecs = new ActiveCount();
+  readonly #verbs = new ActiveCount();
   #cgroup: CgroupLocation | undefined;
   #oomWatch: OomWatch | undefined;
   #onOom: () => void = () => {};
@@ -208,6 +213,7 @@ export class Container {
 
   /** For {@link restore}. */
   snapshot(inventory: Inventory): ContainerState {
+    if (this.#verbs.isActive) inventory.addObstacle(`${this.id} is being changed`);
     return {
       id: this.id,
       bundle: this.bundle.path,
@@ -338,6 +344,11 @@ export class Container {
   /** Resolves when no exec runs, nor is being started. */
   execsEnded(): Promise<void> {
     return this.#activeExecs.idle();
+  }
+
+  /** Until it is disposed no handover: what the runtime does is noted and told first, also if its client leaves. */
+  beginVerb(): Disposable {
+    return this.#verbs.enter();
   }
 
   /** Gives up every start that is in flight: what is to be started has no container any more. */

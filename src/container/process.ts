@@ -184,6 +184,9 @@ export abstract class TaskProcess {
   /** For {@link restoreProcess}. */
   protected snapshotProcess(inventory: Inventory): ProcessState {
     if (this.#starting !== undefined) inventory.addObstacle(`${this.id} is being started`);
+    // Whoever has this next finds it in the state; nothing would wake a sleeper for it.
+    const isUntold = this.#child?.exit !== undefined && this.termination === undefined;
+    if (isUntold) inventory.addErrand(`the end of ${this.id} has to be told`);
     return {
       child: this.#child?.snapshot(inventory),
       stdio: this.#stdio?.snapshot(inventory),

@@ -161,7 +161,6 @@ export class Publisher {
         if (failures > 0) this.#options.log.info("Events are taken again", { after: failures });
         failures = 0;
         this.#isReturning = false;
-        this.#taken(head);
       } catch (error) {
         this.#sink?.close();
         this.#sink = undefined;
@@ -180,7 +179,10 @@ export class Publisher {
     this.#forwarding = undefined;
   }
 
-  /** Resolves when the manager has taken it. A manager that takes its time does not keep it off the disk. */
+  /**
+   * Resolves when the manager has taken it, and it is out of the journal: at no instant is one that was
+   * taken told of as one that waits. A manager that takes its time does not keep it off the disk.
+   */
   async #send(entry: JournalEntry): Promise<void> {
     const momentMs = this.#options.momentMs ?? MOMENT_MS;
     const timer = setTimeout(() => this.#beginOutage(), momentMs);
@@ -188,6 +190,7 @@ export class Publisher {
     try {
       this.#sink ??= await this.#connect();
       await this.#sink?.forward(entry.envelope);
+      this.#taken(entry);
     } finally {
       clearTimeout(timer);
       this.#isSending = false;

@@ -294,6 +294,7 @@ export class TaskService {
 
   async pause({ id }: PauseRequest): Promise<Empty> {
     const container = this.#registry.get(id);
+    using _verb = container.beginVerb();
     await container.init.pause();
     this.#publishUnlessEnded(container, taskPaused({ containerId: id }));
     return NOTHING;
@@ -301,6 +302,7 @@ export class TaskService {
 
   async resume({ id }: ResumeRequest): Promise<Empty> {
     const container = this.#registry.get(id);
+    using _verb = container.beginVerb();
     await container.init.resume();
     this.#publishUnlessEnded(container, taskResumed({ containerId: id }));
     return NOTHING;
@@ -335,13 +337,10 @@ export class TaskService {
 
   async checkpoint({ id, path, options }: CheckpointTaskRequest): Promise<Empty> {
     const container = this.#registry.get(id);
-    const wanted = toCheckpointOptions(options);
-    await container.init.checkpoint({
-      imagePath: path,
-      workPath: wanted.workPath,
-      leaveRunning: !wanted.exit,
-      criu: wanted,
-    });
+    const criu = toCheckpointOptions(options);
+    const { workPath, exit } = criu;
+    using _verb = container.beginVerb();
+    await container.init.checkpoint({ imagePath: path, workPath, leaveRunning: !exit, criu });
     this.#publish(container, taskCheckpointed({ containerId: id, checkpoint: path }));
     return NOTHING;
   }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { Inventory } from "../../src/base/inventory.ts";
 import { silentLogger } from "../../src/base/log.ts";
 import type { JournalEntry } from "../../src/event/journal.ts";
 import type { JournalStore } from "../../src/event/journal-file.ts";
@@ -228,6 +229,20 @@ describe("Publisher", () => {
     expect(second.state.next).toBe(5);
     await manager.received(4);
     expect(manager.taken.map(pidOf)).toEqual([1, 2, 3, 4]);
+  });
+
+  test("an event that was taken is told of as one that waits at no instant", async () => {
+    const manager = new FakeManager();
+    const subject = publisher(manager);
+    subject.publish(event(1), "/b");
+    for (let rounds = 0; rounds < 50; rounds++) {
+      await Promise.resolve();
+      const inventory = new Inventory();
+      subject.inspect(inventory);
+      if (inventory.obstacles.length === 0)
+        expect([manager.taken.length, subject.pending]).toEqual([1, 0]);
+    }
+    expect(manager.taken.length).toBe(1);
   });
 
   test("a manager that has just come back is told only when its listeners had time to come back too", async () => {

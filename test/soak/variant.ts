@@ -15,11 +15,13 @@ export interface Change {
   readonly to: string;
   /** More at the beginning of the file. */
   readonly head?: string;
+  /** More files of the project that are built in. */
+  readonly additions?: readonly string[];
 }
 
 /** Builds a changed copy in `directory`; returns the path of the executable. */
 export function buildVariant(directory: string, change: Change): string {
-  for (const name of SOURCES)
+  for (const name of [...SOURCES, ...(change.additions ?? [])])
     cpSync(join(PROJECT, name), join(directory, name), { recursive: true });
   symlinkSync(join(PROJECT, "node_modules"), join(directory, "node_modules"));
   const file = join(directory, change.file);
