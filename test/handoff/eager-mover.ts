@@ -9,10 +9,11 @@
 import { appendFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf } from "../../src/base/error.ts";
-import { leave } from "../../src/handoff/departure.ts";
+import { leave, type Passage } from "../../src/handoff/departure.ts";
 import { type Snapshot, takeSnapshot } from "../../src/handoff/estate.ts";
 import { Mover, type MoverOptions } from "../../src/handoff/mover.ts";
 import { fillTable, openSleeper } from "../../src/handoff/sleeper.ts";
+import { monotonicMs } from "../../src/linux/clock.ts";
 import { Poller } from "../../src/linux/poller.ts";
 import { commandLine, OWN_PROGRAM, openProgram } from "../../src/linux/program.ts";
 import { type EagerPlan, PLAN_VARIABLE, type PointRecord, skipOf } from "./eager-plan.ts";
@@ -140,7 +141,7 @@ export class EagerMover extends Mover {
   #tryToLeave(): void {
     const { estate, quietMs } = this.#options;
     const { mode } = this.#plan;
-    const nowMs = Date.now();
+    const nowMs = monotonicMs();
     this.#looks++;
     try {
       const snapshot = takeSnapshot(
@@ -148,7 +149,7 @@ export class EagerMover extends Mover {
         mode === "sleep"
           ? { kind: "sleep", sinceMs: nowMs }
           : { kind: "upgrade", pausedAtMs: nowMs },
-        quietMs,
+        { quietMs, refused: undefined },
       );
       const { obstacles, errands } = snapshot.inventory;
       const against = mode === "sleep" ? [...obstacles, ...errands] : obstacles;
@@ -191,8 +192,9 @@ export class EagerMover extends Mover {
       ...{ document: state, inventory, program, argv },
       env: [...others, `${PLAN_VARIABLE}=${JSON.stringify(plan)}`],
       ...(isAsleep && {
-        addition: (image: number, undo: DisposableStack) =>
+        addition: ({ image }: Passage, undo: DisposableStack) =>
           fillTable({ estate, document: state, inventory, image, ownPath, undo }),
+        keepsDirectory: true,
       }),
     });
   }
