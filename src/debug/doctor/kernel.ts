@@ -5,7 +5,7 @@ import { messageOf } from "../../base/error.ts";
 import { cloneMount } from "../../linux/detached-mount.ts";
 import { openMemoryFile } from "../../linux/fd.ts";
 import { openPidfd } from "../../linux/pidfd.ts";
-import { sleeperImage } from "../../version.ts";
+import { guardianImage, sleeperImage } from "../../version.ts";
 import { readText } from "../host/process-table.ts";
 import { broken, type Finding, note, ok } from "./finding.ts";
 
@@ -19,6 +19,7 @@ export function checkKernel(): readonly Finding[] {
     checkPidfd(),
     checkDetachedMounts(),
     checkMemoryFiles(),
+    checkUpgrade(),
     checkSleep(),
     checkSecurity(),
     checkUser(),
@@ -91,6 +92,20 @@ function checkUser(): Finding {
     check,
     `called as user ${user}: sockets, memory and bundles of other users' shims cannot be seen`,
     "call it as root to see all",
+  );
+}
+
+function checkUpgrade(): Finding {
+  const check = "upgrade";
+  if (guardianImage !== "")
+    return ok(
+      check,
+      "a guardian takes a shim back from a program that crashes while it restores it",
+    );
+  return note(
+    check,
+    "this wedge has no guardian: a program that crashes while it restores a shim ends the shim",
+    "on x86-64, build it where there is a C compiler: apt install gcc",
   );
 }
 
