@@ -142,7 +142,7 @@ export class OpenedStdio implements ProcessStdio {
     this.#isAttached = true;
     for (const part of this.#parts) part.attach();
     // It may have died while the terminal was on its way.
-    if (this.#hasExited) for (const part of this.#parts) part.processExited();
+    if (this.#hasExited) this.#tellExited();
   }
 
   closeStdin(): void {
@@ -156,15 +156,29 @@ export class OpenedStdio implements ProcessStdio {
   processExited(): void {
     this.#hasExited = true;
     if (!this.#isAttached) return; // attach() catches up
-    for (const part of this.#parts) part.processExited();
+    this.#tellExited();
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#closeEnds();
     this.#terminal?.socket?.[Symbol.dispose]();
-    await Promise.all(this.#parts.map((part) => part.close()));
+    const closed = await Promise.allSettled(this.#parts.map((part) => part.close()));
     this.#file?.[Symbol.dispose]();
+    for (const outcome of closed) if (outcome.status === "rejected") throw outcome.reason;
+  }
+
+  /** Every part, whatever one of them throws: the first of that is thrown in the end. */
+  #tellExited(): void {
+    const failures: unknown[] = [];
+    for (const part of this.#parts) {
+      try {
+        part.processExited();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
   }
 
   get lostBytes(): number {
