@@ -79,9 +79,10 @@ function openToGrpc(
     loaded ??= load();
     return (await loaded).open(transport);
   };
+  const onReceived = () => server.noteReceived();
   return {
     serve: (transport, peer) =>
-      server.serve(new SharedTransport(transport, { openSession, log }), peer),
+      server.serve(new SharedTransport(transport, { openSession, onReceived, log }), peer),
     addListener: (listener) => server.addListener(listener),
   };
 }

@@ -23,6 +23,8 @@ export interface Session extends Pick<TransportEvents, "onData" | "onDrain" | "o
 export interface SharedTransportOptions {
   /** Called at most once, when the client turns out to speak HTTP/2; it is given the transport. */
   readonly openSession: (transport: Transport) => Promise<Session>;
+  /** Told of each piece of the other protocol that a client has sent. */
+  readonly onReceived: () => void;
   readonly log: Logger;
 }
 
@@ -106,6 +108,7 @@ export class SharedTransport implements Transport {
         this.#keep(chunk, this.#state.early);
         return;
       case "other":
+        this.#options.onReceived();
         this.#state.session.onData(chunk);
         return;
       case "closed":

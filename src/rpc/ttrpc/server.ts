@@ -66,6 +66,12 @@ export class TtrpcServer implements Disposable {
     return this.#received;
   }
 
+  /** Counts what a peer has sent; for those too that speak another protocol on a connection of this server. */
+  noteReceived(): void {
+    this.#received++;
+    this.onReceived?.();
+  }
+
   /**
    * Takes no further frame on any connection until {@link release}: what peers send waits in the
    * kernel, so that the calls at work come to an end.
@@ -110,10 +116,7 @@ export class TtrpcServer implements Disposable {
       table: this.#table,
       log: this.#log,
       observers: this.observers,
-      onFrame: () => {
-        this.#received++;
-        this.onReceived?.();
-      },
+      onFrame: () => this.noteReceived(),
       onClosed: () => {
         this.#connections.delete(connection);
         this.#resolveWhenEmpty();
