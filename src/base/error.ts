@@ -37,6 +37,11 @@ export class ShimError extends Error {
   }
 }
 
+/** Whether it is a ShimError for this reason. */
+export function hasReason(thrown: unknown, reason: Reason): boolean {
+  return thrown instanceof ShimError && thrown.reason === reason;
+}
+
 /**
  * The text of anything thrown, for a log line or a message that wraps it. Where undoing has failed after a failure,
  * that of the first: the language gives the two no text together.

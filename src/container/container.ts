@@ -5,7 +5,7 @@
  */
 
 import { join } from "node:path";
-import { messageOf, ShimError } from "../base/error.ts";
+import { hasReason, messageOf, ShimError } from "../base/error.ts";
 import type { Inventory } from "../base/inventory.ts";
 import { flag, list, maybe, plain, record, type Shaped } from "../base/shape.ts";
 import {
@@ -385,7 +385,7 @@ export class Container {
     try {
       return cgroupPids(this.#cgroup);
     } catch (error) {
-      if (error instanceof ShimError && error.reason === "notFound") return [];
+      if (hasReason(error, "notFound")) return [];
       throw error;
     }
   }

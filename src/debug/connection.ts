@@ -1,6 +1,6 @@
 /** A connection to one shim, whichever made it: the Task API in the version that it serves. */
 
-import { messageOf, ShimError } from "../base/error.ts";
+import { hasReason, messageOf } from "../base/error.ts";
 import { InspectDefinition, type InspectResponse } from "../gen/wedge/inspect/v1/inspect.ts";
 import { findTask, type TaskClient, type TaskVersion } from "../rpc/task-client.ts";
 import { connectBun } from "../rpc/ttrpc/bun.ts";
@@ -95,8 +95,4 @@ function unanswered(who: string, error: unknown): Refusal {
 
 function isUnanswered(error: unknown): boolean {
   return hasReason(error, "unavailable") || hasReason(error, "deadlineExceeded");
-}
-
-function hasReason(error: unknown, reason: ShimError["reason"]): boolean {
-  return error instanceof ShimError && error.reason === reason;
 }

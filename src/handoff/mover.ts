@@ -8,7 +8,7 @@
  */
 
 import { basename, dirname, join } from "node:path";
-import { messageOf, ShimError } from "../base/error.ts";
+import { hasReason, messageOf, ShimError } from "../base/error.ts";
 import { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
 import { monotonicMs } from "../linux/clock.ts";
@@ -336,7 +336,7 @@ export class Mover implements Disposable {
         try {
           await this.#atQuiet<never>((pausedAtMs) => this.#tryRenewal(pausedAtMs), GROWN_HOLD_MS);
         } catch (error) {
-          if (!(error instanceof ShimError) || error.reason !== "unavailable") throw error;
+          if (!hasReason(error, "unavailable")) throw error;
           this.#ceiling.rest();
         }
     }

@@ -1,6 +1,6 @@
 /** The Task API of a shim, any v2 shim's, in the version that it serves. */
 
-import { type Reason, ShimError } from "../base/error.ts";
+import { hasReason, ShimError } from "../base/error.ts";
 import { TaskDefinition as TaskV2 } from "../gen/containerd/task/v2/task.ts";
 import { TaskDefinition as TaskV3 } from "../gen/containerd/task/v3/task.ts";
 import type { TtrpcClient } from "./ttrpc/client.ts";
@@ -54,8 +54,4 @@ function isAnswer(error: unknown): boolean {
     error.reason !== "unavailable" &&
     error.reason !== "deadlineExceeded"
   );
-}
-
-function hasReason(error: unknown, reason: Reason): boolean {
-  return error instanceof ShimError && error.reason === reason;
 }

@@ -81,6 +81,20 @@ describe("an upgrade", () => {
   );
 
   test(
+    "is carried out for each of several who ask for it at once",
+    async () => {
+      await using shim = await LiveShim.start();
+      using bundle = shim.bundle({ script: "sleep 1000" });
+      await shim.create(bundle);
+      const command = [join(project, "dist/shim"), "upgrade", String(shim.pid), "--json"];
+      const asked = Array.from({ length: 3 }, () => Bun.spawn(command, { stderr: "inherit" }));
+      expect(await Promise.all(asked.map(({ exited }) => exited))).toEqual([0, 0, 0]);
+      await shim.remove(bundle.id);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
     "loses no byte of output, of input and of a terminal",
     async () => {
       await using shim = await LiveShim.start();

@@ -2,7 +2,7 @@
 
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { messageOf, ShimError } from "../../base/error.ts";
+import { hasReason, messageOf } from "../../base/error.ts";
 import { Options } from "../../gen/containerd/types/runc/options/oci.ts";
 import { type Kernel, runCommand } from "../command-output.ts";
 import { EXIT_FAILURE, Refusal } from "../refusal.ts";
@@ -103,7 +103,7 @@ async function deleteByRuntime({ plan, kernel }: Run): Promise<void> {
 
 /** Whether a call failed because there is nobody to answer it. */
 export function isLost(error: unknown): boolean {
-  return error instanceof ShimError && error.reason === "unavailable";
+  return hasReason(error, "unavailable");
 }
 
 /** What a call's error comes to. */

@@ -2,7 +2,7 @@
 
 import { writeFileSync } from "node:fs";
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
-import { messageOf, ShimError } from "../../base/error.ts";
+import { hasReason, messageOf } from "../../base/error.ts";
 import { TraceDefinition, type TraceRecord } from "../../gen/wedge/trace/v1/trace.ts";
 import { createStub } from "../../rpc/ttrpc/stub.ts";
 import { connectShim, type ShimConnection } from "../connection.ts";
@@ -94,11 +94,11 @@ function toPlain(record: TraceRecord, step: NonNullable<ReturnType<Story["take"]
 
 /** Asked for, or the shim has ended: with its last container, as a rule. */
 function isEnd(error: unknown, signal: AbortSignal): boolean {
-  return signal.aborted || (error instanceof ShimError && error.reason === "unavailable");
+  return signal.aborted || hasReason(error, "unavailable");
 }
 
 function refusalOf(error: unknown): Refusal {
-  const isOther = error instanceof ShimError && error.reason === "unimplemented";
+  const isOther = hasReason(error, "unimplemented");
   const message = isOther
     ? "Cannot trace this shim: it is not wedge's, or of a version that has no trace; see shim inspect"
     : `Cannot trace: ${messageOf(error)}`;

@@ -2,7 +2,7 @@
 
 import { resolve } from "node:path";
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
-import { messageOf } from "../../base/error.ts";
+import { hasReason, messageOf } from "../../base/error.ts";
 import { HandoffDefinition } from "../../gen/wedge/handoff/v1/handoff.ts";
 import { createStub } from "../../rpc/ttrpc/stub.ts";
 import { callFailure, connectShim } from "../connection.ts";
@@ -14,6 +14,8 @@ import { type Context, newVerb } from "../verb.ts";
 const MICROSECONDS_PER_MILLISECOND = 1000;
 /** The self test of the new program and the wait for a quiet instant have limits of their own, below this. */
 const UPGRADE_TIMEOUT_MS = 60_000;
+const BUSY_LIMIT_MS = 3000;
+const BUSY_LOOK_MS = 100;
 
 const TEXT = {
   summary: "let running shims go on as a new executable",
@@ -86,12 +88,27 @@ async function upgradeShim(shim: HostShim, binary: string): Promise<Upgraded> {
   using connection = await connectShim(shim);
   const handoff = createStub(connection.client, HandoffDefinition);
   try {
-    const answer = await handoff.upgrade({ binary }, { timeoutMs: UPGRADE_TIMEOUT_MS });
+    const answer = await untilItIsFree(() =>
+      handoff.upgrade({ binary }, { timeoutMs: UPGRADE_TIMEOUT_MS }),
+    );
     const pauseMs = Number(answer.pauseMicroseconds) / MICROSECONDS_PER_MILLISECOND;
     const { version, revision } = answer;
     return { namespace, id, shimPid: process.pid, version, revision, pauseMs };
   } catch (error) {
     throw callFailure(`Cannot upgrade the shim of ${id} (process ${process.pid})`, error);
+  }
+}
+
+/** A shim that renews itself just now says `aborted`, and is free in a moment. */
+async function untilItIsFree<T>(call: () => Promise<T>): Promise<T> {
+  const deadline = performance.now() + BUSY_LIMIT_MS;
+  for (;;) {
+    try {
+      return await call();
+    } catch (error) {
+      if (!hasReason(error, "aborted") || performance.now() > deadline) throw error;
+      await Bun.sleep(BUSY_LOOK_MS);
+    }
   }
 }
 

@@ -1,7 +1,7 @@
 /** `shim wait`: waits for a process to end, and ends as it did. */
 
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
-import { ShimError } from "../../base/error.ts";
+import { hasReason } from "../../base/error.ts";
 import { parseDuration } from "../duration.ts";
 import { onContainer } from "../managed.ts";
 import { formatDuration } from "../output/units.ts";
@@ -51,5 +51,5 @@ export function wait(context: Context): CommandUnknownOpts {
 }
 
 function isLate(error: unknown): boolean {
-  return error instanceof ShimError && error.reason === "deadlineExceeded";
+  return hasReason(error, "deadlineExceeded");
 }
