@@ -17,24 +17,16 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connectBun } from "../../src/rpc/ttrpc/bun.ts";
+import { buildExecutable, executable } from "../compiled.ts";
 import { daemonsOf, Place, readOr, runShim, until } from "./shim-process.ts";
 
 const TIMEOUT_MS = 60_000;
-const project = join(import.meta.dir, "../..");
-const executable = join(project, "dist/containerd-shim-wedge-v2");
 const directory = mkdtempSync(join(tmpdir(), "wedge-"));
 const traceFile = join(directory, "trace");
 const NOBODY = 65_534;
 const wasTraced = Bun.which("strace") !== null;
 
-beforeAll(async () => {
-  // Does nothing when nothing has changed.
-  const build = Bun.spawn([process.execPath, "scripts/build.ts"], {
-    cwd: project,
-    stdout: "ignore",
-  });
-  expect(await build.exited).toBe(0);
-}, TIMEOUT_MS);
+beforeAll(buildExecutable, TIMEOUT_MS);
 
 afterAll(() => rmSync(directory, { recursive: true }));
 

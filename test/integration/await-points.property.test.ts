@@ -14,9 +14,10 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { buildExecutable } from "../compiled.ts";
 import { type EagerPlan, PLAN_VARIABLE, type PointRecord } from "../handoff/eager-plan.ts";
 import { buildVariant } from "../soak/variant.ts";
-import { buildExecutable, LiveShim } from "./live-shim.ts";
+import { LiveShim } from "./live-shim.ts";
 import { liveWhole } from "./whole-life.ts";
 
 const TIMEOUT_MS = 240_000;

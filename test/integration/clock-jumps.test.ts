@@ -6,8 +6,9 @@ import { join } from "node:path";
 import { MovableClock } from "../../scripts/chaos/clock.ts";
 import { TaskExit } from "../../src/gen/containerd/events/task.ts";
 import { WaitRequest } from "../../src/gen/containerd/task/v2/task.ts";
+import { buildExecutable } from "../compiled.ts";
 import { RawPeer } from "../rpc/ttrpc/raw-peer.ts";
-import { buildExecutable, LiveShim, until } from "./live-shim.ts";
+import { LiveShim, until } from "./live-shim.ts";
 
 const TIMEOUT_MS = 240_000;
 const HOUR_SECONDS = 3600;

@@ -3,7 +3,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { buildExecutable, drain, fifo, LiveShim } from "./live-shim.ts";
+import { buildExecutable } from "../compiled.ts";
+import { drain, fifo, LiveShim } from "./live-shim.ts";
 
 let shim: LiveShim;
 beforeAll(async () => {

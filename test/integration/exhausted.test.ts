@@ -5,7 +5,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { TaskExit } from "../../src/gen/containerd/events/task.ts";
 import { Options } from "../../src/gen/containerd/types/runc/options/oci.ts";
-import { buildExecutable, descriptorsOf, fifo, LiveShim, until } from "./live-shim.ts";
+import { buildExecutable } from "../compiled.ts";
+import { descriptorsOf, fifo, LiveShim, until } from "./live-shim.ts";
 
 let shim: LiveShim;
 beforeAll(async () => {

@@ -6,9 +6,10 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { TaskExit } from "../../src/gen/containerd/events/task.ts";
+import { buildExecutable } from "../compiled.ts";
 import type { Bundle } from "../fake/bundle.ts";
 import { seededRandom } from "../fake/runtime.ts";
-import { buildExecutable, drain, FifoWriter, fifo, LiveShim, until } from "./live-shim.ts";
+import { drain, FifoWriter, fifo, LiveShim, until } from "./live-shim.ts";
 
 const TIMEOUT_MS = 240_000;
 const LINES = Array.from({ length: 200 }, (_, at) => `${at + 1}\n`).join("");

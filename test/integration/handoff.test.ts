@@ -5,18 +5,9 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { TaskExit } from "../../src/gen/containerd/events/task.ts";
+import { buildExecutable, executable, project } from "../compiled.ts";
 import { buildVariant } from "../soak/variant.ts";
-import {
-  buildExecutable,
-  descriptorsOf,
-  drain,
-  executable,
-  FifoWriter,
-  fifo,
-  LiveShim,
-  project,
-  until,
-} from "./live-shim.ts";
+import { descriptorsOf, drain, FifoWriter, fifo, LiveShim, until } from "./live-shim.ts";
 
 const TIMEOUT_MS = 120_000;
 /** Without one there is no sleeper in what is built. */

@@ -8,9 +8,10 @@ import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { Status } from "../../src/gen/containerd/types/task/task.ts";
 import type { CallOptions } from "../../src/rpc/ttrpc/client.ts";
+import { buildExecutable } from "../compiled.ts";
 import { type Bundle, listMountsBelow } from "../fake/bundle.ts";
 import { HangingRuntime } from "../fake/hanging-runtime.ts";
-import { buildExecutable, LiveShim, until } from "./live-shim.ts";
+import { LiveShim, until } from "./live-shim.ts";
 
 const LIMIT_MS = 60_000;
 /** What a client waits for what is held up, and the shim for the runtime, where the test waits for that. */

@@ -4,7 +4,8 @@ import { beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { buildExecutable, executable, LiveShim, until } from "./live-shim.ts";
+import { buildExecutable, executable } from "../compiled.ts";
+import { LiveShim, until } from "./live-shim.ts";
 
 const LIMIT_MS = 60_000;
 /** A container is created, started and looked at, and the shim is left alone for longer than this. */

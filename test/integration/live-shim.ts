@@ -28,23 +28,13 @@ import { connectBun, listenBun } from "../../src/rpc/ttrpc/bun.ts";
 import type { TtrpcClient } from "../../src/rpc/ttrpc/client.ts";
 import { TtrpcServer } from "../../src/rpc/ttrpc/server.ts";
 import { createStub, type Stub } from "../../src/rpc/ttrpc/stub.ts";
+import { executable } from "../compiled.ts";
 import { type Bundle, type BundleOptions, makeBundle } from "../fake/bundle.ts";
 import { sleepVariable } from "../sleep-variable.ts";
 
-export const project = join(import.meta.dir, "../..");
-export const executable = join(project, "dist/containerd-shim-wedge-v2");
 const SLEEPER = "/memfd:wedge-sleeper";
 const NAMESPACE = "live";
 const WAIT_MS = 60_000;
-
-/** Does nothing when nothing has changed. */
-export async function buildExecutable(): Promise<void> {
-  const build = Bun.spawn([process.execPath, "scripts/build.ts"], {
-    cwd: project,
-    stdout: "ignore",
-  });
-  if ((await build.exited) !== 0) throw new Error("The executable cannot be built");
-}
 
 /** Looks again and again, for a bounded time. */
 export async function until(what: string, condition: () => boolean): Promise<void> {

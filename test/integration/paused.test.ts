@@ -3,7 +3,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
 import { Status } from "../../src/gen/containerd/types/task/task.ts";
-import { buildExecutable, LiveShim } from "./live-shim.ts";
+import { buildExecutable } from "../compiled.ts";
+import { LiveShim } from "./live-shim.ts";
 
 let shim: LiveShim;
 beforeAll(async () => {

@@ -6,7 +6,8 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { buildExecutable, descriptorsOf, fifo, LiveShim, type StreamPaths } from "./live-shim.ts";
+import { buildExecutable } from "../compiled.ts";
+import { descriptorsOf, fifo, LiveShim, type StreamPaths } from "./live-shim.ts";
 
 const LIMIT_MS = 60_000;
 const LOGGER = "binary:///bin/sh?-c=exec%205%3E%26-%3B%20cat%20%3C%263%20%3E%2Fdev%2Fnull";

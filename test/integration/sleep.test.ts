@@ -18,17 +18,9 @@ import { basename, dirname, join } from "node:path";
 import { TaskDefinition } from "../../src/gen/containerd/task/v3/task.ts";
 import { hasSleeper } from "../../src/handoff/sleeper.ts";
 import { createStub } from "../../src/rpc/ttrpc/stub.ts";
+import { buildExecutable, executable } from "../compiled.ts";
 import { shim as shimCommand } from "../debug/command.ts";
-import {
-  buildExecutable,
-  descriptorsOf,
-  drain,
-  executable,
-  FifoWriter,
-  fifo,
-  LiveShim,
-  until,
-} from "./live-shim.ts";
+import { descriptorsOf, drain, FifoWriter, fifo, LiveShim, until } from "./live-shim.ts";
 
 const TIMEOUT_MS = 240_000;
 /** The sleeper is built by a C compiler; without one a shim never sleeps. */

@@ -4,8 +4,9 @@ import { beforeAll, expect, test } from "bun:test";
 import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { Status } from "../../src/gen/containerd/types/task/task.ts";
+import { buildExecutable } from "../compiled.ts";
 import { listMountsBelow, makeBusyboxRootfs } from "../fake/bundle.ts";
-import { buildExecutable, LiveShim, until } from "./live-shim.ts";
+import { LiveShim, until } from "./live-shim.ts";
 
 const LIMIT_MS = 60_000;
 const PROMPT = { timeoutMs: 10_000 };

@@ -1,8 +1,8 @@
 /** Shims are upgraded under load, and nothing is lost; `npm run soak -- --upgrade` does it at full size. */
 
 import { beforeAll, expect, test } from "bun:test";
+import { buildExecutable } from "../compiled.ts";
 import { describeTimes, runUpgradeLoad } from "../soak/upgrade-load.ts";
-import { buildExecutable } from "./live-shim.ts";
 
 const TIMEOUT_MS = 180_000;
 

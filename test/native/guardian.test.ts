@@ -4,13 +4,8 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { copyFileSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  buildExecutable,
-  descriptorsOf,
-  executable,
-  LiveShim,
-  until,
-} from "../integration/live-shim.ts";
+import { buildExecutable, executable } from "../compiled.ts";
+import { descriptorsOf, LiveShim, until } from "../integration/live-shim.ts";
 
 const TIMEOUT_MS = 120_000;
 /** It knows the registers of this processor alone, and is compiled where there is a compiler. */

@@ -19,24 +19,16 @@ import {
 } from "../../src/gen/containerd/runtime/bootstrap/v1/bootstrap.ts";
 import { DeleteResponse } from "../../src/gen/containerd/task/v2/task.ts";
 import { daemonsOf, openedBy, Place, readOr, runShim, until } from "../command/shim-process.ts";
+import { buildExecutable, executable } from "../compiled.ts";
 
 const TIMEOUT_MS = 60_000;
 /** The number of close_range(2), on every processor. */
 const CLOSE_RANGE = "436";
-const project = join(import.meta.dir, "../..");
-const executable = join(project, "dist/containerd-shim-wedge-v2");
 /** By a name that the launcher hands on to the daemon, and `command/launch.ts` would not. */
 const launcherAlone = ["bash", "-c", `exec -a "by the launcher" ${executable} "$@"`, "bash"];
 const directory = mkdtempSync(join(tmpdir(), "wedge-"));
 
-beforeAll(async () => {
-  // Does nothing when nothing has changed.
-  const build = Bun.spawn([process.execPath, "scripts/build.ts"], {
-    cwd: project,
-    stdout: "ignore",
-  });
-  expect(await build.exited).toBe(0);
-}, TIMEOUT_MS);
+beforeAll(buildExecutable, TIMEOUT_MS);
 
 afterAll(() => rmSync(directory, { recursive: true }));
 
