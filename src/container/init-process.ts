@@ -34,6 +34,7 @@ import { type StdioPaths, TaskProcess } from "./process.ts";
 import { type StdioOwner, settleStdio, startStdio } from "./process-stdio.ts";
 import { unmountRootfs } from "./rootfs.ts";
 import { alreadyFinished, type SignalRequest, signalChild } from "./signal-child.ts";
+import { thaw } from "./thaw.ts";
 
 const SIGKILL = 9;
 /** How long Delete waits for a killed, never started process to be gone. */
@@ -68,6 +69,8 @@ export class InitProcess extends TaskProcess {
   #isPausing = false;
   /** Gives up what the runtime does to it while it lives. */
   readonly #changes = new AbortController();
+  /** Gives up what still signals it when it is deleted: the next container may have its name. */
+  readonly #signals = new AbortController();
 
   constructor(options: InitOptions, runtime: Runtime, context: ProcessContext) {
     super(options.containerId, options.paths);
@@ -85,13 +88,13 @@ export class InitProcess extends TaskProcess {
     return init;
   }
 
-  /** For {@link restore}. */
-  snapshot(inventory: Inventory): InitProcessState {
+  /** For {@link restore}. `waitsForExecs`: some run, whose ends come before its own. */
+  snapshot(inventory: Inventory, { waitsForExecs = false } = {}): InitProcessState {
     if (this.#isPausing) inventory.addObstacle(`${this.id} is being paused`);
     return {
       ...this.#options,
       bundle: this.#options.bundle.path,
-      process: this.snapshotProcess(inventory),
+      process: this.snapshotProcess(inventory, { isHeldUp: waitsForExecs }),
       state: this.#state,
     };
   }
@@ -301,7 +304,8 @@ export class InitProcess extends TaskProcess {
       const isPlain = hasOwnPidNamespace && this.#state.kind !== "paused" && !this.#isPausing;
       if (isEnough && isPlain) return signalChild(() => child.signal(request.signal));
     }
-    await this.#runtime.kill(this.id, request.signal, { all: request.all });
+    const { signal } = this.#signals;
+    await this.#runtime.kill(this.id, request.signal, { all: request.all, signal });
   }
 
   /** Kills what init has left behind in a pid namespace that it shared with others. */
@@ -323,16 +327,10 @@ export class InitProcess extends TaskProcess {
   }
 
   async #thaw(): Promise<void> {
-    try {
-      await this.#runtime.resume(this.id);
-    } catch (error) {
-      const { log } = this.#context;
-      const fields = { id: this.id, error: messageOf(error) };
-      // A checkpoint that ends a container takes it away from the runtime, cgroup and all.
-      if (error instanceof RuntimeError && error.kind === "containerNotFound")
-        log.debug("Nothing to thaw", fields);
-      else log.warn("Cannot thaw a container", fields);
-    }
+    const { signal } = this.#changes;
+    // What had to be given up may hang in this too.
+    const bounds = signal.aborted ? { timeoutMs: CHANGE_PATIENCE_MS } : { signal };
+    await thaw(this.#runtime, this.id, { ...bounds, log: this.#context.log });
   }
 
   /**
@@ -356,6 +354,8 @@ export class InitProcess extends TaskProcess {
     await unmountRootfs(this.#options.bundle.rootfs, { children: this.#context.children });
     const termination = terminationOf(this.#state);
     this.#state = advanceInit(this.#state, { kind: "deleted", termination });
+    this.#changes.abort();
+    this.#signals.abort();
     if (termination === undefined) this.announceTermination(neverStarted());
     return termination;
   }

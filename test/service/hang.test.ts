@@ -1,6 +1,8 @@
 /** A runtime that hangs, verb by verb: who is not held up, and what the caller is told. */
 
 import { describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { Status } from "../../src/gen/containerd/types/task/task.ts";
 import type { Bundle } from "../fake/bundle.ts";
 import { callOf, errorOf, ServicePlace } from "./kit.ts";
@@ -182,6 +184,46 @@ describe("a runtime that hangs at the end of a container", () => {
     await liveBeside(place);
     place.heal("resume", bundle);
     await place.service.delete({ id, execId: "" }, callOf());
+  });
+});
+
+describe("a Delete", () => {
+  test("does not wait for a runtime that hangs in a pause, and in the thaw of it too", async () => {
+    await using place = new ServicePlace("resume=45s");
+    const bundle = await place.running();
+    const { id } = bundle;
+    place.hang("pause", bundle);
+    place.hang("resume", bundle);
+    const paused = errorOf(place.service.pause({ id }));
+    await place.hung("pause", bundle);
+    process.kill(place.service.state({ id, execId: "" }).pid, "SIGKILL");
+    await place.service.wait({ id, execId: "" }, callOf());
+    const askedAtMs = performance.now();
+    await place.service.delete({ id, execId: "" }, callOf());
+    expect(performance.now() - askedAtMs).toBeLessThan(30_000);
+    expect(await paused).toMatchObject({ reason: "canceled" });
+  }, 60_000);
+
+  test("leaves no runtime process that could signal or thaw the next container of that name", async () => {
+    await using place = new ServicePlace();
+    const bundle = await place.running();
+    const { id } = bundle;
+    place.hang("kill", bundle);
+    const killed = errorOf(place.service.kill({ id, execId: "", signal: 15, all: true }));
+    const killer = await place.hung("kill", bundle);
+    await place.service.pause({ id });
+    place.hang("resume", bundle);
+    const { pid } = place.service.state({ id, execId: "" });
+    const waited = place.service.wait({ id, execId: "" }, callOf());
+    process.kill(pid, "SIGKILL");
+    // Where SIGKILL leaves what is frozen alone.
+    Bun.spawnSync(["runc", "--root", join(place.directory, "root"), "resume", id]);
+    await waited;
+    const thawer = await place.hung("resume", bundle);
+    expect([killer, thawer].map((each) => existsSync(`/proc/${each}`))).toEqual([true, true]);
+    await place.service.delete({ id, execId: "" }, callOf());
+    expect(await killed).toMatchObject({ reason: "canceled" });
+    while ([killer, thawer].some((each) => existsSync(`/proc/${each}`))) await Bun.sleep(5);
   });
 });
 
