@@ -5,6 +5,7 @@
  */
 
 import { join } from "node:path";
+import { ActiveCount } from "../base/active-count.ts";
 import { hasReason, messageOf, ShimError } from "../base/error.ts";
 import type { Inventory } from "../base/inventory.ts";
 import { flag, list, maybe, plain, record, type Shaped } from "../base/shape.ts";
@@ -73,37 +74,6 @@ export const containerState = record({
 export type ContainerState = Shaped<typeof containerState>;
 
 let metricsReader: typeof import("../cgroup/metrics.ts") | undefined;
-
-/** A running count that can be waited for to be zero. */
-class ActiveCount {
-  #count = 0;
-  #idle: PromiseWithResolvers<void> | undefined;
-
-  get isActive(): boolean {
-    return this.#count > 0;
-  }
-
-  enter(): Disposable {
-    this.#count++;
-    let isIn = true;
-    return {
-      [Symbol.dispose]: () => {
-        if (!isIn) return;
-        isIn = false;
-        this.#count--;
-        if (this.#count > 0) return;
-        this.#idle?.resolve();
-        this.#idle = undefined;
-      },
-    };
-  }
-
-  async idle(): Promise<void> {
-    if (this.#count === 0) return;
-    this.#idle ??= Promise.withResolvers<void>();
-    await this.#idle.promise;
-  }
-}
 
 /** One container of this shim. */
 export class Container {
@@ -220,7 +190,7 @@ export class Container {
       options: this.#options,
       stdioOwner: this.#stdioOwner,
       killsRestOnExit: this.killsRestOnExit,
-      init: this.init.snapshot(inventory),
+      init: this.init.snapshot(inventory, { waitsForExecs: this.#hasLiveExecs }),
       execs: [...this.#execs.values()].map((exec) => exec.snapshot(inventory)),
       cgroup: this.#cgroup && toCgroupState(this.#cgroup),
       oomWatch: this.#oomWatch?.snapshot(inventory),
@@ -339,6 +309,12 @@ export class Container {
   /** Counts an exec as {@link beginExec} does, one that was begun before the container was handed over. */
   continueExec(): Disposable {
     return this.#activeExecs.enter();
+  }
+
+  get #hasLiveExecs(): boolean {
+    return [...this.#execs.values()].some(
+      ({ child }) => child !== undefined && child.exit === undefined,
+    );
   }
 
   /** Resolves when no exec runs, nor is being started. */

@@ -181,12 +181,12 @@ export abstract class TaskProcess {
     }
   }
 
-  /** For {@link restoreProcess}. */
-  protected snapshotProcess(inventory: Inventory): ProcessState {
+  /** For {@link restoreProcess}. `isHeldUp`: its end is told when something else happens, which is watched. */
+  protected snapshotProcess(inventory: Inventory, { isHeldUp = false } = {}): ProcessState {
     if (this.#starting !== undefined) inventory.addObstacle(`${this.id} is being started`);
     // Whoever has this next finds it in the state; nothing would wake a sleeper for it.
     const isUntold = this.#child?.exit !== undefined && this.termination === undefined;
-    if (isUntold) inventory.addErrand(`the end of ${this.id} has to be told`);
+    if (isUntold && !isHeldUp) inventory.addErrand(`the end of ${this.id} has to be told`);
     return {
       child: this.#child?.snapshot(inventory),
       stdio: this.#stdio?.snapshot(inventory),

@@ -4,9 +4,18 @@
  */
 
 import { afterAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Inventory } from "../../src/base/inventory.ts";
 import { silentLogger } from "../../src/base/log.ts";
 import { Children } from "../../src/linux/children.ts";
 import { Poller } from "../../src/linux/poller.ts";
@@ -321,6 +330,39 @@ test("Pause by a runtime that hangs thaws what it may have frozen", async () => 
   expect(scene.service.state({ id: "c", execId: "" }).status).toBe(2);
   expect(resumed).toEqual(["c"]);
   await end(scene);
+});
+
+test("an exec that outlives init keeps no shim awake, and its end brings init's", async () => {
+  using scene = new Scene({});
+  const { pid } = await scene.create();
+  await scene.service.start({ id: "c", execId: "" }, call());
+  await scene.exec("e");
+  const exec = await scene.service.start({ id: "c", execId: "e" }, call());
+  process.kill(pid, "SIGKILL");
+  while (existsSync(`/proc/${pid}`)) await Bun.sleep(2);
+  const inventory = new Inventory();
+  scene.service.snapshot(inventory);
+  expect([inventory.obstacles, inventory.errands]).toEqual([[], []]);
+  expect(scene.topics).not.toContain("exit");
+  process.kill(exec.pid, "SIGKILL");
+  await scene.service.wait({ id: "c", execId: "" }, call());
+  expect(scene.topics.slice(-2)).toEqual(["exit", "exit"]);
+  await scene.service.delete({ id: "c", execId: "" }, call());
+});
+
+test("an end that nothing holds up, and that is not told yet, keeps the shim awake", async () => {
+  using scene = new Scene({});
+  const { pid } = await scene.create();
+  await scene.service.start({ id: "c", execId: "" }, call());
+  process.kill(pid, "SIGKILL");
+  while (!/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"))) Bun.sleepSync(2);
+  // Reaps it; what follows has to wait for this turn's end.
+  scene.service.state({ id: "c", execId: "" });
+  const inventory = new Inventory();
+  scene.service.snapshot(inventory);
+  expect(inventory.errands).toEqual(["the end of c has to be told"]);
+  await scene.service.wait({ id: "c", execId: "" }, call());
+  await scene.service.delete({ id: "c", execId: "" }, call());
 });
 
 /** Kills and deletes the container. */
