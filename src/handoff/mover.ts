@@ -29,7 +29,7 @@ import { type Addition, leave } from "./departure.ts";
 import { encodeDocument } from "./document.ts";
 import { type Estate, type OwnState, type Snapshot, takeSnapshot } from "./estate.ts";
 import { Guardian } from "./guardian.ts";
-import { rehearse } from "./rehearsal.ts";
+import { isPassing, rehearse } from "./rehearsal.ts";
 import { isLookDue, isTrimDue, PATIENCE_FACTOR } from "./rhythm.ts";
 import { fillTable, hasSleeper, openSleeper } from "./sleeper.ts";
 
@@ -197,11 +197,7 @@ export class Mover implements Disposable {
     const { env, log } = this.#options;
     log.flush();
     return leave({
-      document: document(),
-      inventory,
-      program,
-      argv,
-      env,
+      ...{ document: document(), inventory, program, argv, env },
       ...(addition && { addition }),
     });
   }
@@ -316,9 +312,13 @@ export class Mover implements Disposable {
     using own = openProgram(OWN_PROGRAM);
     if (isSameProgram(identity, programIdentity(own.fd))) return;
     if (this.#refused !== undefined && isSameProgram(identity, this.#refused)) return;
+    // Nobody is held up for it: what is at work comes to its end first.
+    const { inventory } = this.#snapshot({ kind: "upgrade", pausedAtMs: monotonicMs() });
+    if (inventory.obstacles.length > 0) return;
     try {
       await this.#upgradeTo(program, ownPath);
     } catch (error) {
+      if (isPassing(error)) throw error;
       log.warn("The new program on disk is not taken", { path: ownPath, error: messageOf(error) });
       this.#refused = identity;
     }

@@ -3,8 +3,9 @@
  * shim as it is now, it has to name the digest of what it has read and understood.
  */
 
-import { messageOf, ShimError } from "../base/error.ts";
+import { hasReason, messageOf, ShimError } from "../base/error.ts";
 import type { Children } from "../linux/children.ts";
+import { hasCode } from "../linux/errno.ts";
 import { O_NONBLOCK, type OwnedFd, openPipe, readFd } from "../linux/fd.ts";
 import { bindAll } from "../linux/libc.ts";
 import { decodeDocument, digestDocument, readDocument, writeDocument } from "./document.ts";
@@ -60,6 +61,15 @@ export async function rehearse(options: RehearsalOptions): Promise<void> {
   const text = readAnswer(reader.fd);
   if (exit.status !== 0) throw refuse(`its self test ended with status ${exit.status}: ${text}`);
   if (text !== digestDocument(document)) throw refuse("its self test did not read the document");
+}
+
+/**
+ * Whether an upgrade has failed for what says nothing of the program: calls that did not come to their end,
+ * or no process, descriptor or memory to be had for it.
+ */
+export function isPassing(error: unknown): boolean {
+  const isHeldUp = hasReason(error, "unavailable");
+  return isHeldUp || hasCode(error, "EAGAIN", "EMFILE", "ENFILE", "ENOMEM");
 }
 
 /**

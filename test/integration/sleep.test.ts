@@ -20,6 +20,7 @@ import { hasSleeper } from "../../src/handoff/sleeper.ts";
 import { createStub } from "../../src/rpc/ttrpc/stub.ts";
 import { buildExecutable, executable } from "../compiled.ts";
 import { shim as shimCommand } from "../debug/command.ts";
+import { HangingRuntime } from "../fake/hanging-runtime.ts";
 import { descriptorsOf, drain, FifoWriter, fifo, LiveShim, until } from "./live-shim.ts";
 
 const TIMEOUT_MS = 240_000;
@@ -210,6 +211,40 @@ describe.if(canSleep)("a sleeping shim", () => {
       renameSync(`${path}.new`, path);
       expect(await stated).toMatchObject({ pid });
       await asleep(shim);
+      await shim.remove(id);
+      rmSync(dirname(path), { recursive: true });
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "takes a new file when a call that hangs has come to its end, and holds up nobody for it",
+    async () => {
+      const path = join(mkdtempSync(join(tmpdir(), "wedge-sleep-")), basename(executable));
+      cpSync(executable, path);
+      await using shim = await LiveShim.start({ sleepAfterSeconds: 0.1, executable: path });
+      using runtime = new HangingRuntime(shim.path);
+      using bundle = shim.bundle({ script: "sleep 1000" });
+      const { id } = bundle;
+      const pid = await shim.create(bundle, {}, { binaryName: runtime.path });
+      await shim.task.start({ id, execId: "" });
+      runtime.hang("update", bundle);
+      const resources = { typeUrl: "", value: Buffer.from("{}") };
+      const request = { id, resources, annotations: new Map() };
+      const updated = shim.task.update(request).catch((error: unknown) => String(error));
+      await runtime.hung("update", bundle);
+      cpSync(executable, `${path}.new`);
+      renameSync(`${path}.new`, path);
+      // For longer than the shim would wait before it sleeps, and an upgrade for its instant.
+      for (const endMs = performance.now() + 12_000; performance.now() < endMs; ) {
+        await Bun.sleep(1000);
+        expect(await shim.task.state({ id, execId: "" }, { timeoutMs: 5000 })).toMatchObject({
+          pid,
+        });
+      }
+      runtime.release("update", bundle);
+      expect(await updated).toEqual({});
+      await until("it sleeps", () => shim.isAsleep && programsOf(shim).includes(path));
       await shim.remove(id);
       rmSync(dirname(path), { recursive: true });
     },
