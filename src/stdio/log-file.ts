@@ -182,8 +182,10 @@ export class LogFile implements Disposable {
         if (count !== "again") written += count;
       }
     } catch (error) {
-      written = this.#wholeRecords(block, written);
-      ftruncateSync(this.#fd.fd, this.#bytes + written);
+      const room = written;
+      written = this.#wholeRecords(block, room);
+      // By where it ends now: another process's streams may go there too, and somebody may have emptied it.
+      if (room > written) ftruncateSync(this.#fd.fd, fstatSync(this.#fd.fd).size - room + written);
       throw error;
     } finally {
       this.#bytes += written;

@@ -8,9 +8,12 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  truncateSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { silentLogger } from "../../src/base/log.ts";
+import { LogFile } from "../../src/stdio/log-file.ts";
 import { Kit } from "./kit.ts";
 
 /** The payloads of CRI records, lines joined as a kubelet does. */
@@ -202,6 +205,33 @@ describe("a log file", () => {
       expect(lines.length).toBeGreaterThan(100);
     },
   );
+
+  test.each([
+    ["that another process's output goes to as well keeps the records of both", false],
+    ["that was emptied meanwhile begins with a record", true],
+  ])("on a full disk %s", async (_, isEmptied) => {
+    await using kit = new Kit();
+    using disk = new SmallDisk(join(kit.dir, "disk"));
+    const path = join(disk.path, "log");
+    const options = { format: "raw", maxBytes: undefined, maxFiles: 1 } as const;
+    using one = new LogFile(path, options, silentLogger);
+    using other = new LogFile(path, options, silentLogger);
+    const recordsOf = (name: string, count: number) =>
+      Array.from({ length: count }, (_each, at) => {
+        const bytes = Buffer.from(`${name} ${at} ${"x".repeat(90)}\n`);
+        return { bytes, payload: bytes.length };
+      });
+    one.write(recordsOf("a", 10));
+    other.write(recordsOf("b", 10));
+    if (isEmptied) truncateSync(path);
+    expect(() => one.write(recordsOf("c", 2000))).toThrow("no space left");
+    const lines = readFileSync(path, "utf8").trimEnd().split("\n");
+    const kept = isEmptied ? "" : "a".repeat(10) + "b".repeat(10);
+    const names = lines.map((line) => line[0]).join("");
+    expect(names.slice(0, kept.length + 1)).toBe(`${kept}c`);
+    expect(lines.every((line) => /^[abc] \d+ x{90}$/.test(line))).toBe(true);
+    expect(lines.length).toBeGreaterThan(100);
+  });
 
   test("is refused where no regular file is", async () => {
     await using kit = new Kit();
