@@ -297,7 +297,7 @@ function told(shim: LiveShim): readonly unknown[] {
 /** What the shim holds of containers and of clients that have gone, when it has come to rest. */
 async function leftDescriptors(shim: LiveShim): Promise<readonly string[]> {
   let held: readonly string[] = [];
-  for (let looks = 0; looks < 50; looks++) {
+  for (let looks = 0; looks < 500; looks++) {
     const names = [...descriptorsOf(shim.pid).values()];
     held = names.filter((name) => /pipe:|pidfd|inotify/.test(name) || name.startsWith(shim.path));
     // Where it listens, this client, and the manager.
