@@ -1,13 +1,19 @@
-/** Letting go on what was frozen and has no use for it any more. */
+/** Thaws what was frozen, where it is the shim that wants it and no client. */
 
 import { messageOf } from "../base/error.ts";
 import type { Logger } from "../base/log.ts";
-import { RuntimeError } from "../runtime/error.ts";
+import { type FailureKind, RuntimeError } from "../runtime/error.ts";
 import type { CallOptions, Runtime } from "../runtime/runtime.ts";
+
+/**
+ * Failures that leave nothing frozen: a checkpoint that ends a container takes it away from the runtime, cgroup
+ * and all, and a pause that was given up may not have come that far.
+ */
+const NOTHING_FROZEN: ReadonlySet<FailureKind> = new Set(["containerNotFound", "notPaused"]);
 
 /** Thaws a container that may be frozen, so that its cgroup can be removed. Never rejects; a failure is logged. */
 export async function thaw(
-  runtime: Runtime,
+  runtime: Pick<Runtime, "resume">,
   id: string,
   { log, ...bounds }: CallOptions & { readonly log: Logger },
 ): Promise<void> {
@@ -15,8 +21,7 @@ export async function thaw(
     await runtime.resume(id, bounds);
   } catch (error) {
     const fields = { id, error: messageOf(error) };
-    // A checkpoint that ends a container takes it away from the runtime, cgroup and all.
-    if (error instanceof RuntimeError && error.kind === "containerNotFound")
+    if (error instanceof RuntimeError && NOTHING_FROZEN.has(error.kind))
       log.debug("Nothing to thaw", fields);
     else log.warn("Cannot thaw a container", fields);
   }
