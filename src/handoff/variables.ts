@@ -6,7 +6,7 @@ export const HANDOFF_VARIABLE = "WEDGE_HANDOFF";
 export const REFUSAL_VARIABLE = "WEDGE_HANDOFF_REFUSAL";
 /**
  * Tells a program that a guardian looks after it: the descriptors of the guardian's table, and of the pipe
- * that is to be closed when the shim is restored.
+ * that is to be written to when the shim is restored.
  */
 export const GUARD_VARIABLE = "WEDGE_HANDOFF_GUARD";
 /** Tells the sleeper where its table is. */
