@@ -57,6 +57,12 @@ int main(int argc, char **argv) {
     if (!strcmp(mode, "sleeping")) for (;;) pause();
     if (!strcmp(mode, "busy")) for (;;) {}
     if (!strcmp(mode, "halted")) raise(SIGSTOP);
+    if (!strcmp(mode, "lost")) {
+      char value[40];
+      int nothing = open("/dev/null", O_RDONLY);
+      snprintf(value, sizeof(value), "%d:%d", nothing, nothing);
+      setenv("WEDGE_HANDOFF", value, 1);
+    }
     if (sscanf(mode, "struck-%d", &after) == 1) strike_after(SIGSEGV, after);
   }
   argv[0] = WEDGE;

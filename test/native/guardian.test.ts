@@ -84,6 +84,8 @@ test.skipIf(!hasGuardian).each([
   ["abort", /signal 6 ended it/],
   ["status-0", /it ended with status 0 before it had restored the shim$/],
   ["status-3", /it ended with status 3/],
+  // Neither reads the document nor comes back by itself.
+  ["lost", /it ended with status 1 before/],
 ])(
   "a program that ends by %s gives the shim back",
   async (mode, reason) => {
