@@ -4,11 +4,17 @@
  */
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#define STARTERS 4
+/* So many system calls of a traced thread take longer than it takes the guardian to learn of a crash. */
+#define CALLS 100
 
 /* Whether a process has come to a halt, and whether it is traced. */
 static void look(int pid, int *is_halted, int *is_traced) {
@@ -36,9 +42,37 @@ static void strike_after(int signal, int microseconds) {
     look(shim, &is_halted, &is_traced);
     usleep(1000);
   }
-  if (is_traced) kill(shim, signal);
+  /* The thread that restores it: when another one crashes, this one may be done before that is seen. */
+  if (is_traced) syscall(SYS_tgkill, shim, shim, signal);
   kill(shim, SIGCONT);
   _exit(0);
+}
+
+static int document, image;
+static volatile int has_crashed;
+
+static void *let_go(void *nothing) {
+  if (!has_crashed) return 0;
+  for (int i = 0; i < CALLS; i++) syscall(SYS_getppid);
+  close(document);
+  close(image);
+  return 0;
+}
+
+static void *start_others(void *nothing) {
+  pthread_t thread;
+  for (;;)
+    if (pthread_create(&thread, 0, let_go, 0) == 0) pthread_detach(thread);
+}
+
+/* One thread crashes, while others begin, which let go of what was handed over as soon as nobody holds them up. */
+static void fail_in_crowd(void) {
+  pthread_t thread;
+  sscanf(getenv("WEDGE_HANDOFF"), "%d:%d", &document, &image);
+  for (int i = 0; i < STARTERS; i++) pthread_create(&thread, 0, start_others, 0);
+  usleep(100000);
+  has_crashed = 1;
+  *(volatile int *)0 = 0;
 }
 
 int main(int argc, char **argv) {
@@ -57,6 +91,7 @@ int main(int argc, char **argv) {
     if (!strcmp(mode, "sleeping")) for (;;) pause();
     if (!strcmp(mode, "busy")) for (;;) {}
     if (!strcmp(mode, "halted")) raise(SIGSTOP);
+    if (!strcmp(mode, "crowd")) fail_in_crowd();
     if (!strcmp(mode, "lost")) {
       char value[40];
       int nothing = open("/dev/null", O_RDONLY);

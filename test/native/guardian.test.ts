@@ -9,6 +9,7 @@ import {
   descriptorsOf,
   executable,
   LiveShim,
+  type LiveShimOptions,
   until,
 } from "../integration/live-shim.ts";
 
@@ -42,8 +43,8 @@ function tracerOf(pid: number): number {
 }
 
 /** What upgrading to the program came to; the container must not notice. */
-async function tryProgram(mode: string): Promise<string> {
-  await using shim = await LiveShim.start();
+async function tryProgram(mode: string, options: LiveShimOptions = {}): Promise<string> {
+  await using shim = await LiveShim.start(options);
   using bundle = shim.bundle({ script: "sleep 1000" });
   const { id } = bundle;
   const pid = await shim.create(bundle);
@@ -90,6 +91,18 @@ test.skipIf(!hasGuardian).each([
   "a program that ends by %s gives the shim back",
   async (mode, reason) => {
     expect(await tryProgram(mode)).toMatch(reason);
+  },
+  TIMEOUT_MS,
+);
+
+test.skipIf(!hasGuardian)(
+  "when one thread crashes the others do nothing more, however long the way back is",
+  async () => {
+    // To execute a program with these takes a while.
+    const names = Array.from({ length: 10 }, (_, place) => `LONG_${place}`);
+    const env = Object.fromEntries(names.map((name) => [name, "x".repeat(100_000)]));
+    for (let time = 0; time < 3; time++)
+      expect(await tryProgram("crowd", { env })).toMatch(/signal 11 ended it/);
   },
   TIMEOUT_MS,
 );
