@@ -16,34 +16,37 @@
 /* So many system calls of a traced thread take longer than it takes the guardian to learn of a crash. */
 #define CALLS 100
 
-/* Whether a process has come to a halt, and whether it is traced. */
-static void look(int pid, int *is_halted, int *is_traced) {
+/* Whether a process has come to a halt, and who traces it: 0 is nobody. */
+static void look(int pid, int *is_halted, int *tracer) {
   char path[40], line[80], state = 0;
-  int tracer = 0;
+  *tracer = 0;
   snprintf(path, sizeof(path), "/proc/%d/status", pid);
   FILE *status = fopen(path, "r");
   while (status && fgets(line, sizeof(line), status)) {
     sscanf(line, "State: %c", &state);
-    sscanf(line, "TracerPid: %d", &tracer);
+    sscanf(line, "TracerPid: %d", tracer);
   }
   if (status) fclose(status);
   *is_halted = state == 'T' || state == 't' || state == 0;
-  *is_traced = tracer != 0;
 }
 
 /* Strikes the shim while it restores; not if it has done so by then, for which it is halted. */
 static void strike_after(int signal, int microseconds) {
-  int shim = getpid(), is_halted, is_traced;
+  int shim = getpid(), is_halted, guardian, tracer;
+  look(shim, &is_halted, &guardian);
   if (fork() != 0) return;
   usleep(microseconds);
   kill(shim, SIGSTOP);
   /* It stops for moments while it is traced, too; and a guardian that need not be there any more soon ends. */
   for (int times = 0; times < 200; times += is_halted) {
-    look(shim, &is_halted, &is_traced);
+    look(shim, &is_halted, &tracer);
     usleep(1000);
   }
-  /* The thread that restores it: when another one crashes, this one may be done before that is seen. */
-  if (is_traced) syscall(SYS_tgkill, shim, shim, signal);
+  /*
+   * Another guardian's is at its next upgrade. The thread that restores it: when another one crashes, this
+   * one may be done before that is seen.
+   */
+  if (guardian != 0 && tracer == guardian) syscall(SYS_tgkill, shim, shim, signal);
   kill(shim, SIGCONT);
   _exit(0);
 }
