@@ -33,6 +33,7 @@ enum { EVENT_EXEC = 4, EVENT_STOP = 128, SYSCALL_STOP = 0x85 };
 
 #define MAP_SHARED 1
 #define PR_SET_DUMPABLE 4
+#define PR_SET_NAME 15
 #define SIG_BLOCK 0
 #define SIG_SETMASK 2
 #define SIGINT 2
@@ -313,6 +314,8 @@ __attribute__((noreturn, used)) static void guardian(void) {
   word signals = BIT(SIGCHLD);
   char info[SIGINFO_BYTES];
   int state;
+  /* It would be called by the number that it was executed by. */
+  call(PRCTL, PR_SET_NAME, (long)"wedge-guardian", 0, 0, 0, 0);
   /* Whoever may trace this process has the shim. */
   call(PRCTL, PR_SET_DUMPABLE, 0, 0, 0, 0, 0);
   shim = call(GETPPID, 0, 0, 0, 0, 0, 0);
