@@ -118,9 +118,10 @@ test.skipIf(!hasGuardian).each([0, 1, 2, 4, 6, 8, 10, 15, 20, 30])(
 );
 
 test.skipIf(!hasGuardian)(
-  "one that hangs is given up after ten seconds, busy or not",
+  "one that hangs is given up after ten seconds, busy or not, or beginning again and again",
   async () => {
-    const outcomes = await Promise.all([tryProgram("sleeping"), tryProgram("busy")]);
+    const modes = ["sleeping", "busy", "again"];
+    const outcomes = await Promise.all(modes.map((mode) => tryProgram(mode)));
     for (const outcome of outcomes) expect(outcome).toContain("it had not restored the shim after");
   },
   TIMEOUT_MS,
