@@ -82,7 +82,7 @@ export async function serve(
   listener?: number,
 ): Promise<number> {
   checkIdentity(invocation);
-  using arrival = Arrival.find(invocation.environment.variables);
+  const arrival = Arrival.find(invocation.environment.variables);
   becomeSubreaper();
   // In a user namespace the kernel would take our own /proc directory from us.
   if (!isInUserNamespace()) forbidDumps();
@@ -98,7 +98,7 @@ export async function serve(
   if (refusal !== undefined) log.warn("The new program gave the shim back", { error: refusal });
   // In this turn of the event loop: while the program before this one can still come back, nothing that was
   // handed over has been used.
-  arrival?.[Symbol.dispose]();
+  arrival?.finish();
   begin(shim, inherited);
   const reason = await stop.promise;
   log.debug("Ending", { reason, containers: service.size });

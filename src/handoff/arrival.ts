@@ -12,8 +12,11 @@ const PASSING: ReadonlySet<string> = new Set([REFUSAL_VARIABLE, SLEEP_VARIABLE, 
 
 type Variables = Readonly<Record<string, string | undefined>>;
 
-/** What the program before this one has left. */
-export class Arrival implements Disposable {
+/**
+ * What the program before this one has left. Nobody lets go of it but by {@link finish}: in a process that
+ * ends before that, the guardian still needs it all.
+ */
+export class Arrival {
   /** Why the program that this one was left for went back. */
   readonly refusal: string | undefined;
   readonly #file: OwnedFd;
@@ -103,8 +106,11 @@ export class Arrival implements Disposable {
     guard.table[Symbol.dispose]();
   }
 
-  /** Lets go of the document, of the program before this one, and of what sleeper and guardian had. */
-  [Symbol.dispose](): void {
+  /**
+   * The shim is restored, and there is no way back: lets go of the document, of the program before this
+   * one, and of what sleeper and guardian had.
+   */
+  finish(): void {
     this.#dismissGuardian();
     this.#file[Symbol.dispose]();
     this.#image[Symbol.dispose]();

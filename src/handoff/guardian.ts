@@ -11,7 +11,7 @@ import { readFileSync, readSync, writeSync } from "node:fs";
 import { messageOf } from "../base/error.ts";
 import type { Logger } from "../base/log.ts";
 import { spawnProcess } from "../linux/children.ts";
-import { SystemError } from "../linux/errno.ts";
+import { hasCode, SystemError } from "../linux/errno.ts";
 import { type OwnedFd, openMemoryFile, openPipe, writeWhole } from "../linux/fd.ts";
 import { SIGCHLD } from "../linux/signals.ts";
 import { guardianImage } from "../version.ts";
@@ -33,6 +33,7 @@ const LIMIT_MS = 10_000;
 /** How long the guardian may take to begin, which is a millisecond. */
 const BEGIN_LIMIT_MS = 2000;
 const LOOK_MS = 1;
+const NOBODY = "No guardian looks after this upgrade";
 /** The place of the guardian's program among its descriptors, to be executed by this number. */
 const PROGRAM_FD = 5;
 
@@ -47,11 +48,22 @@ export class Guardian implements Disposable {
   }
 
   /**
-   * Starts one. Undefined where there is none for this processor, or where this process may not be
-   * traced or is already (`strace`): the shim then goes without, and `log` says so. Throws SystemError.
+   * Starts one. Undefined where there is none for this processor, where what is in memory may not be
+   * executed (sysctl vm.memfd_noexec), or where this process may not be traced or is already (`strace`):
+   * the shim then goes without, and `log` says so. Throws SystemError.
    */
   static async summon(log: Logger): Promise<Guardian | undefined> {
     if (guardianImage === "") return undefined;
+    try {
+      return await Guardian.#start(log);
+    } catch (error) {
+      if (!hasCode(error, "EACCES", "EPERM")) throw error;
+      log.warn(NOBODY, { error: messageOf(error) });
+      return undefined;
+    }
+  }
+
+  static async #start(log: Logger): Promise<Guardian | undefined> {
     using undo = new DisposableStack();
     const program = undo.use(openMemoryFile(PROGRAM_LABEL, { isExecutable: true }));
     writeWhole(program.fd, Buffer.from(guardianImage, "base64"));
@@ -74,7 +86,7 @@ export class Guardian implements Disposable {
     if (state !== STATE_TRACED) {
       const error =
         state === 0 ? "it did not begin in time" : messageOf(new SystemError("ptrace", -state));
-      log.warn("No guardian looks after this upgrade", { error });
+      log.warn(NOBODY, { error });
       return undefined;
     }
     program[Symbol.dispose]();

@@ -10,46 +10,18 @@
  * All is well when the shim has written to a pipe, or closed its end of it. Then, or when there is no shim
  * any more, this program ends, and the kernel lets go of the shim.
  *
- * No libc: the whole program is a few pages. The layout of the table is that of `handoff/guardian.ts`.
+ * No libc: the whole program is a few pages.
  */
 
-#include "kernel.h"
-
-#ifndef __x86_64__
-#error "registers are known of x86-64 alone"
-#endif
+#include "comeback.h"
 
 /* How this program is started: descriptors. */
 #define PIPE 3
 #define TABLE 4
 
-struct table {
-  /* 0 at first, then 1 for a shim that is traced, or an errno, negated. */
-  int state;
-  /* Of what follows, all is filled in before the shim leaves its program. */
-  int size;
-  /* How long a program may take, in milliseconds. */
-  int limit;
-  /* Descriptors in the shim: the program to go back to, and this table. */
-  int program;
-  int table;
-  /* How many descriptors are handed over, words are in the command line, and entries in the environment. */
-  int fds;
-  int words;
-  int entries;
-  /* Where the text begins that tells the old program what happened; it may have so many bytes. */
-  int reason;
-  int reason_bytes;
-  /* The signals that a program begins with blocked. */
-  word blocked;
-  /* The descriptors; then words and entries, each with a NUL at its end. */
-  int fd[];
-};
-
 enum {
-  READ = 0, OPEN = 2, CLOSE = 3, MMAP = 9, SIGPROCMASK = 14, PWRITE = 18, NANOSLEEP = 35, EXIT = 60, WAIT4 = 61,
-  FCNTL = 72, CHDIR = 80, PTRACE = 101, GETPPID = 110, CLOCK_GETTIME = 228, EXIT_GROUP = 231, PPOLL = 271,
-  SIGNALFD4 = 289, EXECVEAT = 322
+  READ = 0, OPEN = 2, CLOSE = 3, SIGPROCMASK = 14, NANOSLEEP = 35, EXIT = 60, WAIT4 = 61, PTRACE = 101, GETPPID = 110,
+  PRCTL = 157, CLOCK_GETTIME = 228, PPOLL = 271, SIGNALFD4 = 289
 };
 
 enum {
@@ -59,12 +31,9 @@ enum {
 enum { TRACESYSGOOD = 1, TRACECLONE = 8, TRACEEXEC = 16 };
 enum { EVENT_EXEC = 4, EVENT_STOP = 128, SYSCALL_STOP = 0x85 };
 
-#define PROT_READ 1
-#define PROT_WRITE 2
 #define MAP_SHARED 1
-#define MAP_PRIVATE 2
-#define MAP_ANONYMOUS 0x20
-#define F_SETFD 2
+#define PR_SET_DUMPABLE 4
+#define PR_SET_NAME 15
 #define SIG_BLOCK 0
 #define SIG_SETMASK 2
 #define SIGINT 2
@@ -86,12 +55,13 @@ enum { EVENT_EXEC = 4, EVENT_STOP = 128, SYSCALL_STOP = 0x85 };
 #define WNOHANG 1
 #define WALL 0x40000000
 #define CLOCK_MONOTONIC 1
-#define AT_EMPTY_PATH 0x1000
 #define POLLIN 1
 #define PAGE 4096
-#define STACK_BYTES (1 << 20)
+/* More than any command line and environment: it may be larger than the file. */
+#define TABLE_BYTES_MAX (16 << 20)
 #define SIGINFO_BYTES 128
 #define STATUS_BYTES 4096
+#define STOPS_MAX 128
 #define NANOSECONDS 1000000000L
 #define NANOSECONDS_PER_MILLISECOND 1000000L
 /* Between two goings back: what a program fails for (no memory, no thread to be had) may pass. */
@@ -108,53 +78,12 @@ struct registers {
   word fs_base, gs_base, ds, es, fs, gs;
 };
 
-/*
- * What the shim runs to go back: this section is copied over a page of the failed program, and entered with
- * the descriptor of the table and its size. It has a stack of its own, as the program's may be the trouble.
- */
-__asm__(
-    ".pushsection comeback, \"ax\"\n"
-    "comeback_entry:\n"
-    "  mov %rdi, %r12\n  mov %rsi, %r13\n"
-    "  mov $9, %eax\n  xor %edi, %edi\n  mov $0x100000, %esi\n  mov $3, %edx\n"
-    "  mov $0x22, %r10d\n  mov $-1, %r8\n  xor %r9d, %r9d\n  syscall\n"
-    "  lea 0xffff0(%rax), %rsp\n"
-    "  mov %r12, %rdi\n  mov %r13, %rsi\n  xor %ebp, %ebp\n  call come_back\n"
-    ".popsection\n");
-extern const char comeback_entry[];
-extern const char __start_comeback[];
-extern const char __stop_comeback[];
-
-__attribute__((noreturn, used, section("comeback"))) void come_back(long fd, long size) {
-  struct table *table = (struct table *)call(MMAP, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
-  if (!IS_ERROR(table)) {
-    /* At the lower end of the stack. */
-    const char *pointers[table->words + table->entries + 2];
-    const char **next = pointers;
-    char *text = (char *)(table->fd + table->fds);
-    char root[2];
-    root[0] = '/';
-    root[1] = 0;
-    for (int i = 0; i < table->words + table->entries; i++) {
-      if (i == table->words) *next++ = 0;
-      *next++ = text;
-      while (*text++) {}
-    }
-    *next = 0;
-    for (int i = 0; i < table->fds; i++) call(FCNTL, table->fd[i], F_SETFD, 0, 0, 0, 0);
-    call(CHDIR, (long)root, 0, 0, 0, 0, 0);
-    call(EXECVEAT, table->program, (long)(root + 1), (long)pointers, (long)(pointers + table->words + 1), AT_EMPTY_PATH, 0);
-  }
-  call(EXIT_GROUP, 125, 0, 0, 0, 0, 0);
-  __builtin_unreachable();
-}
-
 /* The shim. */
 static long shim;
 /* A page of its present program that can be executed; 0 until the old one was left. */
 static word page;
-/* Whether it has been made to go back, and has not got there yet. */
-static int is_returning;
+/* The thread that takes it back and has not got there yet; 0: none. The others stay where they stop. */
+static long returning;
 /* Whether it has run out of time, and is being stopped for that. */
 static int is_late;
 /* Whether somebody has stopped it (SIGSTOP): that is no fault of its program. */
@@ -162,6 +91,7 @@ static int is_halted;
 static int returns;
 /* When a program must have restored the shim; 0: none runs that must. */
 static long deadline;
+static struct table *table;
 
 static long now(void) {
   long time[2];
@@ -175,13 +105,7 @@ static long trace(long request, long thread, long data) {
 
 /* Lets a thread go on, and stops it again where that is of interest. */
 static void resume(long thread, long signal) {
-  trace(page && !is_returning ? SYSCALL : CONTINUE, thread, signal);
-}
-
-static struct table *map_table(void) {
-  struct table *table = (struct table *)call(MMAP, 0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, TABLE, 0);
-  if (IS_ERROR(table) || table->size <= PAGE) return table;
-  return (struct table *)call(MMAP, 0, table->size, PROT_READ | PROT_WRITE, MAP_SHARED, TABLE, 0);
+  trace(page && !returning ? SYSCALL : CONTINUE, thread, signal);
 }
 
 /* Writes a number, and returns where the text goes on. */
@@ -199,7 +123,7 @@ static char *write_text(char *at, const char *text) {
   return at;
 }
 
-static void limit_time(const struct table *table) {
+static void limit_time(void) {
   deadline = now() + table->limit * NANOSECONDS_PER_MILLISECOND;
 }
 
@@ -220,7 +144,6 @@ static int is_dismissed(void) {
  * reason `before` number `after`.
  */
 static void give_back(long thread, long signal, const char *before, long number, const char *after) {
-  struct table *table = map_table();
   struct registers registers;
   word blocked = ~0UL;
   char *text;
@@ -229,8 +152,7 @@ static void give_back(long thread, long signal, const char *before, long number,
     trace(DETACH, thread, signal);
     end();
   }
-  if (IS_ERROR(table)) return resume(thread, signal);
-  is_returning = 1;
+  returning = thread;
   is_late = 0;
   text = write_text((char *)table + table->reason, before);
   *write_text(write_number(text, number), after) = 0;
@@ -290,20 +212,19 @@ static int is_fatal(int signal) {
   return !((signals_in(status, "SigCgt:\t") | signals_in(status, "SigIgn:\t")) & BIT(signal));
 }
 
-/* A program has been executed: the first time, and each time that the shim has gone back. */
+/* A program has been executed: the first time, each time that the shim has gone back, or by a program itself. */
 static void begin_program(void) {
-  struct table *table = map_table();
   struct registers registers;
-  if (!IS_ERROR(table)) {
-    trace(SETOPTIONS, shim, TRACEEXEC | TRACESYSGOOD | TRACECLONE);
-    trace(GETREGS, shim, (long)&registers);
-    page = registers.rip & ~(word)(PAGE - 1);
-    /* Written by a thread while another one crashed. */
-    if (is_returning && is_dismissed()) call(READ, PIPE, (long)&registers, 1, 0, 0, 0);
-    if (is_returning) call(PTRACE, SETSIGMASK, shim, sizeof(word), (long)&table->blocked, 0, 0);
-    is_returning = 0;
-    limit_time(table);
-  }
+  trace(SETOPTIONS, shim, TRACEEXEC | TRACESYSGOOD | TRACECLONE);
+  trace(GETREGS, shim, (long)&registers);
+  /* One that executes others all the time has no more of it. */
+  if (!page || returning) limit_time();
+  page = registers.rip & ~(word)(PAGE - 1);
+  /* Written by a thread while another one crashed. */
+  if (returning && is_dismissed()) call(READ, PIPE, (long)&registers, 1, 0, 0, 0);
+  if (returning) call(PTRACE, SETSIGMASK, shim, sizeof(word), (long)&table->blocked, 0, 0);
+  returning = 0;
+  is_halted = 0;
   resume(shim, 0);
 }
 
@@ -320,6 +241,8 @@ static void look_at(long thread, int state) {
   int event = state >> 16;
   long status;
   if (event == EVENT_EXEC) return begin_program();
+  /* It could dismiss us and use what was handed over; it ends when the old program is executed. */
+  if (returning && thread != returning) return;
   if (event == EVENT_STOP && signal != SIGTRAP) {
     is_halted = 1;
     trace(LISTEN, thread, 0);
@@ -327,33 +250,62 @@ static void look_at(long thread, int state) {
   }
   if (is_halted) {
     is_halted = 0;
-    deadline = deadline ? now() + map_table()->limit * NANOSECONDS_PER_MILLISECOND : 0;
+    if (deadline) limit_time();
   }
   /* Any stop will do: it takes the place of the one that was asked for. */
   if (is_late && thread == shim)
-    return give_back(thread, 0, "it had not restored the shim after ", map_table()->limit, " ms");
+    return give_back(thread, 0, "it had not restored the shim after ", table->limit, " ms");
   if (event) return resume(thread, 0);
-  /* Only the thread that goes back goes on; the others end when it has executed the old program. */
-  if (is_returning) return signal == SYSCALL_STOP ? (void)0 : resume(thread, 0);
   if (signal == SYSCALL_STOP) {
     if (page && is_ending(thread, &status))
       return give_back(thread, 0, "it ended with status ", status, " before it had restored the shim");
     return resume(thread, 0);
   }
-  if (page && is_fatal(signal))
+  /* On the way back nothing arrives but what cannot be blocked, and a fault of that way, which ends it. */
+  if (page && !returning && is_fatal(signal))
     return give_back(thread, signal, "signal ", signal, " ended it before it had restored the shim");
   resume(thread, signal);
 }
 
-/* Looks at all that have stopped; ends when there is no shim any more. */
-static void look_at_all(void) {
+/* A thread that has stopped, as wait(2) tells of it. */
+struct stop {
+  long thread;
   int state;
-  for (;;) {
+};
+
+/* Whether it is to get a signal. */
+static int is_signal(const struct stop *stop) {
+  return stop->state >> 16 == 0 && (stop->state >> 8 & 0xff) != SYSCALL_STOP;
+}
+
+/* Those that have stopped by now; ends when there is no shim any more. */
+static int find_stops(struct stop *stops) {
+  int count = 0;
+  while (count < STOPS_MAX) {
+    int state;
     long thread = call(WAIT4, -1, (long)&state, WNOHANG | WALL, 0, 0, 0);
-    if (thread == 0) return;
+    if (thread == 0) break;
     if (thread < 0) end();
-    if ((state & 0xff) == 0x7f) look_at(thread, state);
-    else if (thread == shim) end();
+    if ((state & 0xff) != 0x7f) {
+      if (thread == shim) end();
+      continue;
+    }
+    /* There are no other threads any more. */
+    if (state >> 16 == EVENT_EXEC) count = 0;
+    stops[count++] = (struct stop){thread, state};
+  }
+  return count;
+}
+
+/* Looks at all that have stopped. A crash first: nobody goes on before it who could do harm after it. */
+static void look_at_all(void) {
+  struct stop stops[STOPS_MAX];
+  int count;
+  while ((count = find_stops(stops)) > 0) {
+    for (int i = 0; i < count; i++)
+      if (is_signal(&stops[i])) look_at(stops[i].thread, stops[i].state);
+    for (int i = 0; i < count; i++)
+      if (!is_signal(&stops[i])) look_at(stops[i].thread, stops[i].state);
   }
 }
 
@@ -362,12 +314,19 @@ __attribute__((noreturn, used)) static void guardian(void) {
   word signals = BIT(SIGCHLD);
   char info[SIGINFO_BYTES];
   int state;
+  /* It would be called by the number that it was executed by. */
+  call(PRCTL, PR_SET_NAME, (long)"wedge-guardian", 0, 0, 0, 0);
+  /* Whoever may trace this process has the shim. */
+  call(PRCTL, PR_SET_DUMPABLE, 0, 0, 0, 0, 0);
   shim = call(GETPPID, 0, 0, 0, 0, 0, 0);
+  /* The parent may be another one by now: the shim's end of the pipe is closed before. */
+  if (is_dismissed()) end();
   call(SIGPROCMASK, SIG_BLOCK, (long)&signals, 0, sizeof(signals), 0, 0);
   watched[1].fd = call(SIGNALFD4, -1, (long)&signals, sizeof(signals), SFD_FLAGS, 0, 0);
+  table = (struct table *)call(MMAP, 0, TABLE_BYTES_MAX, PROT_READ | PROT_WRITE, MAP_SHARED, TABLE, 0);
+  if (IS_ERROR(table)) end();
   state = call(PTRACE, SEIZE, shim, 0, TRACEEXEC | TRACESYSGOOD, 0, 0);
-  if (state == 0) state = 1;
-  call(PWRITE, TABLE, (long)&state, sizeof(state), 0, 0, 0);
+  table->state = state == 0 ? 1 : state;
   if (state < 0) end();
   for (;;) {
     long left = deadline && !is_halted ? deadline - now() : 0;
@@ -375,7 +334,7 @@ __attribute__((noreturn, used)) static void guardian(void) {
     call(PPOLL, (long)watched, 2, deadline && !is_halted ? (long)timeout : 0, 0, 0, 0);
     while (call(READ, watched[1].fd, (long)info, SIGINFO_BYTES, 0, 0, 0) > 0) {}
     look_at_all();
-    if (!is_returning && is_dismissed()) end();
+    if (!returning && is_dismissed()) end();
     if (deadline && !is_halted && deadline <= now()) {
       is_late = 1;
       deadline = 0;

@@ -5,7 +5,7 @@ import { copyFileSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildExecutable, executable } from "../compiled.ts";
-import { descriptorsOf, LiveShim, until } from "../integration/live-shim.ts";
+import { descriptorsOf, LiveShim, type LiveShimOptions, until } from "../integration/live-shim.ts";
 
 const TIMEOUT_MS = 120_000;
 /** It knows the registers of this processor alone, and is compiled where there is a compiler. */
@@ -37,8 +37,8 @@ function tracerOf(pid: number): number {
 }
 
 /** What upgrading to the program came to; the container must not notice. */
-async function tryProgram(mode: string): Promise<string> {
-  await using shim = await LiveShim.start();
+async function tryProgram(mode: string, options: LiveShimOptions = {}): Promise<string> {
+  await using shim = await LiveShim.start(options);
   using bundle = shim.bundle({ script: "sleep 1000" });
   const { id } = bundle;
   const pid = await shim.create(bundle);
@@ -79,10 +79,24 @@ test.skipIf(!hasGuardian).each([
   ["abort", /signal 6 ended it/],
   ["status-0", /it ended with status 0 before it had restored the shim$/],
   ["status-3", /it ended with status 3/],
+  // Neither reads the document nor comes back by itself.
+  ["lost", /it ended with status 1 before/],
 ])(
   "a program that ends by %s gives the shim back",
   async (mode, reason) => {
     expect(await tryProgram(mode)).toMatch(reason);
+  },
+  TIMEOUT_MS,
+);
+
+test.skipIf(!hasGuardian)(
+  "when one thread crashes the others do nothing more, however long the way back is",
+  async () => {
+    // To execute a program with these takes a while.
+    const names = Array.from({ length: 10 }, (_, place) => `LONG_${place}`);
+    const env = Object.fromEntries(names.map((name) => [name, "x".repeat(100_000)]));
+    for (let time = 0; time < 3; time++)
+      expect(await tryProgram("crowd", { env })).toMatch(/signal 11 ended it/);
   },
   TIMEOUT_MS,
 );
@@ -98,9 +112,10 @@ test.skipIf(!hasGuardian).each([0, 1, 2, 4, 6, 8, 10, 15, 20, 30])(
 );
 
 test.skipIf(!hasGuardian)(
-  "one that hangs is given up after ten seconds, busy or not",
+  "one that hangs is given up after ten seconds, busy or not, or beginning again and again",
   async () => {
-    const outcomes = await Promise.all([tryProgram("sleeping"), tryProgram("busy")]);
+    const modes = ["sleeping", "busy", "again"];
+    const outcomes = await Promise.all(modes.map((mode) => tryProgram(mode)));
     for (const outcome of outcomes) expect(outcome).toContain("it had not restored the shim after");
   },
   TIMEOUT_MS,
