@@ -48,9 +48,9 @@ export class Guardian implements Disposable {
   }
 
   /**
-   * Starts one. Undefined where there is none for this processor, where what is in memory may not be
-   * executed (sysctl vm.memfd_noexec), or where this process may not be traced or is already (`strace`):
-   * the shim then goes without, and `log` says so. Throws SystemError.
+   * Starts one. Undefined where this wedge has none (`shim doctor` tells); and where what is in memory may
+   * not be executed (sysctl vm.memfd_noexec), or this process may not be traced or is already (`strace`),
+   * of which `log` is told: the shim then goes without. Throws SystemError.
    */
   static async summon(log: Logger): Promise<Guardian | undefined> {
     if (guardianImage === "") return undefined;
