@@ -364,6 +364,7 @@ function useOf({
     hasEvents: () => publisher.pending > 0,
     isConnected: () => server.connections.size > 0,
     isCalled: () => [...server.connections].some(({ calls }) => [...calls].length > 0),
+    received: () => server.received,
     hasBundle: () => existsSync(directory),
   };
 }

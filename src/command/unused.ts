@@ -4,6 +4,8 @@
  * Its manager died between `start` and Create, or between the last Delete and Shutdown, or does not ask
  * for the end of a pod whose sandbox went first (containerd 2.0 to 2.2). Or it could not note which shim
  * it has started, as on a full disk, and has removed the bundle: it may keep its connection for minutes.
+ * And containerd that is killed after the last Delete connects to the empty shim when it is back, and
+ * never asks it for anything again.
  */
 
 /** What is looked at. */
@@ -14,6 +16,8 @@ export interface Used {
   readonly hasEvents: () => boolean;
   readonly isConnected: () => boolean;
   readonly isCalled: () => boolean;
+  /** How much clients have sent so far: while it is the same they are silent. */
+  readonly received: () => number;
   readonly hasBundle: () => boolean;
   readonly stop: (reason: string) => void;
 }
@@ -29,9 +33,16 @@ export interface UnusedLimits {
   readonly lookMs: number;
   /** How long it waits after its last container: who deleted that asks for the end, if at all, at once. */
   readonly emptiedMs: number;
+  /** How long it is kept after that by clients that are connected and silent: they may have more of a pod. */
+  readonly silentMs: number;
 }
 
-export const UNUSED_LIMITS: UnusedLimits = { firstMs: 120_000, lookMs: 2000, emptiedMs: 5000 };
+export const UNUSED_LIMITS: UnusedLimits = {
+  firstMs: 120_000,
+  lookMs: 2000,
+  emptiedMs: 5000,
+  silentMs: 120_000,
+};
 
 export interface UnusedWatch extends Disposable {
   /** There is a container, or was. */
@@ -44,13 +55,21 @@ export interface UnusedWatch extends Disposable {
 export function watchUnused(shim: Used, limits: UnusedLimits = UNUSED_LIMITS): UnusedWatch {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let hadContainer = !shim.isEmpty();
+  let received = -1;
+  let heardAtMs = 0;
+  const isSilent = () => {
+    const now = performance.now();
+    if (shim.received() !== received) heardAtMs = now;
+    received = shim.received();
+    return now - heardAtMs >= limits.silentMs;
+  };
   const arm = (delayMs: number) => {
     clearTimeout(timer);
     timer = setTimeout(() => {
       if (!shim.isEmpty()) return;
-      // One that had containers is kept by a manager that is connected: it may have more of a pod. One
+      // One that had containers is kept by a manager that is connected, while that says something. One
       // whose first could not be made is, for as long as it takes to ask again.
-      const isPatient = hadContainer || delayMs < limits.firstMs;
+      const isPatient = hadContainer ? !isSilent() : delayMs < limits.firstMs;
       const isUsed = isPatient ? shim.isConnected() : shim.isCalled();
       if (isUsed || shim.hasEvents()) arm(hadContainer ? delayMs : limits.firstMs);
       else shim.stop("nobody uses it");
@@ -66,7 +85,10 @@ export function watchUnused(shim: Used, limits: UnusedLimits = UNUSED_LIMITS): U
     used: () => {
       hadContainer = true;
     },
-    emptied: () => arm(limits.emptiedMs),
+    emptied: () => {
+      received = -1;
+      arm(limits.emptiedMs);
+    },
     [Symbol.dispose]: () => {
       clearTimeout(timer);
       clearInterval(look);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { watchUnused } from "../../src/command/unused.ts";
 
-const LIMITS = { firstMs: 40, lookMs: 5, emptiedMs: 10 };
+const LIMITS = { firstMs: 40, lookMs: 5, emptiedMs: 10, silentMs: 60 };
 /** Long enough for every limit to pass, several times. */
 const LONG_MS = 150;
 
@@ -11,10 +11,19 @@ function shimWith(facts: {
   hasEvents?: boolean;
   isConnected?: boolean;
   isCalled?: boolean;
+  isSilent?: boolean;
   hasBundle?: boolean;
 }) {
-  const now = { isEmpty: true, hasEvents: false, isConnected: true, isCalled: false, ...facts };
+  const now = {
+    isEmpty: true,
+    hasEvents: false,
+    isConnected: true,
+    isCalled: false,
+    isSilent: false,
+    ...facts,
+  };
   const reasons: string[] = [];
+  let received = 0;
   const ended = Promise.withResolvers<string>();
   const watch = watchUnused(
     {
@@ -22,6 +31,8 @@ function shimWith(facts: {
       hasEvents: () => now.hasEvents,
       isConnected: () => now.isConnected,
       isCalled: () => now.isCalled,
+      // Something each time that is looked.
+      received: () => (now.isSilent ? received : received++),
       hasBundle: () => facts.hasBundle ?? true,
       stop: (reason) => {
         reasons.push(reason);
@@ -76,7 +87,7 @@ describe("a shim stays", () => {
     expect(await shim.ended).toBe("its bundle was removed");
   });
 
-  test("after its last container while its manager is connected, and no longer", async () => {
+  test("after its last container while its manager is connected and says something, and no longer", async () => {
     const shim = shimWith({});
     using _watch = shim.watch;
     shim.watch.used();
@@ -85,5 +96,26 @@ describe("a shim stays", () => {
     expect(shim.reasons).toEqual([]);
     shim.now.isConnected = false;
     expect(await shim.ended).toBe("nobody uses it");
+  });
+
+  test("after its last container while its manager is silent, for a while", async () => {
+    const shim = shimWith({ isSilent: true, isEmpty: false });
+    using _watch = shim.watch;
+    shim.watch.used();
+    await Bun.sleep(LONG_MS);
+    shim.now.isEmpty = true;
+    const emptiedAtMs = performance.now();
+    shim.watch.emptied();
+    expect(await shim.ended).toBe("nobody uses it");
+    expect(performance.now() - emptiedAtMs).toBeGreaterThan(LIMITS.silentMs);
+  });
+
+  test("while a silent client waits for an answer", async () => {
+    const shim = shimWith({ isSilent: true, isCalled: true });
+    using _watch = shim.watch;
+    shim.watch.used();
+    shim.watch.emptied();
+    await Bun.sleep(LONG_MS);
+    expect(shim.reasons).toEqual([]);
   });
 });
