@@ -10,7 +10,7 @@ const RAISE_FACTOR = 1.5;
 /** How long a quiet instant is waited for, before one is made. */
 const PATIENCE_MS = 200;
 /** When calls could not be held up for long enough, so long is rested, then twice as long each time: a client may stay for ever. */
-const REST_MS = 10_000;
+const REST_MS = 1000;
 const REST_MAX_MS = 600_000;
 
 /** The private memory that one program of a shim may come to. */
