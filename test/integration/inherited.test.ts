@@ -33,7 +33,9 @@ test.each([0, SLEEP_AFTER_SECONDS])(
   async (sleepAfterSeconds) => {
     using start = new StartedBy(`trap '' CHLD PIPE HUP; exec "$@"`);
     await using shim = await LiveShim.start({ executable: start.path, sleepAfterSeconds });
-    using bundle = shim.bundle({ script: "until [ -e /go ]; do sleep 0.02; done; exit 5" });
+    using bundle = shim.bundle({
+      script: "until [ -e /go ]; do sleep 0.02; done; sleep 1; exit 5",
+    });
     const { id } = bundle;
     await shim.create(bundle);
     await shim.task.start({ id, execId: "" });
