@@ -3,8 +3,8 @@
 import type { Logger } from "../base/log.ts";
 import { privateKilobytes } from "../linux/memory.ts";
 
-/** The ceiling is not reached: so much of it is used when a renewal is due. */
-const SHARE = 7 / 8;
+/** The ceiling is not reached: so much of it is used when a renewal is due. It grows on until there is one. */
+const SHARE = 4 / 5;
 /** A ceiling that what a shim holds is above in any program is raised to this many times as much. */
 const RAISE_FACTOR = 1.5;
 /** How long a quiet instant is waited for, before one is made. */

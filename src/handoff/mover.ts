@@ -23,6 +23,7 @@ import {
   programIdentity,
 } from "../linux/program.ts";
 import { debugCommandName, executableName } from "../version.ts";
+import { Activity } from "./activity.ts";
 import type { Cause } from "./cause.ts";
 import { Ceiling } from "./ceiling.ts";
 import { type Addition, leave } from "./departure.ts";
@@ -75,16 +76,14 @@ export class Mover implements Disposable {
   #isMoving = false;
   #isDisposed = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #activity = -1;
-  #trimmedAt = 0;
-  #quietSinceMs = performance.now();
-  #lookedAtMs = 0;
+  readonly #activity: Activity;
   readonly #ceiling: Ceiling;
   #refused: ProgramIdentity | undefined;
   #lastFailure = "";
 
   constructor(options: MoverOptions) {
     this.#options = options;
+    this.#activity = new Activity(options.estate);
     this.#quietMs = options.quietMs ?? options.sleepAfterMs;
     this.#ceiling = new Ceiling(options.ceilingKilobytes, options.log);
     this.#refused = options.refused;
@@ -105,48 +104,34 @@ export class Mover implements Disposable {
     this.#lookLater();
   }
 
+  /** When the time has come; a quiet shim also soon after something has happened. */
   #lookLater(): void {
+    if (this.#isDisposed) return;
+    clearTimeout(this.#timer);
+    if (!this.#activity.isActive) this.#activity.onNext(() => this.#lookLater());
+    // No timer wakes a shim to which nothing happens, and that cannot sleep.
+    if (this.#canWait) return;
     this.#timer = setTimeout(async () => {
       await this.#look();
-      if (this.#isDisposed) return;
-      if (this.#canWait) this.#lookWhenActive();
-      else this.#lookLater();
+      this.#lookLater();
     }, this.#lookDelayMs());
-  }
-
-  /** No timer wakes a shim to which nothing happens, and that cannot sleep. */
-  #lookWhenActive(): void {
-    const { poller, server } = this.#options.estate;
-    const begin = () => {
-      poller.onWakeup = undefined;
-      server.onReceived = undefined;
-      if (!this.#isDisposed) this.#lookLater();
-    };
-    poller.onWakeup = begin;
-    server.onReceived = begin;
   }
 
   /** Sleep is not what follows, and no look is due before something happens. */
   get #canWait(): boolean {
     const { sleepAfterMs, estate } = this.#options;
-    const maySleep = sleepAfterMs > 0 && hasSleeper() && estate.service.size > 0;
-    return (
-      !maySleep &&
-      !isLookDue({
-        quietSinceMs: this.#quietSinceMs,
-        lookedAtMs: this.#lookedAtMs,
-        grownSinceMs: this.#ceiling.grownSinceMs,
-        restsUntilMs: this.#ceiling.restsUntilMs,
-      })
-    );
+    if (sleepAfterMs > 0 && hasSleeper() && estate.service.size > 0) return false;
+    const { isActive, lookedAtMs } = this.#activity;
+    const { grownSinceMs, restsUntilMs } = this.#ceiling;
+    return !isLookDue({ isActive, lookedAtMs, grownSinceMs, restsUntilMs });
   }
 
   #lookDelayMs(): number {
     if (this.#ceiling.grownSinceMs !== undefined) return GROWN_LOOK_MS;
     const isNeverAsleep = this.#options.sleepAfterMs === 0;
     const periodMs = isNeverAsleep ? LONGEST_LOOK_MS : Math.min(this.#quietMs, LONGEST_LOOK_MS);
-    const isActive = this.#quietSinceMs === this.#lookedAtMs && this.#ceiling.isSet;
-    return Math.max(isActive ? Math.min(periodMs / 2, ACTIVE_LOOK_MS) : periodMs / 2, LOOK_MS);
+    const isUrgent = this.#activity.isActive && this.#ceiling.isSet;
+    return Math.max(isUrgent ? Math.min(periodMs / 2, ACTIVE_LOOK_MS) : periodMs / 2, LOOK_MS);
   }
 
   [Symbol.dispose](): void {
@@ -262,19 +247,12 @@ export class Mover implements Disposable {
 
   async #look(): Promise<void> {
     if (this.#isMoving) return;
-    const { estate } = this.#options;
-    const wasActive = this.#quietSinceMs === this.#lookedAtMs;
-    this.#lookedAtMs = performance.now();
-    const activity = estate.poller.wakeups + estate.server.received;
-    const isQuiet = activity === this.#activity;
-    if (!isQuiet) {
-      this.#activity = activity;
-      this.#quietSinceMs = this.#lookedAtMs;
-    }
+    const wasActive = this.#activity.isActive;
+    const isQuiet = this.#activity.look();
     // Garbage counts in a few large frames, and in parts of some that were never whole, as well.
     const isLarge = isQuiet && wasActive && this.#ceiling.isExceeded;
-    if (isLarge || isTrimDue(activity - this.#trimmedAt, isQuiet)) {
-      this.#trimmedAt = activity;
+    if (isLarge || isTrimDue(this.#activity.sinceTrimmed, isQuiet)) {
+      this.#activity.trimmed();
       Bun.gc(true);
     }
     try {
@@ -294,7 +272,7 @@ export class Mover implements Disposable {
     const { log, sleepAfterMs } = this.#options;
     if (reason !== this.#lastFailure) log.warn("Cannot leave the program", { error: reason });
     this.#lastFailure = reason;
-    this.#quietSinceMs = performance.now();
+    this.#activity.beginAnew();
     this.#quietMs = Math.min(this.#quietMs * 2, sleepAfterMs * PATIENCE_FACTOR);
   }
 
@@ -369,7 +347,9 @@ export class Mover implements Disposable {
   #isSleepDue(): boolean {
     const { sleepAfterMs, estate } = this.#options;
     if (sleepAfterMs === 0 || !hasSleeper()) return false;
-    return estate.service.size > 0 && performance.now() - this.#quietSinceMs >= this.#quietMs;
+    return (
+      estate.service.size > 0 && performance.now() - this.#activity.quietSinceMs >= this.#quietMs
+    );
   }
 
   #sleep(): void {

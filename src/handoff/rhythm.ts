@@ -15,13 +15,13 @@ const TRIM_BUSY_ACTIVITY = 2000;
  * the last look, which has left garbage, or a renewal is due, or one that failed is to be tried again.
  */
 export function isLookDue(looked: {
-  readonly quietSinceMs: number;
+  readonly isActive: boolean;
   readonly lookedAtMs: number;
   readonly grownSinceMs: number | undefined;
   readonly restsUntilMs: number;
 }): boolean {
-  const { quietSinceMs, lookedAtMs, grownSinceMs, restsUntilMs } = looked;
-  return quietSinceMs === lookedAtMs || grownSinceMs !== undefined || lookedAtMs < restsUntilMs;
+  const { isActive, lookedAtMs, grownSinceMs, restsUntilMs } = looked;
+  return isActive || grownSinceMs !== undefined || lookedAtMs < restsUntilMs;
 }
 
 /** Whether a heap in which so many frames and wake-ups have left their garbage is to be trimmed. */

@@ -11,8 +11,8 @@ describe("a shim begins to look at itself", () => {
       const warnings: string[] = [];
       const log: Logger = { ...silentLogger, warn: (message) => void warnings.push(message) };
       using mover = new Mover({
-        // Not looked at before the first look.
-        estate: {} as never,
+        // Of all that a shim has.
+        estate: { poller: { wakeups: 0 }, server: { received: 0 }, service: { size: 0 } } as never,
         log: { ...log, flush: () => {} },
         env: [],
         ownWordCount: 1,
@@ -32,7 +32,7 @@ describe("a shim begins to look at itself", () => {
 });
 
 describe("a shim that cannot sleep", () => {
-  const quiet = { quietSinceMs: 1000, lookedAtMs: 6000, grownSinceMs: undefined, restsUntilMs: 0 };
+  const quiet = { isActive: false, lookedAtMs: 6000, grownSinceMs: undefined, restsUntilMs: 0 };
 
   test("is left alone while nothing happens", () => {
     expect(isLookDue(quiet)).toBe(false);
@@ -40,7 +40,7 @@ describe("a shim that cannot sleep", () => {
   });
 
   test.each([
-    ["something has just happened", { quietSinceMs: 6000 }],
+    ["something has just happened", { isActive: true }],
     ["it has grown", { grownSinceMs: 5000 }],
     ["a renewal that was in somebody's way is to be tried again", { restsUntilMs: 6001 }],
   ])("is looked at while %s", (_why, more) => {

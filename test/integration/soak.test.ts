@@ -39,16 +39,26 @@ test.each([
   180_000,
 );
 
-test("a shim that leaks stays below its ceiling, and answers all the same", async () => {
-  const directory = mkdtempSync(join(tmpdir(), "wedge-leaky-"));
-  try {
-    const executable = buildLeaky(directory, LEAK_BYTES);
-    const env = { WEDGE_SLEEP_AFTER_SECONDS: "1", WEDGE_MEMORY_CEILING_MB: String(CEILING_MB) };
-    await using soak = await Soak.start(env, executable);
-    await soak.execs(LEAKY_EXECS);
-    expect(soak.renewals).toBeGreaterThan(0);
-    expect(soak.peakKb).toBeLessThan(CEILING_MB * 1024);
-  } finally {
-    rmSync(directory, { recursive: true });
-  }
-}, 180_000);
+test.each([
+  ["stays awake", "0"],
+  ["falls asleep in between", "1"],
+])(
+  "a shim that leaks and %s stays below its ceiling, and answers all the same",
+  async (_kind, sleepAfterSeconds) => {
+    const directory = mkdtempSync(join(tmpdir(), "wedge-leaky-"));
+    try {
+      const executable = buildLeaky(directory, LEAK_BYTES);
+      const env = {
+        WEDGE_SLEEP_AFTER_SECONDS: sleepAfterSeconds,
+        WEDGE_MEMORY_CEILING_MB: String(CEILING_MB),
+      };
+      await using soak = await Soak.start(env, executable);
+      await soak.execs(LEAKY_EXECS);
+      expect(soak.renewals).toBeGreaterThan(0);
+      expect(soak.peakKb).toBeLessThan(CEILING_MB * 1024);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  },
+  180_000,
+);
