@@ -2,7 +2,8 @@
 
 import { ShimError } from "../base/error.ts";
 import type { CgroupLocation } from "./cgroup.ts";
-import { HUGE_PAGES_DIRECTORY } from "./huge-pages.ts";
+import { HUGE_PAGES_DIRECTORY, hugePageSizes } from "./huge-pages.ts";
+import { OpenStatFiles } from "./stat-directory.ts";
 import { type MetricsV1, readMetricsV1 } from "./v1/metrics.ts";
 import { type MetricsV2, readMetricsV2 } from "./v2/metrics.ts";
 
@@ -16,19 +17,49 @@ export interface MetricsRoots {
   readonly hugePages: string;
 }
 
+/** What the readers of either version read from. */
+export interface MetricsSources {
+  readonly files: OpenStatFiles;
+  readonly hugePageSizes: readonly string[];
+  /** Where procfs is. */
+  readonly proc: string;
+}
+
 const SYSTEM_ROOTS: MetricsRoots = { proc: "/proc", hugePages: HUGE_PAGES_DIRECTORY };
 
-/**
- * Reads all figures, each file once, synchronously. Throws ShimError `notFound` when the cgroup is
- * gone; what single controllers or files do not offer is undefined in the answer.
- */
-export function readMetrics(location: CgroupLocation, roots = SYSTEM_ROOTS): CgroupMetrics {
-  if (location.version === 1) {
-    const metrics = readMetricsV1(location.paths, roots);
-    if (metrics !== undefined) return { version: 1, metrics };
-  } else {
-    const metrics = readMetricsV2(location.path, roots);
-    if (metrics !== undefined) return { version: 2, metrics };
+/** Reads the figures of one container, whose files stay open meanwhile. */
+export class MetricsReader implements Disposable {
+  readonly #location: CgroupLocation;
+  readonly #proc: string;
+  /** The kernel offers the same ones until it is booted anew. */
+  readonly #hugePageSizes: readonly string[];
+  readonly #files = new OpenStatFiles();
+
+  constructor(location: CgroupLocation, roots = SYSTEM_ROOTS) {
+    this.#location = location;
+    this.#proc = roots.proc;
+    this.#hugePageSizes = hugePageSizes(roots.hugePages);
   }
-  throw new ShimError("notFound", "cgroup does not exist");
+
+  /**
+   * Reads all figures, each file once, synchronously. Throws ShimError `notFound` when the cgroup is
+   * gone; what single controllers or files do not offer is undefined in the answer.
+   */
+  read(): CgroupMetrics {
+    const sources = { files: this.#files, hugePageSizes: this.#hugePageSizes, proc: this.#proc };
+    if (this.#location.version === 1) {
+      const metrics = readMetricsV1(this.#location.paths, sources);
+      if (metrics !== undefined) return { version: 1, metrics };
+    } else {
+      const metrics = readMetricsV2(this.#location.path, sources);
+      if (metrics !== undefined) return { version: 2, metrics };
+    }
+    this[Symbol.dispose]();
+    throw new ShimError("notFound", "cgroup does not exist");
+  }
+
+  /** Closes the files. One that is read again opens them again. */
+  [Symbol.dispose](): void {
+    this.#files[Symbol.dispose]();
+  }
 }

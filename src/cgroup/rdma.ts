@@ -1,6 +1,6 @@
 /** The rdma controller, whose files are the same in both versions of cgroups. */
 
-import { readStat } from "./stat-file.ts";
+import type { StatDirectory } from "./stat-directory.ts";
 
 const CURRENT_FILE = "rdma.current";
 const MAX_FILE = "rdma.max";
@@ -19,10 +19,10 @@ export interface RdmaStat {
 }
 
 /** Use and limits by device; undefined without the controller. */
-export function readRdma(directory: string): RdmaStat | undefined {
-  const current = readStat(directory, CURRENT_FILE);
+export function readRdma(directory: StatDirectory): RdmaStat | undefined {
+  const current = directory.read(CURRENT_FILE);
   if (current === undefined) return undefined;
-  return { current: parseRdma(current), limit: parseRdma(readStat(directory, MAX_FILE) ?? "") };
+  return { current: parseRdma(current), limit: parseRdma(directory.read(MAX_FILE) ?? "") };
 }
 
 /** Lines of `device hca_handle=N hca_object=N`, N a number or `max`; others are skipped. */

@@ -1,29 +1,14 @@
 /**
- * Reading and parsing the small text files of a cgroup.
+ * What the small text files of a cgroup say.
  *
- * All reads are synchronous: cgroupfs and procfs answer from memory, in a few microseconds. Nothing
- * here throws for what a file says; a number that makes no sense counts as 0, because one odd line of
- * one kernel version must not cost the user all other figures.
+ * Nothing here throws for that; a number that makes no sense counts as 0, because one odd line of one
+ * kernel version must not cost the user all other figures.
  */
 
-import { readFileSync } from "node:fs";
-import { hasCode } from "../linux/errno.ts";
+import type { StatDirectory } from "./stat-directory.ts";
 
 /** What an unlimited resource reads as where the wire has no word for it. */
 export const MAX_UINT64 = 0xffff_ffff_ffff_ffffn;
-
-/** ENODEV: the cgroup went away between open and read. EOPNOTSUPP: the kernel has the file switched off. */
-const ABSENT = ["ENOENT", "ENODEV", "ENOTDIR", "ENXIO", "EOPNOTSUPP", "ENOTSUP"];
-
-/** The text of a file, or undefined when there is none (any more). Throws for what else is refused, as EACCES. */
-export function readStat(directory: string, name: string): string | undefined {
-  try {
-    return readFileSync(`${directory}/${name}`, "latin1");
-  } catch (error) {
-    if (hasCode(error, ...ABSENT)) return undefined;
-    throw error;
-  }
-}
 
 /** An unsigned 64-bit number: negative ones and nonsense are 0, larger ones the largest. */
 export function parseUint64(text: string): bigint {
@@ -54,15 +39,19 @@ export function parseCounters(text: string): ReadonlyMap<string, bigint> {
 
 /** Reads {@link parseCounters}; undefined when there is no such file. */
 export function readCounters(
-  directory: string,
+  directory: StatDirectory,
   name: string,
 ): ReadonlyMap<string, bigint> | undefined {
-  const text = readStat(directory, name);
+  const text = directory.read(name);
   return text === undefined ? undefined : parseCounters(text);
 }
 
 /** Reads {@link parseLimit}; undefined when there is no such file. */
-export function readLimit(directory: string, name: string, maximum: bigint): bigint | undefined {
-  const text = readStat(directory, name);
+export function readLimit(
+  directory: StatDirectory,
+  name: string,
+  maximum: bigint,
+): bigint | undefined {
+  const text = directory.read(name);
   return text === undefined ? undefined : parseLimit(text, maximum);
 }

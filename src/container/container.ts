@@ -16,7 +16,7 @@ import {
   locateCgroup,
   toCgroupState,
 } from "../cgroup/cgroup.ts";
-import type { CgroupMetrics } from "../cgroup/metrics.ts";
+import type { CgroupMetrics, MetricsReader } from "../cgroup/metrics.ts";
 import { type OomWatch, oomState, restoreOom, watchOom } from "../cgroup/oom.ts";
 import { cgroupPids } from "../cgroup/pids.ts";
 import { pidNamespaceMembers } from "../linux/pid-namespace.ts";
@@ -73,7 +73,7 @@ export const containerState = record({
 });
 export type ContainerState = Shaped<typeof containerState>;
 
-let metricsReader: typeof import("../cgroup/metrics.ts") | undefined;
+let metricsModule: typeof import("../cgroup/metrics.ts") | undefined;
 
 /** One container of this shim. */
 export class Container {
@@ -90,6 +90,7 @@ export class Container {
   readonly #activeExecs = new ActiveCount();
   readonly #verbs = new ActiveCount();
   #cgroup: CgroupLocation | undefined;
+  #metrics: MetricsReader | undefined;
   #oomWatch: OomWatch | undefined;
   #onOom: () => void = () => {};
   #wasOomKilled = false;
@@ -203,9 +204,10 @@ export class Container {
    * ShimError `notFound` without a cgroup.
    */
   async metrics(): Promise<CgroupMetrics> {
-    metricsReader ??= await import("../cgroup/metrics.ts");
+    metricsModule ??= await import("../cgroup/metrics.ts");
     if (this.#cgroup === undefined) throw new ShimError("notFound", "cgroup does not exist");
-    return metricsReader.readMetrics(this.#cgroup);
+    this.#metrics ??= new metricsModule.MetricsReader(this.#cgroup);
+    return this.#metrics.read();
   }
 
   get wasOomKilled(): boolean {
@@ -370,6 +372,7 @@ export class Container {
   async dispose(): Promise<void> {
     this.#oomWatch?.[Symbol.dispose]();
     this.#oomWatch = undefined;
+    this.#metrics?.[Symbol.dispose]();
     await Promise.all([...this.#execs.values()].map((exec) => exec.forget()));
   }
 }

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type CgroupLocation, locateCgroup } from "../../src/cgroup/cgroup.ts";
-import { type MetricsRoots, readMetrics } from "../../src/cgroup/metrics.ts";
+import { MetricsReader, type MetricsRoots } from "../../src/cgroup/metrics.ts";
 import { MAX_UINT64 } from "../../src/cgroup/stat-file.ts";
 import type { MetricsV1 } from "../../src/cgroup/v1/metrics.ts";
 import type { MetricsV2 } from "../../src/cgroup/v2/metrics.ts";
@@ -20,18 +20,21 @@ function rootsOf(tree: Tree): MetricsRoots {
 
 function readV1(tree: Tree, controllers: readonly string[]): MetricsV1 {
   const paths = Object.fromEntries(controllers.map((name) => [name, join(tree.path, name)]));
-  const answer = readMetrics({ version: 1, paths }, rootsOf(tree));
+  const answer = new MetricsReader({ version: 1, paths }, rootsOf(tree)).read();
   if (answer.version !== 1) throw new Error("Not v1");
   return answer.metrics;
 }
 
 function readV2(tree: Tree): MetricsV2 {
-  const answer = readMetrics({ version: 2, path: join(tree.path, "c1") }, rootsOf(tree));
+  const answer = new MetricsReader(
+    { version: 2, path: join(tree.path, "c1") },
+    rootsOf(tree),
+  ).read();
   if (answer.version !== 2) throw new Error("Not v2");
   return answer.metrics;
 }
 
-describe("readMetrics() on v1", () => {
+describe("MetricsReader on v1", () => {
   const CONTROLLERS = ["cpu", "cpuacct", "memory", "pids", "blkio", "hugetlb", "rdma"];
   const files = {
     ...HUGE_PAGES,
@@ -162,7 +165,7 @@ describe("readMetrics() on v1", () => {
   });
 });
 
-describe("readMetrics() on v2", () => {
+describe("MetricsReader on v2", () => {
   const PRESSURE =
     "some avg10=1.50 avg60=0.25 avg300=0.00 total=123\nfull avg10=0.00 avg60=0.00 avg300=0.10 total=45\n";
   const files = {
@@ -294,14 +297,14 @@ test.each([
   { version: 1, paths: { memory: "/no/such/memory", cpu: "/no/such/cpu" } },
   { version: 1, paths: {} },
   { version: 2, path: "/no/such" },
-] satisfies CgroupLocation[])("readMetrics(%j): the cgroup does not exist", (location) => {
-  expect(() => readMetrics(location)).toThrow(
+] satisfies CgroupLocation[])("MetricsReader of %j: the cgroup does not exist", (location) => {
+  expect(() => new MetricsReader(location).read()).toThrow(
     expect.objectContaining({ reason: "notFound", message: "cgroup does not exist" }),
   );
 });
 
 describe.skipIf(!existsSync("/sys/fs/cgroup/memory/memory.stat"))(
-  "readMetrics() on this machine",
+  "MetricsReader on this machine",
   () => {
     test("figures of a stopped process equal its raw files", async () => {
       using memory = makeCgroup("/sys/fs/cgroup/memory");
@@ -323,7 +326,7 @@ describe.skipIf(!existsSync("/sys/fs/cgroup/memory/memory.stat"))(
       for (let before = -1n; !isStopped() || before !== used(); await Bun.sleep(5)) before = used();
       const location = locateCgroup(child.pid);
       if (location?.version !== 1) throw new Error("Not on v1");
-      const answer = readMetrics(location);
+      const answer = new MetricsReader(location).read();
       if (answer.version !== 1) throw new Error("Not v1");
       const { metrics } = answer;
       expect(metrics.pids).toEqual({ current: 1n, limit: 33n });
@@ -343,26 +346,46 @@ describe.skipIf(!existsSync("/sys/fs/cgroup/memory/memory.stat"))(
       expect(MessageV1.decode(MessageV1.encode(metrics).finish())).toEqual(metrics);
     });
 
-    test("a cgroup that is removed is not found", () => {
+    test("a cgroup that is removed is not found, and one that has its name then is another", () => {
       const cgroup = makeCgroup("/sys/fs/cgroup/memory");
-      const location: CgroupLocation = { version: 1, paths: { memory: cgroup.path } };
-      expect(readMetrics(location).version).toBe(1);
+      using reader = new MetricsReader({ version: 1, paths: { memory: cgroup.path } });
+      const limit = () => {
+        const { metrics } = reader.read();
+        return (metrics as MetricsV1).memory?.usage.limit;
+      };
+      writeFileSync(join(cgroup.path, "memory.limit_in_bytes"), String(32 << 20));
+      expect(limit()).toBe(33554432n);
+      writeFileSync(join(cgroup.path, "memory.limit_in_bytes"), String(64 << 20));
+      expect(limit()).toBe(67108864n);
       cgroup[Symbol.dispose]();
-      expect(() => readMetrics(location)).toThrow("cgroup does not exist");
+      expect(() => reader.read()).toThrow("cgroup does not exist");
+      mkdirSync(cgroup.path);
+      try {
+        writeFileSync(join(cgroup.path, "memory.limit_in_bytes"), String(128 << 20));
+        expect(limit()).toBe(134217728n);
+        // Without a reading between its end and the next one.
+        rmdirSync(cgroup.path);
+        mkdirSync(cgroup.path);
+        writeFileSync(join(cgroup.path, "memory.limit_in_bytes"), String(32 << 20));
+        expect(limit()).toBe(33554432n);
+      } finally {
+        rmdirSync(cgroup.path);
+      }
     });
   },
 );
 
 test.skipIf(!existsSync("/sys/fs/cgroup/unified/cgroup.controllers"))(
-  "readMetrics() on a real v2 cgroup of this machine",
+  "MetricsReader on a real v2 cgroup of this machine",
   async () => {
     using cgroup = makeCgroup("/sys/fs/cgroup/unified");
     await using child = Bun.spawn(["sh", "-c", "read x; while :; do :; done"], { stdin: "pipe" });
     writeFileSync(join(cgroup.path, "cgroup.procs"), String(child.pid));
     child.stdin.write("\n");
     await child.stdin.end();
+    using reader = new MetricsReader({ version: 2, path: cgroup.path });
     const read = () => {
-      const answer = readMetrics({ version: 2, path: cgroup.path });
+      const answer = reader.read();
       return answer.version === 2 ? (answer.metrics.cpu?.usageUsec ?? 0n) : 0n;
     };
     while (read() < 10_000n) await Bun.sleep(5);

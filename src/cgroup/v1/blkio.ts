@@ -1,6 +1,7 @@
 /** Block devices on cgroup v1: the files of the CFQ scheduler where it counts, else the throttling layer's. */
 
-import { parseUint64, readStat } from "../stat-file.ts";
+import type { StatDirectory } from "../stat-directory.ts";
+import { parseUint64 } from "../stat-file.ts";
 
 const THROTTLE_SERVICED_FILE = "blkio.throttle.io_serviced";
 const THROTTLE_BYTES_FILE = "blkio.throttle.io_service_bytes";
@@ -31,16 +32,16 @@ export interface BlkioStat {
 
 type Devices = ReadonlyMap<string, string>;
 
-/** Undefined without the controller. `procRoot` is where procfs is. */
-export function readBlkio(directory: string, procRoot: string): BlkioStat | undefined {
+/** Undefined without the controller. `procfs` is where it is mounted. */
+export function readBlkio(directory: StatDirectory, procfs: StatDirectory): BlkioStat | undefined {
   let devices: Devices | undefined;
   const parse = (text: string | undefined): BlkioEntry[] => {
     if (text === undefined || text === "") return [];
-    devices ??= parsePartitions(readStat(procRoot, PARTITIONS_FILE) ?? "");
+    devices ??= parsePartitions(procfs.read(PARTITIONS_FILE) ?? "");
     return parseBlkio(text, devices);
   };
-  const read = (name: string) => parse(readStat(directory, name));
-  const serviced = readStat(directory, "blkio.io_serviced_recursive");
+  const read = (name: string) => parse(directory.read(name));
+  const serviced = directory.read("blkio.io_serviced_recursive");
   if (serviced !== undefined) {
     const stat: BlkioStat = {
       ioServiceBytesRecursive: read("blkio.io_service_bytes_recursive"),
@@ -54,7 +55,7 @@ export function readBlkio(directory: string, procRoot: string): BlkioStat | unde
     };
     if (Object.values(stat).some((entries) => entries.length > 0)) return stat;
   }
-  const throttled = readStat(directory, THROTTLE_SERVICED_FILE);
+  const throttled = directory.read(THROTTLE_SERVICED_FILE);
   if (throttled === undefined && serviced === undefined) return undefined;
   return {
     ioServiceBytesRecursive: read(THROTTLE_BYTES_FILE),

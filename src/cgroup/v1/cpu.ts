@@ -1,6 +1,7 @@
 /** Processor time on cgroup v1: the cpu controller (throttling) and cpuacct (use). */
 
-import { parseUint64, readCounters, readStat } from "../stat-file.ts";
+import type { StatDirectory } from "../stat-directory.ts";
+import { parseUint64, readCounters } from "../stat-file.ts";
 
 const THROTTLING_FILE = "cpu.stat";
 const USAGE_FILE = "cpuacct.usage";
@@ -32,8 +33,8 @@ export interface CpuStat {
 
 /** The directories of cpu and cpuacct, which may be one; undefined when neither has figures. */
 export function readCpu(
-  cpuDirectory: string | undefined,
-  accountDirectory: string | undefined,
+  cpuDirectory: StatDirectory | undefined,
+  accountDirectory: StatDirectory | undefined,
 ): CpuStat | undefined {
   const throttling = cpuDirectory === undefined ? undefined : readThrottle(cpuDirectory);
   const usage = accountDirectory === undefined ? undefined : readUsage(accountDirectory);
@@ -44,7 +45,7 @@ export function readCpu(
   };
 }
 
-function readThrottle(directory: string): Throttle | undefined {
+function readThrottle(directory: StatDirectory): Throttle | undefined {
   const counters = readCounters(directory, THROTTLING_FILE);
   if (counters === undefined) return undefined;
   return {
@@ -54,15 +55,15 @@ function readThrottle(directory: string): Throttle | undefined {
   };
 }
 
-function readUsage(directory: string): CpuUsage | undefined {
-  const total = readStat(directory, USAGE_FILE);
+function readUsage(directory: StatDirectory): CpuUsage | undefined {
+  const total = directory.read(USAGE_FILE);
   if (total === undefined) return undefined;
   const modes = readCounters(directory, USAGE_BY_MODE_FILE);
   return {
     total: parseUint64(total),
     kernel: nanoseconds(modes?.get("system") ?? 0n),
     user: nanoseconds(modes?.get("user") ?? 0n),
-    perCpu: parsePerCpu(readStat(directory, USAGE_BY_CPU_FILE) ?? ""),
+    perCpu: parsePerCpu(directory.read(USAGE_BY_CPU_FILE) ?? ""),
   };
 }
 

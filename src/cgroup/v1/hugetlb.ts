@@ -1,5 +1,6 @@
 /** Huge pages on cgroup v1. */
 
+import type { StatDirectory } from "../stat-directory.ts";
 import { readLimit } from "../stat-file.ts";
 
 const PREFIX = "hugetlb.";
@@ -18,7 +19,7 @@ export interface HugetlbStat {
 }
 
 /** One entry for each of `sizes` that the controller has files for. */
-export function readHugetlb(directory: string, sizes: readonly string[]): HugetlbStat[] {
+export function readHugetlb(directory: StatDirectory, sizes: readonly string[]): HugetlbStat[] {
   return sizes.flatMap((pagesize) => {
     const usage = readLimit(directory, PREFIX + pagesize + USAGE_SUFFIX, 0n);
     if (usage === undefined) return [];

@@ -1,6 +1,7 @@
 /** The memory controller of cgroup v1. */
 
-import { parseCounters, readCounters, readLimit, readStat } from "../stat-file.ts";
+import type { StatDirectory } from "../stat-directory.ts";
+import { parseCounters, readCounters, readLimit } from "../stat-file.ts";
 
 const STAT_FILE = "memory.stat";
 const OOM_CONTROL_FILE = "memory.oom_control";
@@ -65,8 +66,8 @@ export interface MemoryOomControl {
 }
 
 /** Undefined without the controller. */
-export function readMemory(directory: string): MemoryStat | undefined {
-  const text = readStat(directory, STAT_FILE);
+export function readMemory(directory: StatDirectory): MemoryStat | undefined {
+  const text = directory.read(STAT_FILE);
   if (text === undefined) return undefined;
   return {
     ...parseMemoryStat(text),
@@ -78,7 +79,7 @@ export function readMemory(directory: string): MemoryStat | undefined {
 }
 
 /** Undefined without the controller. */
-export function readOomControl(directory: string): MemoryOomControl | undefined {
+export function readOomControl(directory: StatDirectory): MemoryOomControl | undefined {
   const counters = readCounters(directory, OOM_CONTROL_FILE);
   if (counters === undefined) return undefined;
   return {
@@ -131,7 +132,7 @@ export function parseMemoryStat(
 }
 
 /** Zeros where the kernel does not account this kind: then one missing file is enough to know. */
-function readEntry(directory: string, prefix: string): MemoryEntry {
+function readEntry(directory: StatDirectory, prefix: string): MemoryEntry {
   const usage = readLimit(directory, `${prefix}usage_in_bytes`, 0n);
   if (usage === undefined) return { limit: 0n, usage: 0n, max: 0n, failcnt: 0n };
   return {

@@ -1,7 +1,8 @@
 /** All figures of a container on cgroup v1; the shape is that of `io.containerd.cgroups.v1.Metrics`. */
 
-import { hugePageSizes } from "../huge-pages.ts";
+import type { MetricsSources } from "../metrics.ts";
 import { type RdmaStat, readRdma } from "../rdma.ts";
+import type { StatDirectory } from "../stat-directory.ts";
 import { type BlkioStat, readBlkio } from "./blkio.ts";
 import { type CpuStat, readCpu } from "./cpu.ts";
 import { type HugetlbStat, readHugetlb } from "./hugetlb.ts";
@@ -26,18 +27,22 @@ export interface MetricsV1 {
 /** Reads the directories in `paths`, by controller; undefined when none of them has a figure. */
 export function readMetricsV1(
   paths: Readonly<Record<string, string>>,
-  roots: { readonly proc: string; readonly hugePages: string },
+  { files, hugePageSizes, proc }: MetricsSources,
 ): MetricsV1 | undefined {
-  const of = <T>(controller: string, read: (directory: string) => T): T | undefined => {
-    const directory = paths[controller];
+  const at = (controller: string): StatDirectory | undefined => {
+    const path = paths[controller];
+    return path === undefined ? undefined : files.directory(path);
+  };
+  const of = <T>(controller: string, read: (directory: StatDirectory) => T): T | undefined => {
+    const directory = at(controller);
     return directory === undefined ? undefined : read(directory);
   };
   const metrics: MetricsV1 = {
-    hugetlb: of("hugetlb", (path) => readHugetlb(path, hugePageSizes(roots.hugePages))) ?? [],
+    hugetlb: of("hugetlb", (directory) => readHugetlb(directory, hugePageSizes)) ?? [],
     pids: of("pids", readPidsStat),
-    cpu: readCpu(paths["cpu"], paths["cpuacct"]),
+    cpu: readCpu(at("cpu"), at("cpuacct")),
     memory: of("memory", readMemory),
-    blkio: of("blkio", (path) => readBlkio(path, roots.proc)),
+    blkio: of("blkio", (directory) => readBlkio(directory, files.directory(proc))),
     rdma: of("rdma", readRdma),
     network: [],
     cgroupStats: undefined,

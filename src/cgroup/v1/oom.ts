@@ -21,6 +21,7 @@ import { O_RDONLY, O_WRONLY, OwnedFd, openFd, writeFd } from "../../linux/fd.ts"
 import type { Poller } from "../../linux/poller.ts";
 import { type OomCounts, Tally } from "../oom-tally.ts";
 import { childCgroups } from "../pids.ts";
+import { statDirectory } from "../stat-directory.ts";
 import { readCounters } from "../stat-file.ts";
 
 const OOM_CONTROL_FILE = "memory.oom_control";
@@ -230,7 +231,7 @@ function tryReadKills(directory: string): Kills | undefined {
 
 /** Kills by cgroup, in `directory` and below: v1 counts a kill only in the cgroup of its victim. */
 function readKills(directory: string): Kills {
-  const own = readCounters(directory, OOM_CONTROL_FILE);
+  const own = readCounters(statDirectory(directory), OOM_CONTROL_FILE);
   if (own === undefined) return "gone";
   if (!own.has(KILLS)) return "uncounted";
   const kills = new Map<string, number>();
@@ -239,7 +240,7 @@ function readKills(directory: string): Kills {
 }
 
 function collectKills(top: string, name: string, kills: Map<string, number>): void {
-  const counters = readCounters(top + name, OOM_CONTROL_FILE);
+  const counters = readCounters(statDirectory(top + name), OOM_CONTROL_FILE);
   if (counters === undefined) return;
   kills.set(name, Number(counters.get(KILLS) ?? 0n));
   for (const child of childCgroups(top + name)) collectKills(top, `${name}/${child}`, kills);

@@ -1,5 +1,6 @@
 /** The number of processes on cgroup v1. */
 
+import type { StatDirectory } from "../stat-directory.ts";
 import { readLimit } from "../stat-file.ts";
 
 const CURRENT_FILE = "pids.current";
@@ -14,7 +15,7 @@ export interface PidsStat {
 }
 
 /** Undefined without the controller, and in its root cgroup. */
-export function readPidsStat(directory: string): PidsStat | undefined {
+export function readPidsStat(directory: StatDirectory): PidsStat | undefined {
   const current = readLimit(directory, CURRENT_FILE, UNLIMITED);
   const limit = readLimit(directory, MAX_FILE, UNLIMITED);
   return current === undefined || limit === undefined ? undefined : { current, limit };

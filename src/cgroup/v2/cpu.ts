@@ -1,5 +1,6 @@
 /** Processor time on cgroup v2. */
 
+import type { StatDirectory } from "../stat-directory.ts";
 import { readCounters } from "../stat-file.ts";
 import { type PressureStats, readPressure } from "./pressure.ts";
 
@@ -20,7 +21,7 @@ export interface CpuStat {
 }
 
 /** Undefined only when the cgroup is gone. */
-export function readCpu(directory: string): CpuStat | undefined {
+export function readCpu(directory: StatDirectory): CpuStat | undefined {
   const counters = readCounters(directory, STAT_FILE);
   if (counters === undefined) return undefined;
   return {

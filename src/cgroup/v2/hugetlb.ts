@@ -1,5 +1,6 @@
 /** Huge pages on cgroup v2. */
 
+import type { StatDirectory } from "../stat-directory.ts";
 import { MAX_UINT64, readCounters, readLimit } from "../stat-file.ts";
 
 const PREFIX = "hugetlb.";
@@ -19,7 +20,7 @@ export interface HugetlbStat {
 }
 
 /** One entry for each of `sizes` that the controller has files for. */
-export function readHugetlb(directory: string, sizes: readonly string[]): HugetlbStat[] {
+export function readHugetlb(directory: StatDirectory, sizes: readonly string[]): HugetlbStat[] {
   return sizes.flatMap((pagesize) => {
     const current = readLimit(directory, PREFIX + pagesize + CURRENT_SUFFIX, MAX_UINT64);
     if (current === undefined) return [];

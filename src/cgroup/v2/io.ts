@@ -1,6 +1,7 @@
 /** Block devices on cgroup v2. */
 
-import { parseUint64, readStat } from "../stat-file.ts";
+import type { StatDirectory } from "../stat-directory.ts";
+import { parseUint64 } from "../stat-file.ts";
 import { type PressureStats, readPressure } from "./pressure.ts";
 
 const STAT_FILE = "io.stat";
@@ -22,8 +23,8 @@ export interface IoStat {
 }
 
 /** Undefined without the controller and without pressure information. */
-export function readIo(directory: string): IoStat | undefined {
-  const text = readStat(directory, STAT_FILE);
+export function readIo(directory: StatDirectory): IoStat | undefined {
+  const text = directory.read(STAT_FILE);
   const psi = readPressure(directory, PRESSURE_FILE);
   if (text === undefined && psi === undefined) return undefined;
   return { usage: parseIo(text ?? ""), psi };

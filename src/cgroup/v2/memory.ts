@@ -1,6 +1,7 @@
 /** The memory controller of cgroup v2. */
 
-import { MAX_UINT64, parseCounters, readCounters, readLimit, readStat } from "../stat-file.ts";
+import type { StatDirectory } from "../stat-directory.ts";
+import { MAX_UINT64, parseCounters, readCounters, readLimit } from "../stat-file.ts";
 import { type PressureStats, readPressure } from "./pressure.ts";
 
 const STAT_FILE = "memory.stat";
@@ -71,8 +72,8 @@ export interface MemoryEvents {
 }
 
 /** Undefined without the controller. */
-export function readMemory(directory: string): MemoryStat | undefined {
-  const text = readStat(directory, STAT_FILE);
+export function readMemory(directory: StatDirectory): MemoryStat | undefined {
+  const text = directory.read(STAT_FILE);
   if (text === undefined) return undefined;
   const of = (name: string): bigint => readLimit(directory, name, MAX_UINT64) ?? 0n;
   return {
@@ -88,7 +89,7 @@ export function readMemory(directory: string): MemoryStat | undefined {
 }
 
 /** Undefined without the controller, and in the root cgroup. */
-export function readMemoryEvents(directory: string): MemoryEvents | undefined {
+export function readMemoryEvents(directory: StatDirectory): MemoryEvents | undefined {
   const counters = readCounters(directory, MEMORY_EVENTS_FILE);
   if (counters === undefined || counters.size === 0) return undefined;
   return {

@@ -1,6 +1,6 @@
 /** All figures of a container on cgroup v2; the shape is that of `io.containerd.cgroups.v2.Metrics`. */
 
-import { hugePageSizes } from "../huge-pages.ts";
+import type { MetricsSources } from "../metrics.ts";
 import { type RdmaStat, readRdma } from "../rdma.ts";
 import { type CpuStat, readCpu } from "./cpu.ts";
 import { type HugetlbStat, readHugetlb } from "./hugetlb.ts";
@@ -21,18 +21,19 @@ export interface MetricsV2 {
   readonly network: never[];
 }
 
-/** Reads the cgroup in `directory`; undefined when it has no figure at all, so is gone. */
+/** Reads the cgroup at `path`; undefined when it has no figure at all, so is gone. */
 export function readMetricsV2(
-  directory: string,
-  roots: { readonly hugePages: string },
+  path: string,
+  { files, hugePageSizes }: MetricsSources,
 ): MetricsV2 | undefined {
+  const directory = files.directory(path);
   const metrics: MetricsV2 = {
     pids: readPidsStat(directory),
     cpu: readCpu(directory),
     memory: readMemory(directory),
     rdma: readRdma(directory),
     io: readIo(directory),
-    hugetlb: readHugetlb(directory, hugePageSizes(roots.hugePages)),
+    hugetlb: readHugetlb(directory, hugePageSizes),
     memoryEvents: readMemoryEvents(directory),
     network: [],
   };

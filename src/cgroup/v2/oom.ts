@@ -13,6 +13,7 @@ import { OwnedFd } from "../../linux/fd.ts";
 import { addInotifyWatch, IN_MODIFY, openInotify, takeInotify } from "../../linux/inotify.ts";
 import type { Poller } from "../../linux/poller.ts";
 import { type OomCounts, Tally } from "../oom-tally.ts";
+import { statDirectory } from "../stat-directory.ts";
 import { readCounters } from "../stat-file.ts";
 import { MEMORY_EVENTS_FILE } from "./memory.ts";
 
@@ -131,6 +132,6 @@ function tryReadKills(directory: string): ReadonlyMap<string, number> | undefine
 }
 
 function readKills(directory: string): ReadonlyMap<string, number> | undefined {
-  const counters = readCounters(directory, MEMORY_EVENTS_FILE);
+  const counters = readCounters(statDirectory(directory), MEMORY_EVENTS_FILE);
   return counters && new Map([["", Number(counters.get(KILLS) ?? 0n)]]);
 }

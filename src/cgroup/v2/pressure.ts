@@ -1,6 +1,7 @@
 /** Pressure stall information (the kernel's Documentation/accounting/psi.rst). */
 
-import { parseUint64, readStat } from "../stat-file.ts";
+import type { StatDirectory } from "../stat-directory.ts";
+import { parseUint64 } from "../stat-file.ts";
 
 /** Shares of time in percent over the last 10, 60 and 300 seconds; the total in microseconds. */
 export interface PressureData {
@@ -18,8 +19,8 @@ export interface PressureStats {
 }
 
 /** Undefined where the kernel keeps none, or has it switched off. */
-export function readPressure(directory: string, name: string): PressureStats | undefined {
-  const text = readStat(directory, name);
+export function readPressure(directory: StatDirectory, name: string): PressureStats | undefined {
+  const text = directory.read(name);
   return text === undefined ? undefined : parsePressure(text);
 }
 

@@ -1,7 +1,7 @@
 /** What the kernel accounts to a container, in the same few figures for both versions of cgroups. */
 
 import type { CgroupLocation } from "../../cgroup/cgroup.ts";
-import { type CgroupMetrics, readMetrics } from "../../cgroup/metrics.ts";
+import { type CgroupMetrics, MetricsReader } from "../../cgroup/metrics.ts";
 import type { MetricsV1 } from "../../cgroup/v1/metrics.ts";
 import type { MetricsV2 } from "../../cgroup/v2/metrics.ts";
 
@@ -31,7 +31,8 @@ export interface Figures {
 export function readFigures(cgroup: CgroupLocation | undefined): Figures | undefined {
   if (cgroup === undefined) return undefined;
   try {
-    return toFigures(readMetrics(cgroup));
+    using reader = new MetricsReader(cgroup);
+    return toFigures(reader.read());
   } catch {
     return undefined; // It ended meanwhile.
   }

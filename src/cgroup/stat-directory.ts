@@ -1,0 +1,89 @@
+/**
+ * Directories of the small text files in which the kernel keeps its accounts.
+ *
+ * All reads are synchronous: cgroupfs and procfs answer from memory, in a few microseconds, of which
+ * opening and closing the file take five in six. So the files of a container whose figures are asked for
+ * stay open; a process that begins another program lets go of them (O_CLOEXEC).
+ */
+
+import { openSync, readFileSync, readSync } from "node:fs";
+import { descriptorLimit } from "../linux/descriptor-limit.ts";
+import { hasCode } from "../linux/errno.ts";
+import { O_RDONLY, OwnedFd } from "../linux/fd.ts";
+
+/** ENODEV: the cgroup went away between open and read. EOPNOTSUPP: the kernel has the file switched off. */
+const ABSENT = ["ENOENT", "ENODEV", "ENOTDIR", "ENXIO", "EOPNOTSUPP", "ENOTSUP"];
+/** Of the descriptors that this process may have, so much is not worth a few microseconds. */
+const LIMIT_SHARE = 8;
+const CHUNK_BYTES = 16 * 1024;
+/** The kernel hands out as many whole records as fit into a page: after less than this there is no other. */
+const PIECE_BYTES = 2048;
+
+export interface StatDirectory {
+  /** The text of a file, or undefined when there is none (any more). Throws for what else is refused, as EACCES. */
+  read(name: string): string | undefined;
+}
+
+/** The directory at `path`; each reading opens the file anew. */
+export function statDirectory(path: string): StatDirectory {
+  return { read: (name) => unlessAbsent(() => readFileSync(`${path}/${name}`, "latin1")) };
+}
+
+/** Directories whose files stay open from reading to reading, until it is disposed. */
+export class OpenStatFiles implements Disposable {
+  static #count = 0;
+  readonly #files = new Map<string, OwnedFd>();
+  readonly #chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+
+  /** The directory at `path`. */
+  directory(path: string): StatDirectory {
+    return { read: (name) => unlessAbsent(() => this.#read(`${path}/${name}`)) };
+  }
+
+  [Symbol.dispose](): void {
+    for (const path of [...this.#files.keys()]) this.#close(path);
+  }
+
+  #read(path: string): string {
+    const known = this.#files.get(path);
+    if (known !== undefined) {
+      try {
+        return this.#readFrom(known);
+      } catch (error) {
+        // Another cgroup may have the name by now.
+        this.#close(path);
+        if (!hasCode(error, ...ABSENT)) throw error;
+      }
+    }
+    if (OpenStatFiles.#count >= descriptorLimit() / LIMIT_SHARE)
+      return readFileSync(path, "latin1");
+    const file = new OwnedFd(openSync(path, O_RDONLY));
+    this.#files.set(path, file);
+    OpenStatFiles.#count++;
+    return this.#readFrom(file);
+  }
+
+  /** From the beginning, where the kernel writes its account anew. */
+  #readFrom({ fd }: OwnedFd): string {
+    let text = "";
+    for (;;) {
+      const count = readSync(fd, this.#chunk, 0, CHUNK_BYTES, text.length);
+      text += this.#chunk.toString("latin1", 0, count);
+      if (count < PIECE_BYTES) return text;
+    }
+  }
+
+  #close(path: string): void {
+    this.#files.get(path)?.[Symbol.dispose]();
+    if (this.#files.delete(path)) OpenStatFiles.#count--;
+  }
+}
+
+function unlessAbsent(read: () => string): string | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (hasCode(error, ...ABSENT)) return undefined;
+    throw error;
+  }
+}
