@@ -21,7 +21,8 @@ export const HEEDED_SIGNALS: readonly number[] = [SIGINT, SIGUSR1, SIGTERM];
 /**
  * The engine as a process wants it that does little, and sleeps in between: no threads that compile or
  * collect beside the one that works, freed pages given back at once, not by a thread that wakes up for
- * them, and no look for garbage each second (`handoff/mover.ts` looks when there is some). What runs only
+ * them, and no look for garbage each second (`handoff/mover.ts` looks when there is some). Garbage is
+ * collected when there are 4 MB of it, not 32: one life does not come to that. What runs only
  * as often as in the life of one container is not compiled; what that saves is within the noise. All of
  * it is taken out of the environment again before a runtime gets to see that (`runtime/environment.ts`).
  */
@@ -29,6 +30,7 @@ export const ENGINE_SETTINGS = [
   "BUN_JSC_useConcurrentJIT=0",
   "BUN_JSC_useConcurrentGC=0",
   "BUN_JSC_numberOfGCMarkers=1",
+  "BUN_JSC_largeHeapSize=4194304",
   "BUN_JSC_thresholdForJITAfterWarmUp=1000",
   "BUN_JSC_thresholdForOptimizeAfterWarmUp=5000",
   "BUN_GC_TIMER_DISABLE=1",

@@ -2,6 +2,7 @@
 
 import type { Poller } from "../linux/poller.ts";
 import type { TtrpcServer } from "../rpc/ttrpc/server.ts";
+import type { SinceTrim } from "./rhythm.ts";
 
 /** What counts, and can tell, what happens. */
 export interface ActivitySources {
@@ -14,7 +15,7 @@ export class Activity {
   readonly #sources: ActivitySources;
   /** As many as there were at the last look; none has been taken yet. */
   #count = -1;
-  #trimmedAt = 0;
+  #trimmedAt = { count: 0, ms: Number.NEGATIVE_INFINITY };
   #lookedAtMs = 0;
   #quietSinceMs = performance.now();
 
@@ -47,13 +48,18 @@ export class Activity {
     return false;
   }
 
-  /** So much has happened, up to the last look, since {@link trimmed}. */
-  get sinceTrimmed(): number {
-    return this.#count - this.#trimmedAt;
+  /** Up to the last look. */
+  get sinceTrim(): SinceTrim {
+    return {
+      activity: this.#count - this.#trimmedAt.count,
+      elapsedMs: this.#lookedAtMs - this.#trimmedAt.ms,
+      quietForMs: this.#lookedAtMs - this.#quietSinceMs,
+    };
   }
 
-  trimmed(): void {
-    this.#trimmedAt = this.#count;
+  /** The heap has been trimmed, at the last look. */
+  noteTrim(): void {
+    this.#trimmedAt = { count: this.#count, ms: this.#lookedAtMs };
   }
 
   /** Quiet begins anew: what it was waited for could not be done. */

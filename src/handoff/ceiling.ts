@@ -45,6 +45,12 @@ export class Ceiling {
     return this.isSet && privateKilobytes() >= this.#ownKilobytes;
   }
 
+  /** Whether a renewal is about to be due, if what there is is no garbage. Throws as reading /proc does. */
+  get isNewlyReached(): boolean {
+    if (!this.isSet || this.#grownSinceMs !== undefined) return false;
+    return performance.now() >= this.#restsUntilMs && privateKilobytes() >= this.#kilobytes;
+  }
+
   get restsUntilMs(): number {
     return this.#restsUntilMs;
   }

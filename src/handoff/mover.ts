@@ -46,6 +46,9 @@ const GROWN_LOOK_MS = 20;
 /** For a renewal calls may be held up for so long. */
 const GROWN_HOLD_MS = 250;
 
+/** What clients and the shim have begun to send is little, as a rule. */
+const IN_HAND_BYTES_MAX = 1024 * 1024;
+
 export interface MoverOptions {
   readonly estate: Estate;
   readonly log: Logger & { flush(): void };
@@ -121,9 +124,9 @@ export class Mover implements Disposable {
   get #canWait(): boolean {
     const { sleepAfterMs, estate } = this.#options;
     if (sleepAfterMs > 0 && hasSleeper() && estate.service.size > 0) return false;
-    const { isActive, lookedAtMs } = this.#activity;
+    const { isActive, sinceTrim, lookedAtMs } = this.#activity;
     const { grownSinceMs, restsUntilMs } = this.#ceiling;
-    return !isLookDue({ isActive, lookedAtMs, grownSinceMs, restsUntilMs });
+    return !isLookDue({ isActive, sinceTrim, lookedAtMs, grownSinceMs, restsUntilMs });
   }
 
   #lookDelayMs(): number {
@@ -249,10 +252,8 @@ export class Mover implements Disposable {
     if (this.#isMoving) return;
     const wasActive = this.#activity.isActive;
     const isQuiet = this.#activity.look();
-    // Garbage counts in a few large frames, and in parts of some that were never whole, as well.
-    const isLarge = isQuiet && wasActive && this.#ceiling.isExceeded;
-    if (isLarge || isTrimDue(this.#activity.sinceTrimmed, isQuiet)) {
-      this.#activity.trimmed();
+    if (this.#hasGarbage(isQuiet, wasActive)) {
+      this.#activity.noteTrim();
       Bun.gc(true);
     }
     try {
@@ -265,6 +266,12 @@ export class Mover implements Disposable {
     } catch (error) {
       this.#failed(messageOf(error));
     }
+  }
+
+  /** What is in memory may be garbage: of a few large frames, of many small ones, of parts that were never whole. */
+  #hasGarbage(isQuiet: boolean, wasActive: boolean): boolean {
+    if (isTrimDue(this.#activity.sinceTrim)) return true;
+    return isQuiet ? wasActive && this.#ceiling.isExceeded : this.#ceiling.isNewlyReached;
   }
 
   /** What fails may fail for long: no memory, no descriptor, a system that lets nobody run what is in memory. */
@@ -307,19 +314,22 @@ export class Mover implements Disposable {
 
   /** At an instant that is quiet by itself, or when there has been none for long at one that is made. */
   async #renewIfGrown(): Promise<void> {
-    switch (this.#ceiling.look()) {
-      case "nothing":
-        return;
-      case "renew if quiet":
-        this.#tryRenewal(monotonicMs());
-        return;
-      case "renew":
-        try {
-          await this.#atQuiet<never>((pausedAtMs) => this.#tryRenewal(pausedAtMs), GROWN_HOLD_MS);
-        } catch (error) {
-          if (!hasReason(error, "unavailable")) throw error;
-          this.#ceiling.rest();
-        }
+    const due = this.#ceiling.look();
+    if (due === "nothing") return;
+    if (this.#options.estate.server.bytesInHand > IN_HAND_BYTES_MAX) {
+      // Another program would have them as well, and on the way there they take several times as much.
+      this.#ceiling.rest();
+      return;
+    }
+    if (due === "renew if quiet") {
+      this.#tryRenewal(monotonicMs());
+      return;
+    }
+    try {
+      await this.#atQuiet<never>((pausedAtMs) => this.#tryRenewal(pausedAtMs), GROWN_HOLD_MS);
+    } catch (error) {
+      if (!hasReason(error, "unavailable")) throw error;
+      this.#ceiling.rest();
     }
   }
 

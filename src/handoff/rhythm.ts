@@ -5,28 +5,43 @@ export const PATIENCE_FACTOR = 12;
 /** Sleeping for less than this many times the wait was not worth it. */
 const WORTH_FACTOR = 6;
 
-/** The heap is trimmed at a quiet instant after so much activity, */
+/** The heap is trimmed after so much activity when it has been quiet for so long, */
 const TRIM_ACTIVITY = 250;
-/** and after so much all the same: the engine lets it grow to several times of what it holds. */
+const TRIM_QUIET_MS = 1000;
+/**
+ * and after so much, so long after the last time, all the same: the engine lets it grow to several times
+ * of what it holds. Not more often, as compiled code that is not in use at that instant goes with it.
+ */
 const TRIM_BUSY_ACTIVITY = 2000;
+const TRIM_BUSY_MS = 5000;
+
+/** What has happened since the heap was last trimmed, in frames and wake-ups. */
+export interface SinceTrim {
+  readonly activity: number;
+  readonly elapsedMs: number;
+  readonly quietForMs: number;
+}
 
 /**
  * Whether a shim to which nothing happens has to be looked at all the same: something has happened before
- * the last look, which has left garbage, or a renewal is due, or one that failed is to be tried again.
+ * the last look, garbage is left, or a renewal is due, or one that failed is to be tried again.
  */
 export function isLookDue(looked: {
   readonly isActive: boolean;
+  readonly sinceTrim: Pick<SinceTrim, "activity">;
   readonly lookedAtMs: number;
   readonly grownSinceMs: number | undefined;
   readonly restsUntilMs: number;
 }): boolean {
-  const { isActive, lookedAtMs, grownSinceMs, restsUntilMs } = looked;
-  return isActive || grownSinceMs !== undefined || lookedAtMs < restsUntilMs;
+  const { isActive, sinceTrim, lookedAtMs, grownSinceMs, restsUntilMs } = looked;
+  if (isActive || sinceTrim.activity >= TRIM_ACTIVITY) return true;
+  return grownSinceMs !== undefined || lookedAtMs < restsUntilMs;
 }
 
-/** Whether a heap in which so many frames and wake-ups have left their garbage is to be trimmed. */
-export function isTrimDue(activity: number, isQuiet: boolean): boolean {
-  return activity >= (isQuiet ? TRIM_ACTIVITY : TRIM_BUSY_ACTIVITY);
+/** Whether the heap is to be trimmed. */
+export function isTrimDue({ activity, elapsedMs, quietForMs }: SinceTrim): boolean {
+  if (quietForMs >= TRIM_QUIET_MS) return activity >= TRIM_ACTIVITY;
+  return activity >= TRIM_BUSY_ACTIVITY && elapsedMs >= TRIM_BUSY_MS;
 }
 
 /** How long to wait for quiet the next time, after a sleep of `sleptMs` that followed `quietMs` of it. */

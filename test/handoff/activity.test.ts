@@ -45,10 +45,14 @@ test("what has happened is counted up to the last look, from trim to trim", () =
   server.received = 7;
   activity.look();
   server.received = 9;
-  expect(activity.sinceTrimmed).toBe(7);
-  activity.trimmed();
+  expect(activity.sinceTrim.activity).toBe(7);
+  activity.noteTrim();
+  expect(activity.sinceTrim).toMatchObject({ activity: 0, elapsedMs: 0 });
   activity.look();
-  expect(activity.sinceTrimmed).toBe(2);
+  expect(activity.sinceTrim).toMatchObject({ activity: 2, quietForMs: 0 });
+  activity.look();
+  const { lookedAtMs, quietSinceMs } = activity;
+  expect(activity.sinceTrim.quietForMs).toBe(lookedAtMs - quietSinceMs);
 });
 
 test("quiet that is begun anew is no activity", () => {

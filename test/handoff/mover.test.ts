@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { type Logger, silentLogger } from "../../src/base/log.ts";
 import { Mover } from "../../src/handoff/mover.ts";
-import { isLookDue } from "../../src/handoff/rhythm.ts";
+import { isLookDue, isTrimDue } from "../../src/handoff/rhythm.ts";
 import { withoutDescriptors } from "../linux/no-descriptors.ts";
 
 describe("a shim begins to look at itself", () => {
@@ -32,7 +32,13 @@ describe("a shim begins to look at itself", () => {
 });
 
 describe("a shim that cannot sleep", () => {
-  const quiet = { isActive: false, lookedAtMs: 6000, grownSinceMs: undefined, restsUntilMs: 0 };
+  const quiet = {
+    isActive: false,
+    sinceTrim: { activity: 249 },
+    lookedAtMs: 6000,
+    grownSinceMs: undefined,
+    restsUntilMs: 0,
+  };
 
   test("is left alone while nothing happens", () => {
     expect(isLookDue(quiet)).toBe(false);
@@ -41,9 +47,20 @@ describe("a shim that cannot sleep", () => {
 
   test.each([
     ["something has just happened", { isActive: true }],
+    ["there is garbage", { sinceTrim: { activity: 250 } }],
     ["it has grown", { grownSinceMs: 5000 }],
     ["a renewal that was in somebody's way is to be tried again", { restsUntilMs: 6001 }],
   ])("is looked at while %s", (_why, more) => {
     expect(isLookDue({ ...quiet, ...more })).toBe(true);
   });
+});
+
+test.each([
+  ["something may follow", { activity: 249, elapsedMs: 60_000, quietForMs: 1000 }, false],
+  ["it is quiet", { activity: 250, elapsedMs: 60_000, quietForMs: 1000 }, true],
+  ["it has just become quiet", { activity: 1999, elapsedMs: 60_000, quietForMs: 999 }, false],
+  ["it is busy for long", { activity: 2000, elapsedMs: 5000, quietForMs: 0 }, true],
+  ["it is very busy", { activity: 2_000_000, elapsedMs: 4999, quietForMs: 0 }, false],
+])("whether the heap is trimmed when %s", (_when, since, isDue) => {
+  expect(isTrimDue(since)).toBe(isDue);
 });

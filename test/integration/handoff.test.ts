@@ -235,7 +235,7 @@ describe("a renewal", () => {
   test(
     "comes by itself when memory has grown past the ceiling, and nobody can tell",
     async () => {
-      await using shim = await LiveShim.start({ env: { WEDGE_MEMORY_CEILING_MB: "16" } });
+      await using shim = await LiveShim.start({ env: { WEDGE_MEMORY_CEILING_MB: "8" } });
       using bundle = shim.bundle({ script: "sleep 1000" });
       const { id } = bundle;
       const pid = await shim.create(bundle);
@@ -243,10 +243,10 @@ describe("a renewal", () => {
       const environ = `/proc/${shim.pid}/environ`;
       const isRenewed = () => readFileSync(environ, "utf8").includes("WEDGE_HANDOFF=");
       expect(isRenewed()).toBe(false);
-      const spec = { typeUrl: "", value: new Uint8Array(2_000_000) };
+      const spec = { typeUrl: "", value: new Uint8Array(2000) };
       const streams = { terminal: false, stdin: "", stdout: "", stderr: "" };
       const deadline = Date.now() + TIMEOUT_MS / 2;
-      // Garbage, as fast as it is refused.
+      // The engine needs more for what it does often.
       while (!isRenewed() && Date.now() < deadline) {
         const refusal = await shim.task.exec({ id, execId: "-", spec, ...streams }).catch(String);
         expect(refusal).toContain("Cannot use exec id");

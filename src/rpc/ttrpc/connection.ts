@@ -72,6 +72,11 @@ export class FrameConnection {
     if (this.isFull) this.#holdForOutbox();
   }
 
+  /** Bytes that have come and are not taken, and that are not sent yet. */
+  get bytesInHand(): number {
+    return this.#decoder.size + this.#outboxBytes;
+  }
+
   /** For {@link restore}; undefined once it is closing, or spoken on in another protocol. */
   snapshot(): FrameConnectionState | undefined {
     if (this.#state !== "open" || this.#transport.isForeign) return undefined;

@@ -113,6 +113,14 @@ export class FrameDecoder {
     if (chunk.length > 0) this.#chunks.push(chunk);
   }
 
+  /** As much is kept of frames that are not whole, or not taken. */
+  get size(): number {
+    const part = this.#part;
+    let size = part === undefined || part.kind === "skip" ? 0 : part.filled;
+    for (const chunk of this.#chunks) size += chunk.length;
+    return size;
+  }
+
   /** For {@link restore}. */
   snapshot(): DecoderState {
     const part = this.#part;

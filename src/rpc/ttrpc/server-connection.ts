@@ -135,6 +135,11 @@ export class ServerConnection {
     this.#frames.release();
   }
 
+  /** Bytes of requests and answers that are on their way, or at work. */
+  get bytesInHand(): number {
+    return this.#frames.bytesInHand + this.#requestBytes;
+  }
+
   /** The descriptor of the connection, lent. */
   get fd(): number | undefined {
     return this.#frames.fd;
@@ -223,7 +228,6 @@ export class ServerConnection {
       ...{ streamId, request, handler, peer: this.peer, inbox },
       ...(resumed !== undefined && { resumed }),
     });
-    this.#calls.set(streamId, call);
     this.#requestBytes += request.payload.length;
     for (const observer of this.#observers) observer.callBegan(call);
     call.startTimer(() =>
@@ -240,6 +244,9 @@ export class ServerConnection {
     } catch (error) {
       this.#fail(call, error);
     }
+    // Most calls have been answered by now. A map through which each of them goes costs more than it looks
+    // like: what its table was before it was made anew stays until all of the heap is collected.
+    if (call.isRunning) this.#calls.set(streamId, call);
   }
 
   #onData({ streamId, flags }: Frame, body: Uint8Array): void {

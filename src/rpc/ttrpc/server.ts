@@ -87,6 +87,13 @@ export class TtrpcServer implements Disposable {
     for (const connection of [...this.#connections]) connection.release();
   }
 
+  /** Bytes of requests and answers that are on their way, or at work, on all connections. */
+  get bytesInHand(): number {
+    let bytes = 0;
+    for (const connection of this.#connections) bytes += connection.bytesInHand;
+    return bytes;
+  }
+
   /** The connections, to be adopted by another server. */
   snapshot(inventory: Inventory, canResume: CanResume): readonly ServerConnectionState[] {
     if (this.#ended !== undefined) inventory.addObstacle("the server is ending");

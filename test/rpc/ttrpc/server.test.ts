@@ -62,6 +62,26 @@ describe("TtrpcServer, unary", () => {
     expect(order).toEqual([5, 1, 3]);
   });
 
+  test("knows what it has in hand: frames that are not whole, requests at work", async () => {
+    await using bench = new Bench();
+    using peer = await RawPeer.connect(bench.path);
+    await peer.request(1, "Echo", encode("a"));
+    await peer.response();
+    expect(bench.server.bytesInHand).toBe(0);
+    await peer.request(3, "Wait", encode("a"));
+    await bench.chat.until(() => bench.chat.waiting.size === 1);
+    expect(bench.server.bytesInHand).toBe(encode("a").length);
+    bench.chat.waiting.get("a")?.();
+    await peer.response();
+    expect(bench.server.bytesInHand).toBe(0);
+    const large = encodeFrame(5, 1, 0, new Uint8Array(100_000)).subarray(0, -1);
+    await peer.write(large);
+    // Of a header that has been read nothing is kept but what it says.
+    const inHand = large.length - 10;
+    while (bench.server.bytesInHand < inHand) await Bun.sleep(1);
+    expect(bench.server.bytesInHand).toBe(inHand);
+  });
+
   test("names the calls at work with their requests", async () => {
     await using bench = new Bench();
     using peer = await RawPeer.connect(bench.path);
