@@ -52,17 +52,17 @@ struct table {
 #define PR_SET_NAME 15
 #define SIGINFO_INTS 32
 #define RETRY_NANOSECONDS 100000000
-#define CLONE_VM 0x100
 #define CLONE_VFORK 0x4000
-#define WALL 0x40000000
+/* CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND, CLONE_THREAD */
+#define LIKE_A_THREAD 0x10f00
 /* As many threads as the engine begins with, and some to spare. */
 #define THREADS 4
 
 #if defined(__x86_64__)
-enum { MMAP = 9, CLONE = 56, EXIT = 60, WAIT4 = 61, CHDIR = 80, PRCTL = 157, WAITID = 247, PPOLL = 271, EXECVEAT = 322 };
+enum { MMAP = 9, CLONE = 56, EXIT = 60, CHDIR = 80, PRCTL = 157, WAITID = 247, PPOLL = 271, EXECVEAT = 322 };
 __asm__(".globl _start\n_start:\n  xor %ebp, %ebp\n  mov %rsp, %rdi\n  and $-16, %rsp\n  call sleeper\n");
 #elif defined(__aarch64__)
-enum { MMAP = 222, CLONE = 220, EXIT = 93, WAIT4 = 260, CHDIR = 49, PRCTL = 167, WAITID = 95, PPOLL = 73, EXECVEAT = 281 };
+enum { MMAP = 222, CLONE = 220, EXIT = 93, CHDIR = 49, PRCTL = 167, WAITID = 95, PPOLL = 73, EXECVEAT = 281 };
 __asm__(".globl _start\n_start:\n  mov x29, xzr\n  mov x0, sp\n  bl sleeper\n");
 #endif
 
@@ -107,20 +107,18 @@ static int has_dead_child(void) {
 }
 
 /*
- * Whether `count` more processes or threads may be had now: the engine ends when it cannot have its own.
- * Each child borrows our memory and stack while we stand still, and signals nobody when it ends.
+ * Whether `count` more threads may be had now: the engine ends when it cannot have its own. Each of these
+ * borrows our stack while we stand still, and nobody waits for it: execve(2) goes on when it is gone.
  */
 static int has_room(int count) {
-  int status = 1;
-  long pid;
+  volatile int has = 0;
   if (count == 0) return 1;
-  pid = call(CLONE, CLONE_VM | CLONE_VFORK, 0, 0, 0, 0, 0);
-  if (pid == 0) {
-    call(EXIT, has_room(count - 1) ? 0 : 1, 0, 0, 0, 0, 0);
+  if (call(CLONE, LIKE_A_THREAD | CLONE_VFORK, 0, 0, 0, 0, 0) == 0) {
+    has = has_room(count - 1);
+    call(EXIT, 0, 0, 0, 0, 0, 0);
     __builtin_unreachable();
   }
-  if (pid < 0) return 0;
-  return call(WAIT4, pid, (long)&status, WALL, 0, 0, 0) == pid && status == 0;
+  return has;
 }
 
 __attribute__((noreturn)) void sleeper(word *stack) {
