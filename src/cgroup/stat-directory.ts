@@ -13,11 +13,14 @@ import { O_RDONLY, OwnedFd } from "../linux/fd.ts";
 
 /** ENODEV: the cgroup went away between open and read. EOPNOTSUPP: the kernel has the file switched off. */
 const ABSENT = ["ENOENT", "ENODEV", "ENOTDIR", "ENXIO", "EOPNOTSUPP", "ENOTSUP"];
-/** Of the descriptors that this process may have, so much is not worth a few microseconds. */
+/** A few microseconds are worth at most so many descriptors, and one in so many of those that there may be. */
+const OPEN_MAX = 512;
 const LIMIT_SHARE = 8;
 const CHUNK_BYTES = 16 * 1024;
 /** The kernel hands out as many whole records as fit into a page: after less than this there is no other. */
 const PIECE_BYTES = 2048;
+/** Readings do not overlap. */
+const chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
 
 export interface StatDirectory {
   /** The text of a file, or undefined when there is none (any more). Throws for what else is refused, as EACCES. */
@@ -33,7 +36,6 @@ export function statDirectory(path: string): StatDirectory {
 export class OpenStatFiles implements Disposable {
   static #count = 0;
   readonly #files = new Map<string, OwnedFd>();
-  readonly #chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
 
   /** The directory at `path`. */
   directory(path: string): StatDirectory {
@@ -48,34 +50,37 @@ export class OpenStatFiles implements Disposable {
     const known = this.#files.get(path);
     if (known !== undefined) {
       try {
-        return this.#readFrom(known);
+        return readFrom(known);
       } catch (error) {
         // Another cgroup may have the name by now.
         this.#close(path);
         if (!hasCode(error, ...ABSENT)) throw error;
       }
     }
-    if (OpenStatFiles.#count >= descriptorLimit() / LIMIT_SHARE)
-      return readFileSync(path, "latin1");
-    const file = new OwnedFd(openSync(path, O_RDONLY));
+    const max = Math.min(OPEN_MAX, descriptorLimit() / LIMIT_SHARE);
+    if (OpenStatFiles.#count >= max) return readFileSync(path, "latin1");
+    using undo = new DisposableStack();
+    const file = undo.use(new OwnedFd(openSync(path, O_RDONLY)));
+    const text = readFrom(file);
+    undo.move();
     this.#files.set(path, file);
     OpenStatFiles.#count++;
-    return this.#readFrom(file);
-  }
-
-  /** From the beginning, where the kernel writes its account anew. */
-  #readFrom({ fd }: OwnedFd): string {
-    let text = "";
-    for (;;) {
-      const count = readSync(fd, this.#chunk, 0, CHUNK_BYTES, text.length);
-      text += this.#chunk.toString("latin1", 0, count);
-      if (count < PIECE_BYTES) return text;
-    }
+    return text;
   }
 
   #close(path: string): void {
     this.#files.get(path)?.[Symbol.dispose]();
     if (this.#files.delete(path)) OpenStatFiles.#count--;
+  }
+}
+
+/** From the beginning, where the kernel writes its account anew. */
+function readFrom({ fd }: OwnedFd): string {
+  let text = "";
+  for (;;) {
+    const count = readSync(fd, chunk, 0, CHUNK_BYTES, text.length);
+    text += chunk.toString("latin1", 0, count);
+    if (count < PIECE_BYTES) return text;
   }
 }
 

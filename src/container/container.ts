@@ -372,7 +372,9 @@ export class Container {
   async dispose(): Promise<void> {
     this.#oomWatch?.[Symbol.dispose]();
     this.#oomWatch = undefined;
+    this.#cgroup = undefined;
     this.#metrics?.[Symbol.dispose]();
+    this.#metrics = undefined;
     await Promise.all([...this.#execs.values()].map((exec) => exec.forget()));
   }
 }

@@ -63,7 +63,7 @@ export class Activity {
   }
 
   /** Quiet begins anew: what it was waited for could not be done. */
-  beginAnew(): void {
+  putOffQuiet(): void {
     this.#quietSinceMs = performance.now();
   }
 

@@ -7,6 +7,12 @@ import { privateKilobytes } from "../linux/memory.ts";
 const SHARE = 4 / 5;
 /** A ceiling that what a shim holds is above in any program is raised to this many times as much. */
 const RAISE_FACTOR = 1.5;
+/** For one that is busy it is raised step by step: it is known only then how much it needs. */
+const BUSY_RAISE_FACTOR = 1.2;
+/** A shim holds some three megabytes in values; with so many more it has a leak, or very much to keep. */
+const HELD_KILOBYTES = 6 * 1024;
+/** A renewed program that comes to the ceiling before it is so old has no leak, but much to do. */
+const YOUNG_MS = 10_000;
 /** How long a quiet instant is waited for, before one is made. */
 const PATIENCE_MS = 200;
 /** When calls could not be held up for long enough, so long is rested, then twice as long each time: a client may stay for ever. */
@@ -51,19 +57,27 @@ export class Ceiling {
     return performance.now() >= this.#restsUntilMs && privateKilobytes() >= this.#kilobytes;
   }
 
+  /**
+   * What is left when garbage has been collected, `heldKilobytes` of it in values that are in use. Where the
+   * rest is what the engine needs for so much work, it would be there again soon after a renewal.
+   */
+  collected(heldKilobytes: number, programAgeMs: number): void {
+    if (heldKilobytes < HELD_KILOBYTES && programAgeMs < YOUNG_MS) this.raise(BUSY_RAISE_FACTOR);
+  }
+
   get restsUntilMs(): number {
     return this.#restsUntilMs;
   }
 
   /**
-   * What is above the ceiling from the beginning cannot be brought below it by beginning again at once. It
-   * may be less later, as when events have waited for containerd: then the ceiling is what it was.
-   * Throws SystemError.
+   * What is above the ceiling from the beginning, or soon after it, cannot be brought below it by beginning
+   * again. It may be less later, as when events have waited for containerd: then the ceiling is what it was.
+   * Throws as reading /proc does.
    */
-  raise(): void {
+  raise(factor = RAISE_FACTOR): void {
     const kilobytes = privateKilobytes();
     if (kilobytes < this.#kilobytes) return;
-    this.#kilobytes = Math.round(kilobytes * RAISE_FACTOR);
+    this.#kilobytes = Math.round(kilobytes * factor);
     this.#log.warn("A renewed shim is above its memory ceiling, which is raised for now", {
       kilobytes,
       ceilingKilobytes: this.#kilobytes,
@@ -74,8 +88,11 @@ export class Ceiling {
   look(): "nothing" | "renew if quiet" | "renew" {
     if (!this.isSet) return "nothing";
     const kilobytes = privateKilobytes();
-    // What it was raised for is gone.
-    if (kilobytes < this.#ownKilobytes) this.#kilobytes = this.#ownKilobytes;
+    if (kilobytes < this.#ownKilobytes) {
+      // What it was raised for is gone, and what was in the way may be.
+      this.#kilobytes = this.#ownKilobytes;
+      this.#restMs = REST_MS;
+    }
     if (kilobytes < this.#kilobytes) {
       this.#grownSinceMs = undefined;
       return "nothing";
@@ -84,6 +101,11 @@ export class Ceiling {
     if (now < this.#restsUntilMs) return "nothing";
     this.#grownSinceMs ??= now;
     return now - this.#grownSinceMs < PATIENCE_MS ? "renew if quiet" : "renew";
+  }
+
+  /** Not now: something is in the way that is gone in a moment. */
+  putOff(): void {
+    this.#grownSinceMs = undefined;
   }
 
   /** Calls were in the way. */

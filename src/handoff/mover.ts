@@ -7,6 +7,7 @@
  * long as those at work need; what clients send meanwhile waits in the kernel.
  */
 
+import { heapSize } from "bun:jsc";
 import { basename, dirname, join } from "node:path";
 import { hasReason, messageOf, ShimError } from "../base/error.ts";
 import { Inventory } from "../base/inventory.ts";
@@ -46,6 +47,7 @@ const GROWN_LOOK_MS = 20;
 /** For a renewal calls may be held up for so long. */
 const GROWN_HOLD_MS = 250;
 
+const KILOBYTE = 1024;
 /** What clients and the shim have begun to send is little, as a rule. */
 const IN_HAND_BYTES_MAX = 1024 * 1024;
 
@@ -115,7 +117,11 @@ export class Mover implements Disposable {
     // No timer wakes a shim to which nothing happens, and that cannot sleep.
     if (this.#canWait) return;
     this.#timer = setTimeout(async () => {
-      await this.#look();
+      try {
+        await this.#look();
+      } catch (error) {
+        this.#failed(messageOf(error));
+      }
       this.#lookLater();
     }, this.#lookDelayMs());
   }
@@ -252,26 +258,24 @@ export class Mover implements Disposable {
     if (this.#isMoving) return;
     const wasActive = this.#activity.isActive;
     const isQuiet = this.#activity.look();
-    if (this.#hasGarbage(isQuiet, wasActive)) {
-      this.#activity.noteTrim();
-      Bun.gc(true);
-    }
-    try {
-      await this.#alone(async () => {
-        await this.#renewIfGrown();
-        if (!this.#isSleepDue()) return;
-        await this.#takeNewProgram();
-        this.#sleep();
-      });
-    } catch (error) {
-      this.#failed(messageOf(error));
-    }
+    this.#trim(isQuiet, wasActive);
+    await this.#alone(async () => {
+      await this.#renewIfGrown();
+      if (!this.#isSleepDue()) return;
+      await this.#takeNewProgram();
+      this.#sleep();
+    });
   }
 
   /** What is in memory may be garbage: of a few large frames, of many small ones, of parts that were never whole. */
-  #hasGarbage(isQuiet: boolean, wasActive: boolean): boolean {
-    if (isTrimDue(this.#activity.sinceTrim)) return true;
-    return isQuiet ? wasActive && this.#ceiling.isExceeded : this.#ceiling.isNewlyReached;
+  #trim(isQuiet: boolean, wasActive: boolean): void {
+    const isNewlyReached = this.#ceiling.isNewlyReached;
+    const isLarge = isNewlyReached || (isQuiet && wasActive && this.#ceiling.isExceeded);
+    if (!isLarge && !isTrimDue(this.#activity.sinceTrim)) return;
+    this.#activity.noteTrim();
+    Bun.gc(true);
+    if (!isNewlyReached || !this.#options.isRenewed) return;
+    this.#ceiling.collected(heapSize() / KILOBYTE, performance.now());
   }
 
   /** What fails may fail for long: no memory, no descriptor, a system that lets nobody run what is in memory. */
@@ -279,7 +283,7 @@ export class Mover implements Disposable {
     const { log, sleepAfterMs } = this.#options;
     if (reason !== this.#lastFailure) log.warn("Cannot leave the program", { error: reason });
     this.#lastFailure = reason;
-    this.#activity.beginAnew();
+    this.#activity.putOffQuiet();
     this.#quietMs = Math.min(this.#quietMs * 2, sleepAfterMs * PATIENCE_FACTOR);
   }
 
@@ -318,7 +322,7 @@ export class Mover implements Disposable {
     if (due === "nothing") return;
     if (this.#options.estate.server.bytesInHand > IN_HAND_BYTES_MAX) {
       // Another program would have them as well, and on the way there they take several times as much.
-      this.#ceiling.rest();
+      this.#ceiling.putOff();
       return;
     }
     if (due === "renew if quiet") {

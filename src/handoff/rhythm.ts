@@ -10,7 +10,7 @@ const TRIM_ACTIVITY = 250;
 const TRIM_QUIET_MS = 1000;
 /**
  * and after so much, so long after the last time, all the same: the engine lets it grow to several times
- * of what it holds. Not more often, as compiled code that is not in use at that instant goes with it.
+ * of what it holds. Near the memory ceiling it is trimmed at once.
  */
 const TRIM_BUSY_ACTIVITY = 2000;
 const TRIM_BUSY_MS = 5000;

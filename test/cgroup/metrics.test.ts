@@ -20,7 +20,8 @@ function rootsOf(tree: Tree): MetricsRoots {
 
 function readV1(tree: Tree, controllers: readonly string[]): MetricsV1 {
   const paths = Object.fromEntries(controllers.map((name) => [name, join(tree.path, name)]));
-  const answer = new MetricsReader({ version: 1, paths }, rootsOf(tree)).read();
+  using reader = new MetricsReader({ version: 1, paths }, rootsOf(tree));
+  const answer = reader.read();
   if (answer.version !== 1) throw new Error("Not v1");
   return answer.metrics;
 }
@@ -326,7 +327,8 @@ describe.skipIf(!existsSync("/sys/fs/cgroup/memory/memory.stat"))(
       for (let before = -1n; !isStopped() || before !== used(); await Bun.sleep(5)) before = used();
       const location = locateCgroup(child.pid);
       if (location?.version !== 1) throw new Error("Not on v1");
-      const answer = new MetricsReader(location).read();
+      using reader = new MetricsReader(location);
+      const answer = reader.read();
       if (answer.version !== 1) throw new Error("Not v1");
       const { metrics } = answer;
       expect(metrics.pids).toEqual({ current: 1n, limit: 33n });

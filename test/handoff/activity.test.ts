@@ -59,7 +59,7 @@ test("quiet that is begun anew is no activity", () => {
   const { activity } = watch();
   activity.look();
   activity.look();
-  activity.beginAnew();
+  activity.putOffQuiet();
   expect(activity.isActive).toBe(false);
   expect(activity.quietSinceMs).toBeGreaterThanOrEqual(activity.lookedAtMs);
 });

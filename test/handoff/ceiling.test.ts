@@ -31,4 +31,25 @@ describe("a ceiling", () => {
     ceiling.raise();
     expect([ceiling.look(), ceiling.isExceeded]).toEqual(["nothing", true]);
   });
+
+  test.each([
+    ["is raised for a young program that is busy", 1000, 9999, "nothing"],
+    ["stays for one that holds much", 6 * 1024, 1000, "renew if quiet"],
+    ["stays for one that is older", 1000, 10_000, "renew if quiet"],
+  ] as const)("that is passed after garbage has gone %s", (_what, heldKb, ageMs, due) => {
+    const ceiling = new Ceiling(1, silentLogger);
+    expect(ceiling.isNewlyReached).toBe(true);
+    ceiling.collected(heldKb, ageMs);
+    expect(ceiling.look()).toBe(due);
+  });
+
+  test("is not newly reached while a renewal is due, or put off by calls", () => {
+    const ceiling = new Ceiling(1, silentLogger);
+    ceiling.look();
+    expect(ceiling.isNewlyReached).toBe(false);
+    ceiling.putOff();
+    expect([ceiling.isNewlyReached, ceiling.grownSinceMs]).toEqual([true, undefined]);
+    ceiling.rest();
+    expect(ceiling.isNewlyReached).toBe(false);
+  });
 });

@@ -1,34 +1,72 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import { type Logger, silentLogger } from "../../src/base/log.ts";
 import { Mover } from "../../src/handoff/mover.ts";
 import { isLookDue, isTrimDue } from "../../src/handoff/rhythm.ts";
 import { withoutDescriptors } from "../linux/no-descriptors.ts";
 
+/** One of a shim that has no container, and a large frame in hand all the time. */
+function makeMover(ceilingKilobytes: number, isRenewed: boolean) {
+  const warnings: string[] = [];
+  const log: Logger = { ...silentLogger, warn: (message) => void warnings.push(message) };
+  const server = {
+    received: 0,
+    onReceived: undefined as (() => void) | undefined,
+    bytesInHand: 2 ** 30,
+  };
+  const mover = new Mover({
+    // Of all that a shim has.
+    estate: { poller: { wakeups: 0 }, server, service: { size: 0 } } as never,
+    log: { ...log, flush: () => {} },
+    env: [],
+    ownWordCount: 1,
+    flags: [],
+    ownPath: "",
+    sleepAfterMs: 60_000,
+    quietMs: undefined,
+    ceilingKilobytes,
+    isRenewed,
+    refused: undefined,
+  });
+  const receive = () => {
+    server.received += 1;
+    server.onReceived?.();
+  };
+  return { mover, receive, warnings };
+}
+
 describe("a shim begins to look at itself", () => {
   test.each([0, 1])(
     "where no descriptor is left, with a ceiling of %d",
     async (ceilingKilobytes) => {
-      const warnings: string[] = [];
-      const log: Logger = { ...silentLogger, warn: (message) => void warnings.push(message) };
-      using mover = new Mover({
-        // Of all that a shim has.
-        estate: { poller: { wakeups: 0 }, server: { received: 0 }, service: { size: 0 } } as never,
-        log: { ...log, flush: () => {} },
-        env: [],
-        ownWordCount: 1,
-        flags: [],
-        ownPath: "",
-        sleepAfterMs: 60_000,
-        quietMs: undefined,
-        ceilingKilobytes,
-        isRenewed: true,
-        refused: undefined,
-      });
+      const { mover, warnings } = makeMover(ceilingKilobytes, true);
+      using _ = mover;
       await withoutDescriptors(async () => mover.start());
       const warning = "Cannot look at the memory of a renewed shim";
       expect(warnings).toEqual(ceilingKilobytes > 0 ? [warning] : []);
     },
   );
+});
+
+test("a shim that had no descriptor for a look looks again", async () => {
+  const { mover, receive, warnings } = makeMover(1, false);
+  using _ = mover;
+  mover.start();
+  await withoutDescriptors(async () => {
+    while (warnings.length === 0) {
+      receive();
+      await Bun.sleep(10);
+    }
+  });
+  const collect = spyOn(Bun, "gc");
+  try {
+    while (collect.mock.calls.length === 0) {
+      receive();
+      await Bun.sleep(10);
+    }
+  } finally {
+    collect.mockRestore();
+  }
+  expect(warnings).toEqual(["Cannot leave the program"]);
 });
 
 describe("a shim that cannot sleep", () => {

@@ -235,7 +235,7 @@ describe("a renewal", () => {
   test(
     "comes by itself when memory has grown past the ceiling, and nobody can tell",
     async () => {
-      await using shim = await LiveShim.start({ env: { WEDGE_MEMORY_CEILING_MB: "8" } });
+      await using shim = await LiveShim.start({ env: { WEDGE_MEMORY_CEILING_MB: "10" } });
       using bundle = shim.bundle({ script: "sleep 1000" });
       const { id } = bundle;
       const pid = await shim.create(bundle);

@@ -62,7 +62,13 @@ export class ServerConnection {
   readonly #log: Logger;
   readonly #observers: ReadonlySet<CallObserver>;
   readonly #onClosed: () => void;
+  /**
+   * Those that were not answered at once. A map through which each call goes costs more than it looks like:
+   * what its table was before it was made anew stays until all of the heap is collected.
+   */
   readonly #calls = new Map<number, ServerCall>();
+  /** Its handler is being called. */
+  #beginning: ServerCall | undefined;
   #requestBytes = 0;
   #lastStreamId = 0;
   #isDraining = false;
@@ -115,7 +121,7 @@ export class ServerConnection {
       peer: { pid, uid, gid },
       lastStreamId: this.#lastStreamId,
       frames,
-      calls: [...this.#calls.values()].map((call) => {
+      calls: [...this.calls].map((call) => {
         const { streamId, request, deadlineMs, service, method } = call;
         if (!canResume(call)) inventory.addObstacle(`${service}/${method} is at work`);
         if (deadlineMs !== undefined) inventory.addDeadline(deadlineMs);
@@ -147,7 +153,8 @@ export class ServerConnection {
 
   /** The calls at work, each with its stream id and request. */
   get calls(): Iterable<ServerCall> {
-    return this.#calls.values();
+    const waiting = this.#calls.values();
+    return this.#beginning === undefined ? waiting : [...waiting, this.#beginning];
   }
 
   /** Refuses new calls, and closes once those at work are answered and the answers are sent. */
@@ -159,7 +166,7 @@ export class ServerConnection {
   /** Answers what is still at work with `error`, then closes once the answers are sent. */
   abandon(error: ShimError): void {
     this.#isDraining = true;
-    for (const call of [...this.#calls.values()]) this.#fail(call, error);
+    for (const call of [...this.calls]) this.#fail(call, error);
     this.#endWhenIdle();
   }
 
@@ -239,14 +246,16 @@ export class ServerConnection {
     // An open stream's first message may ride on the request. An empty one cannot be told from none.
     if (inbox !== undefined && request.payload.length > 0) inbox.push(request.payload);
     if (!isOpen) inbox?.end();
+    this.#beginning = call;
     try {
       this.#run(call, handler);
     } catch (error) {
       this.#fail(call, error);
+    } finally {
+      this.#beginning = undefined;
     }
-    // Most calls have been answered by now. A map through which each of them goes costs more than it looks
-    // like: what its table was before it was made anew stays until all of the heap is collected.
     if (call.isRunning) this.#calls.set(streamId, call);
+    else this.#endWhenIdle();
   }
 
   #onData({ streamId, flags }: Frame, body: Uint8Array): void {
@@ -346,12 +355,13 @@ export class ServerConnection {
   }
 
   #endWhenIdle(): void {
-    if (this.#isDraining && this.#calls.size === 0) this.#frames.end();
+    if (!this.#isDraining || this.#calls.size > 0 || this.#beginning !== undefined) return;
+    this.#frames.end();
   }
 
   #onTransportClosed(error: Error | undefined): void {
     if (error !== undefined) this.#log.debug("ttrpc connection closed", { error: error.message });
-    const calls = [...this.#calls.values()];
+    const calls = [...this.calls];
     this.#calls.clear();
     this.#requestBytes = 0;
     const reason = new ShimError("canceled", "The caller has gone", { cause: error });

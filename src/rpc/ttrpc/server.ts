@@ -61,7 +61,7 @@ export class TtrpcServer implements Disposable {
     else this.#listeners.add(listener);
   }
 
-  /** Frames that peers have sent so far: who looks twice knows whether it was quiet meanwhile. */
+  /** Frames that peers have sent so far, and their ends: who looks twice knows whether it was quiet meanwhile. */
   get received(): number {
     return this.#received;
   }
@@ -125,6 +125,8 @@ export class TtrpcServer implements Disposable {
       observers: this.observers,
       onFrame: () => this.noteReceived(),
       onClosed: () => {
+        // Who looks for quiet is to see what it leaves: parts of frames that are garbage now.
+        this.noteReceived();
         this.#connections.delete(connection);
         this.#resolveWhenEmpty();
       },

@@ -27,11 +27,13 @@ export const UNAVAILABLE = 14;
 /** A server on a path of its own, and clients for it. */
 export class Bench implements AsyncDisposable {
   readonly folder = new ScratchFolder();
-  readonly chat = new Chat();
-  readonly server = new TtrpcServer({ services: [mountService(ChatDefinition, this.chat)] });
+  readonly chat: Chat;
+  readonly server: TtrpcServer;
   readonly path = this.folder.socket();
 
-  constructor() {
+  constructor(chat = new Chat()) {
+    this.chat = chat;
+    this.server = new TtrpcServer({ services: [mountService(ChatDefinition, chat)] });
     listenBun(this.server, { unix: this.path }, () => ({ pid: process.pid }));
   }
 

@@ -1,8 +1,10 @@
 import { describe, expect, setSystemTime, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { ShimError } from "../../../src/base/error.ts";
+import type { KeyValue } from "../../../src/gen/ttrpc/request.ts";
+import type { CallContext } from "../../../src/rpc/service.ts";
 import { connectBun } from "../../../src/rpc/ttrpc/bun.ts";
-import { word } from "./chat-service.ts";
+import { Chat, word } from "./chat-service.ts";
 import { RawPeer } from "./raw-peer.ts";
 import {
   Bench,
@@ -197,5 +199,50 @@ describe("a server that has served", () => {
     }
     expect(bench.server.connections.size).toBe(0);
     expect(readdirSync("/proc/self/fd").length).toBe(before);
+  });
+});
+
+/** Ends its server in each call. */
+class EndingChat extends Chat {
+  onEcho: () => void = () => {};
+  signal: AbortSignal | undefined;
+  readonly #isAsync: boolean;
+
+  constructor(isAsync: boolean) {
+    super();
+    this.#isAsync = isAsync;
+  }
+
+  override echo(request: KeyValue, context: CallContext): KeyValue {
+    this.signal = context.signal;
+    this.onEcho();
+    // A handler may do either; that of the class that this extends does not.
+    return (this.#isAsync ? Bun.sleep(1).then(() => request) : request) as KeyValue;
+  }
+}
+
+describe.each([
+  ["at once", false],
+  ["later", true],
+])("TtrpcServer, ended by a handler that answers %s", (_when, isAsync) => {
+  test("answers the call that has shut it down", async () => {
+    const chat = new EndingChat(isAsync);
+    await using bench = new Bench(chat);
+    chat.onEcho = () => void bench.server.shutdown(1000);
+    using peer = await RawPeer.connect(bench.path);
+    await peer.request(1, "Echo", encode("a"));
+    expect(textOf((await peer.response()).payload)).toBe("a");
+    expect(await peer.read()).toBeUndefined();
+  });
+
+  test("cancels the call that has closed it", async () => {
+    const chat = new EndingChat(isAsync);
+    await using bench = new Bench(chat);
+    chat.onEcho = () => bench.server.close();
+    using peer = await RawPeer.connect(bench.path);
+    await peer.request(1, "Echo", encode("a"));
+    expect(await peer.read()).toBeUndefined();
+    expect(chat.signal?.aborted).toBe(true);
+    expect(bench.callCount).toBe(0);
   });
 });
