@@ -99,3 +99,13 @@ test("findProcess() knows this process, and none that is not there", () => {
   expect(Math.abs((own?.startedAtMs ?? 0) - performance.timeOrigin)).toBeLessThan(60_000);
   expect(findProcess(2 ** 30)).toBeUndefined();
 });
+
+test("findProcess() knows the words of one that executes itself for ever, at every instant", async () => {
+  const script = join(folder, "again.sh");
+  writeFileSync(script, `exec /bin/sh ${script}`);
+  await using child = Bun.spawn(["/bin/sh", script]);
+  using _end = { [Symbol.dispose]: () => child.kill("SIGKILL") };
+  for (let look = 0; look < 3000; look++) {
+    expect(findProcess(child.pid)?.args).toEqual(["/bin/sh", script]);
+  }
+});

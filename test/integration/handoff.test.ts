@@ -208,31 +208,6 @@ describe("an upgrade", () => {
 
 describe("a renewal", () => {
   test(
-    "comes again though one has not brought memory below the ceiling",
-    async () => {
-      await using shim = await LiveShim.start({ env: { WEDGE_MEMORY_CEILING_MB: "1" } });
-      using bundle = shim.bundle({ script: "sleep 1000" });
-      const { id } = bundle;
-      await shim.create(bundle);
-      // Holds random bytes that each program is given anew.
-      const program = () => readFileSync(`/proc/${shim.pid}/auxv`).toString("hex");
-      const spec = { typeUrl: "", value: new Uint8Array(2_000_000) };
-      const streams = { terminal: false, stdin: "", stdout: "", stderr: "" };
-      const programs = new Set<string>();
-      const deadline = Date.now() + TIMEOUT_MS / 2;
-      while (programs.size < 3 && Date.now() < deadline) {
-        await shim.task.exec({ id, execId: "-", spec, ...streams }).catch(() => {});
-        programs.add(program());
-      }
-      expect(programs.size).toBe(3);
-      await shim.task.kill({ id, execId: "", signal: 9, all: false });
-      await shim.task.wait({ id, execId: "" });
-      await shim.task.delete({ id, execId: "" });
-    },
-    TIMEOUT_MS,
-  );
-
-  test(
     "comes by itself when memory has grown past the ceiling, and nobody can tell",
     async () => {
       await using shim = await LiveShim.start({ env: { WEDGE_MEMORY_CEILING_MB: "10" } });

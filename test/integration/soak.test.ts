@@ -62,3 +62,16 @@ test.each([
   },
   180_000,
 );
+
+test("a shim that leaks, and begins above its ceiling, is renewed again and again all the same", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "wedge-leaky-"));
+  try {
+    const executable = buildLeaky(directory, LEAK_BYTES * 4);
+    const env = { WEDGE_SLEEP_AFTER_SECONDS: "0", WEDGE_MEMORY_CEILING_MB: "1" };
+    await using soak = await Soak.start(env, executable);
+    for (let count = 0; count < LEAKY_EXECS && soak.renewals < 3; count += 10) await soak.execs(10);
+    expect(soak.renewals).toBeGreaterThanOrEqual(3);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}, 180_000);

@@ -8,9 +8,15 @@ const MS_PER_SECOND = 1000;
 /** Positions among the fields of stat that follow the command's name. */
 const STATE_FIELD = 0;
 const PARENT_FIELD = 1;
+const FLAGS_FIELD = 6;
 const USER_TICKS_FIELD = 11;
 const KERNEL_TICKS_FIELD = 12;
 const START_FIELD = 19;
+
+/** A kernel thread, among the flags. */
+const PF_KTHREAD = 0x200000;
+/** Milliseconds that execve(2) may take on a busy machine; few processes have no command line for long. */
+const EXECVE_ATTEMPTS = 20;
 
 /** One process, as it was when it was looked at. */
 export interface HostProcess {
@@ -50,15 +56,31 @@ function readProcess(pid: number, bootedAtMs: number, proc: string): HostProcess
   // The command's name may hold anything, parentheses and spaces too.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const toMs = (field: number) => (Number(fields[field]) * MS_PER_SECOND) / TICKS_PER_SECOND;
-  const commandLine = readText(`${proc}/${pid}/cmdline`) ?? "";
+  const state = fields[STATE_FIELD] ?? "?";
+  const mayHaveArgs = (Number(fields[FLAGS_FIELD]) & PF_KTHREAD) === 0 && !hasEnded(state);
+  const commandLine = readCommandLine(`${proc}/${pid}/cmdline`, mayHaveArgs);
   return {
     pid,
     parentPid: Number(fields[PARENT_FIELD]),
-    state: fields[STATE_FIELD] ?? "?",
+    state,
     startedAtMs: bootedAtMs + toMs(START_FIELD),
     cpuMs: toMs(USER_TICKS_FIELD) + toMs(KERNEL_TICKS_FIELD),
     args: commandLine === "" ? [] : commandLine.replace(/\0$/, "").split("\0"),
   };
+}
+
+/** While a process executes another program it has none for a moment (the kernel's get_mm_cmdline). */
+function readCommandLine(path: string, mayHaveArgs: boolean): string {
+  for (let attempt = 0; ; attempt++) {
+    const text = readText(path);
+    if (text === undefined) return "";
+    if (text !== "" || !mayHaveArgs || attempt === EXECVE_ATTEMPTS) return text;
+    Bun.sleepSync(1);
+  }
+}
+
+function hasEnded(state: string): boolean {
+  return state === "Z" || state === "X";
 }
 
 function uptimeMs(proc: string): number {
