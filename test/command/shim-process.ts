@@ -144,6 +144,11 @@ export class Place implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await killDaemons(this.namespace);
+    // Whose answer nobody could read has its address in the bundle.
+    for (const name of readdirSync(this.path)) {
+      const address = readOr(join(this.path, name, "address"), "");
+      if (address !== "") this.#sockets.add(address.slice("unix://".length));
+    }
     for (const socket of this.#sockets) rmSync(socket, { force: true });
     rmSync(this.path, { recursive: true, force: true });
   }
