@@ -28,7 +28,7 @@ export class Activity {
     return this.#lookedAtMs;
   }
 
-  /** When the last look was that found something, or that is put off to. */
+  /** Since when it has been quiet: the last look that found something, or {@link putOffQuiet}. */
   get quietSinceMs(): number {
     return this.#quietSinceMs;
   }
