@@ -1,28 +1,32 @@
 /** When a shim whose memory has grown near its ceiling renews itself, and when it leaves that for later. */
 
 import type { Logger } from "../base/log.ts";
-import { privateKilobytes } from "../linux/memory.ts";
 
 /** The ceiling is not reached: so much of it is used when a renewal is due. It grows on until there is one. */
 const SHARE = 4 / 5;
+/** What the engine may need for a busy shim. A renewed one would soon be there again, whatever the ceiling. */
+const BUSY_KILOBYTES = 18 * 1024;
 /** A ceiling that what a shim holds is above in any program is raised to this many times as much. */
 const RAISE_FACTOR = 1.5;
-/** For one that is busy it is raised step by step: it is known only then how much it needs. */
-const BUSY_RAISE_FACTOR = 1.2;
-/** A shim holds some three megabytes in values; with so many more it has a leak, or very much to keep. */
-const HELD_KILOBYTES = 6 * 1024;
 /** A renewed program that comes to the ceiling before it is so old has no leak, but much to do. */
 const YOUNG_MS = 10_000;
+/** A shim holds some four megabytes in values; with more than this it has a leak, or very much to keep. */
+const HELD_BYTES = 6 * 1024 * 1024;
 /** How long a quiet instant is waited for, before one is made. */
 const PATIENCE_MS = 200;
 /** When calls could not be held up for long enough, so long is rested, then twice as long each time: a client may stay for ever. */
 const REST_MS = 1000;
 const REST_MAX_MS = 600_000;
 
-/** The private memory that one program of a shim may come to. */
+/** Whether a renewed program with `heldBytes` in values would need as much memory again after a renewal. */
+export function isMerelyBusy(heldBytes: number, programAgeMs: number): boolean {
+  return heldBytes < HELD_BYTES && programAgeMs < YOUNG_MS;
+}
+
+/** The private memory that one program of a shim may come to, in kilobytes, by what `privateKilobytes` says. */
 export class Ceiling {
   readonly #log: Logger;
-  /** As configured. */
+  /** Where a renewal is due, as configured. */
   readonly #ownKilobytes: number;
   /** That, or what it is raised to. */
   #kilobytes: number;
@@ -32,13 +36,13 @@ export class Ceiling {
 
   /** `kilobytes`: 0 for none. */
   constructor(kilobytes: number, log: Logger) {
-    this.#ownKilobytes = kilobytes * SHARE;
+    this.#ownKilobytes = Math.round(kilobytes * SHARE);
     this.#kilobytes = this.#ownKilobytes;
     this.#log = log;
   }
 
   get isSet(): boolean {
-    return this.#kilobytes > 0;
+    return this.#ownKilobytes > 0;
   }
 
   /** Since when the shim is to be renewed, by `performance.now()`; undefined while it is not. */
@@ -46,52 +50,43 @@ export class Ceiling {
     return this.#grownSinceMs;
   }
 
-  /** Whether there is more than is configured; some of it may be garbage. Throws as reading /proc does. */
-  get isExceeded(): boolean {
-    return this.isSet && privateKilobytes() >= this.#ownKilobytes;
-  }
-
-  /** Whether a renewal is about to be due, if what there is is no garbage. Throws as reading /proc does. */
-  get isNewlyReached(): boolean {
-    if (!this.isSet || this.#grownSinceMs !== undefined) return false;
-    return performance.now() >= this.#restsUntilMs && privateKilobytes() >= this.#kilobytes;
-  }
-
-  /**
-   * What is left when garbage has been collected, `heldKilobytes` of it in values that are in use. Where the
-   * rest is what the engine needs for so much work, it would be there again soon after a renewal.
-   */
-  collected(heldKilobytes: number, programAgeMs: number): void {
-    if (heldKilobytes < HELD_KILOBYTES && programAgeMs < YOUNG_MS) this.raise(BUSY_RAISE_FACTOR);
-  }
-
   get restsUntilMs(): number {
     return this.#restsUntilMs;
   }
 
-  /**
-   * What is above the ceiling from the beginning, or soon after it, cannot be brought below it by beginning
-   * again. It may be less later, as when events have waited for containerd: then the ceiling is what it was.
-   * Throws as reading /proc does.
-   */
-  raise(factor = RAISE_FACTOR): void {
-    const kilobytes = privateKilobytes();
-    if (kilobytes < this.#kilobytes) return;
-    this.#kilobytes = Math.round(kilobytes * factor);
-    this.#log.warn("A renewed shim is above its memory ceiling, which is raised for now", {
-      kilobytes,
-      ceilingKilobytes: this.#kilobytes,
-    });
+  /** Whether `kilobytes` is more than is configured; some of it may be garbage. */
+  isExceededBy(kilobytes: number): boolean {
+    return this.isSet && kilobytes >= this.#ownKilobytes;
   }
 
-  /** What is to be done now: nothing, a renewal if it is quiet, or one for which calls are held up. */
-  look(): "nothing" | "renew if quiet" | "renew" {
+  /** Whether a renewal is about to be due at `kilobytes`, if they are no garbage. */
+  isNewlyReachedBy(kilobytes: number): boolean {
+    if (!this.isSet || this.#grownSinceMs !== undefined) return false;
+    return performance.now() >= this.#restsUntilMs && kilobytes >= this.#kilobytes;
+  }
+
+  /**
+   * A renewed program begins with `kilobytes`. What is above the ceiling from the beginning cannot be
+   * brought below it by beginning again. It may be less later, as when events have waited for
+   * containerd: then the ceiling is what it was.
+   */
+  begin(kilobytes: number): void {
+    if (this.isSet && kilobytes >= this.#kilobytes)
+      this.#raise(kilobytes, RAISE_FACTOR * kilobytes);
+  }
+
+  /**
+   * What is to be done at `kilobytes`: nothing, a renewal if it is quiet, or one for which calls are held
+   * up. `isBusy`: it is a renewed program, and {@link isMerelyBusy}.
+   */
+  look(kilobytes: number, isBusy: boolean): "nothing" | "renew if quiet" | "renew" {
     if (!this.isSet) return "nothing";
-    const kilobytes = privateKilobytes();
     if (kilobytes < this.#ownKilobytes) {
       // What it was raised for is gone, and what was in the way may be.
       this.#kilobytes = this.#ownKilobytes;
       this.#restMs = REST_MS;
+    } else if (isBusy && this.#kilobytes < BUSY_KILOBYTES) {
+      this.#raise(kilobytes, BUSY_KILOBYTES);
     }
     if (kilobytes < this.#kilobytes) {
       this.#grownSinceMs = undefined;
@@ -113,5 +108,11 @@ export class Ceiling {
     this.#grownSinceMs = undefined;
     this.#restsUntilMs = performance.now() + this.#restMs;
     this.#restMs = Math.min(this.#restMs * 2, REST_MAX_MS);
+  }
+
+  #raise(kilobytes: number, toKilobytes: number): void {
+    this.#kilobytes = Math.round(toKilobytes);
+    const fields = { kilobytes, ceilingKilobytes: this.#kilobytes };
+    this.#log.warn("A renewed shim is above its memory ceiling, which is raised for now", fields);
   }
 }

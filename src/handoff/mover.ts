@@ -26,7 +26,7 @@ import {
 import { debugCommandName, executableName } from "../version.ts";
 import { Activity } from "./activity.ts";
 import type { Cause } from "./cause.ts";
-import { Ceiling } from "./ceiling.ts";
+import { Ceiling, isMerelyBusy } from "./ceiling.ts";
 import { type Addition, leave } from "./departure.ts";
 import { encodeDocument } from "./document.ts";
 import { type Estate, type OwnState, type Snapshot, takeSnapshot } from "./estate.ts";
@@ -47,7 +47,6 @@ const GROWN_LOOK_MS = 20;
 /** For a renewal calls may be held up for so long. */
 const GROWN_HOLD_MS = 250;
 
-const KILOBYTE = 1024;
 /** What clients and the shim have begun to send is little, as a rule. */
 const IN_HAND_BYTES_MAX = 1024 * 1024;
 
@@ -100,7 +99,7 @@ export class Mover implements Disposable {
     if (sleepAfterMs === 0 && !this.#ceiling.isSet) return;
     if (isRenewed && this.#ceiling.isSet) {
       try {
-        this.#ceiling.raise();
+        this.#ceiling.begin(privateKilobytes());
       } catch (error) {
         // Without a descriptor to spare. The next renewal may be one too many, and the shim goes on.
         log.warn("Cannot look at the memory of a renewed shim", { error: messageOf(error) });
@@ -258,24 +257,28 @@ export class Mover implements Disposable {
     if (this.#isMoving) return;
     const wasActive = this.#activity.isActive;
     const isQuiet = this.#activity.look();
-    this.#trim(isQuiet, wasActive);
+    const privateKb = this.#ceiling.isSet ? privateKilobytes() : 0;
+    const isTrimmed = this.#trim(privateKb, isQuiet, wasActive);
     await this.#alone(async () => {
-      await this.#renewIfGrown();
+      await this.#renewIfGrown(isTrimmed ? privateKilobytes() : privateKb);
       if (!this.#isSleepDue()) return;
       await this.#takeNewProgram();
       this.#sleep();
     });
   }
 
-  /** What is in memory may be garbage: of a few large frames, of many small ones, of parts that were never whole. */
-  #trim(isQuiet: boolean, wasActive: boolean): void {
-    const isNewlyReached = this.#ceiling.isNewlyReached;
-    const isLarge = isNewlyReached || (isQuiet && wasActive && this.#ceiling.isExceeded);
-    if (!isLarge && !isTrimDue(this.#activity.sinceTrim)) return;
+  /**
+   * Whether there was garbage to be collected: of a few large frames, of many small ones, of parts that
+   * were never whole.
+   */
+  #trim(privateKb: number, isQuiet: boolean, wasActive: boolean): boolean {
+    const isLarge =
+      this.#ceiling.isNewlyReachedBy(privateKb) ||
+      (isQuiet && wasActive && this.#ceiling.isExceededBy(privateKb));
+    if (!isLarge && !isTrimDue(this.#activity.sinceTrim)) return false;
     this.#activity.noteTrim();
     Bun.gc(true);
-    if (!isNewlyReached || !this.#options.isRenewed) return;
-    this.#ceiling.collected(heapSize() / KILOBYTE, performance.now());
+    return true;
   }
 
   /** What fails may fail for long: no memory, no descriptor, a system that lets nobody run what is in memory. */
@@ -317,8 +320,9 @@ export class Mover implements Disposable {
   }
 
   /** At an instant that is quiet by itself, or when there has been none for long at one that is made. */
-  async #renewIfGrown(): Promise<void> {
-    const due = this.#ceiling.look();
+  async #renewIfGrown(privateKb: number): Promise<void> {
+    const isBusy = this.#options.isRenewed && isMerelyBusy(heapSize(), performance.now());
+    const due = this.#ceiling.look(privateKb, isBusy);
     if (due === "nothing") return;
     if (this.#options.estate.server.bytesInHand > IN_HAND_BYTES_MAX) {
       // Another program would have them as well, and on the way there they take several times as much.
