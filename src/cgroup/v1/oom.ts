@@ -231,17 +231,22 @@ function tryReadKills(directory: string): Kills | undefined {
 
 /** Kills by cgroup, in `directory` and below: v1 counts a kill only in the cgroup of its victim. */
 function readKills(directory: string): Kills {
-  const own = readCounters(statDirectory(directory), OOM_CONTROL_FILE);
-  if (own === undefined) return "gone";
-  if (!own.has(KILLS)) return "uncounted";
   const kills = new Map<string, number>();
-  collectKills(directory, "", kills);
-  return kills.has("") ? kills : "gone";
+  const own = collectKills(directory, "", kills);
+  return own === "counted" ? kills : own;
 }
 
-function collectKills(top: string, name: string, kills: Map<string, number>): void {
+/** Whether `top` + `name` was there, and counts; one that vanishes below it is no matter. */
+function collectKills(
+  top: string,
+  name: string,
+  kills: Map<string, number>,
+): "counted" | "gone" | "uncounted" {
   const counters = readCounters(statDirectory(top + name), OOM_CONTROL_FILE);
-  if (counters === undefined) return;
-  kills.set(name, Number(counters.get(KILLS) ?? 0n));
+  if (counters === undefined) return "gone";
+  const count = counters.get(KILLS);
+  if (count === undefined) return "uncounted";
+  kills.set(name, Number(count));
   for (const child of childCgroups(top + name)) collectKills(top, `${name}/${child}`, kills);
+  return "counted";
 }
