@@ -3,15 +3,17 @@
 import type { Logger } from "../base/log.ts";
 
 /** The ceiling is not reached: so much of it is used when a renewal is due. It grows on until there is one. */
-const SHARE = 4 / 5;
-/** What the engine may need for a busy shim. A renewed one would soon be there again, whatever the ceiling. */
-const BUSY_KILOBYTES = 18 * 1024;
+const SHARE = 3 / 4;
+/** So much of that, and a busy program may be there in a moment: garbage is megabytes in a tenth of a second. */
+const NEAR_SHARE = 3 / 4;
+/** What the engine may need for a busy shim. A renewed one would soon be there again, whatever the ceiling is. */
+const BUSY_KILOBYTES = 16 * 1024;
 /** A ceiling that what a shim holds is above in any program is raised to this many times as much. */
 const RAISE_FACTOR = 1.5;
 /** A renewed program that comes to the ceiling before it is so old has no leak, but much to do. */
-const YOUNG_MS = 10_000;
+const YOUNG_MS = 5000;
 /** A shim holds some four megabytes in values; with more than this it has a leak, or very much to keep. */
-const HELD_BYTES = 6 * 1024 * 1024;
+const HELD_BYTES = 5 * 1024 * 1024;
 /** How long a quiet instant is waited for, before one is made. */
 const PATIENCE_MS = 200;
 /** When calls could not be held up for long enough, so long is rested, then twice as long each time: a client may stay for ever. */
@@ -30,6 +32,7 @@ export class Ceiling {
   readonly #ownKilobytes: number;
   /** That, or what it is raised to. */
   #kilobytes: number;
+  #isNear = false;
   #grownSinceMs: number | undefined;
   #restMs = REST_MS;
   #restsUntilMs = 0;
@@ -43,6 +46,11 @@ export class Ceiling {
 
   get isSet(): boolean {
     return this.#ownKilobytes > 0;
+  }
+
+  /** Whether a busy program may have reached it before long, by the last look. */
+  get isNear(): boolean {
+    return this.#isNear;
   }
 
   /** Since when the shim is to be renewed, by `performance.now()`; undefined while it is not. */
@@ -71,31 +79,33 @@ export class Ceiling {
    * containerd: then the ceiling is what it was.
    */
   begin(kilobytes: number): void {
-    if (this.isSet && kilobytes >= this.#kilobytes)
-      this.#raise(kilobytes, RAISE_FACTOR * kilobytes);
+    if (!this.isExceededBy(kilobytes)) return;
+    this.#raise(kilobytes, Math.max(RAISE_FACTOR * kilobytes, BUSY_KILOBYTES));
   }
 
   /**
    * What is to be done at `kilobytes`: nothing, a renewal if it is quiet, or one for which calls are held
-   * up. `isBusy`: it is a renewed program, and {@link isMerelyBusy}.
+   * up. `isBusy`: it is a renewed program, and {@link isMerelyBusy}: the next one would be there as soon.
    */
   look(kilobytes: number, isBusy: boolean): "nothing" | "renew if quiet" | "renew" {
     if (!this.isSet) return "nothing";
-    if (kilobytes < this.#ownKilobytes) {
-      // What it was raised for is gone, and what was in the way may be.
-      this.#kilobytes = this.#ownKilobytes;
-      this.#restMs = REST_MS;
-    } else if (isBusy && this.#kilobytes < BUSY_KILOBYTES) {
-      this.#raise(kilobytes, BUSY_KILOBYTES);
-    }
-    if (kilobytes < this.#kilobytes) {
+    const now = performance.now();
+    this.#isNear = kilobytes >= this.#kilobytes * NEAR_SHARE;
+    if (kilobytes < this.#ownKilobytes) this.#ease(now);
+    else if (isBusy && this.#kilobytes < BUSY_KILOBYTES) this.#raise(kilobytes, BUSY_KILOBYTES);
+    if (kilobytes < this.#kilobytes || isBusy) {
       this.#grownSinceMs = undefined;
       return "nothing";
     }
-    const now = performance.now();
     if (now < this.#restsUntilMs) return "nothing";
     this.#grownSinceMs ??= now;
     return now - this.#grownSinceMs < PATIENCE_MS ? "renew if quiet" : "renew";
+  }
+
+  /** What it was raised for is gone, and after some time what was in the way may be. */
+  #ease(now: number): void {
+    this.#kilobytes = this.#ownKilobytes;
+    if (now - this.#restsUntilMs >= this.#restMs) this.#restMs = REST_MS;
   }
 
   /** Not now: something is in the way that is gone in a moment. */

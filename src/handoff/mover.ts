@@ -8,7 +8,6 @@
  */
 
 import { heapSize } from "bun:jsc";
-import { basename, dirname, join } from "node:path";
 import { hasReason, messageOf, ShimError } from "../base/error.ts";
 import { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
@@ -16,14 +15,12 @@ import { monotonicMs } from "../linux/clock.ts";
 import type { OwnedFd } from "../linux/fd.ts";
 import { privateKilobytes } from "../linux/memory.ts";
 import {
-  commandLine,
   isSameProgram,
   OWN_PROGRAM,
   openProgram,
   type ProgramIdentity,
   programIdentity,
 } from "../linux/program.ts";
-import { debugCommandName, executableName } from "../version.ts";
 import { Activity } from "./activity.ts";
 import type { Cause } from "./cause.ts";
 import { Ceiling, isMerelyBusy } from "./ceiling.ts";
@@ -34,6 +31,7 @@ import { Guardian } from "./guardian.ts";
 import { isPassing, rehearse } from "./rehearsal.ts";
 import { isLookDue, isTrimDue, PATIENCE_FACTOR } from "./rhythm.ts";
 import { fillTable, hasSleeper, openSleeper } from "./sleeper.ts";
+import { type Invoked, ownWords, wordsFor } from "./words.ts";
 
 /** How long calls may take to come to their end before an upgrade is given up. */
 const QUIET_LIMIT_MS = 10_000;
@@ -42,7 +40,7 @@ const LOOK_MS = 2;
 const LONGEST_LOOK_MS = 10_000;
 /** and while calls come: it grows with them. */
 const ACTIVE_LOOK_MS = 100;
-/** How often a shim that has grown looks for a quiet instant. */
+/** How often a shim that has grown, or is about to have, looks at it, and for a quiet instant. */
 const GROWN_LOOK_MS = 20;
 /** For a renewal calls may be held up for so long. */
 const GROWN_HOLD_MS = 250;
@@ -50,17 +48,11 @@ const GROWN_HOLD_MS = 250;
 /** What clients and the shim have begun to send is little, as a rule. */
 const IN_HAND_BYTES_MAX = 1024 * 1024;
 
-export interface MoverOptions {
+export interface MoverOptions extends Invoked {
   readonly estate: Estate;
   readonly log: Logger & { flush(): void };
   /** For the next program, `NAME=value`. */
   readonly env: readonly string[];
-  /** How many words of the command line name the present program. */
-  readonly ownWordCount: number;
-  /** Those that follow: what the shim is started with. */
-  readonly flags: readonly string[];
-  /** Its path on disk, where a new one may appear. */
-  readonly ownPath: string;
   /** Quiet before sleep; 0: never. */
   readonly sleepAfterMs: number;
   /** As left by the program before: see `rhythm.ts`. */
@@ -84,6 +76,7 @@ export class Mover implements Disposable {
   readonly #ceiling: Ceiling;
   #refused: ProgramIdentity | undefined;
   #lastFailure = "";
+  #hasFailed = false;
 
   constructor(options: MoverOptions) {
     this.#options = options;
@@ -95,17 +88,23 @@ export class Mover implements Disposable {
 
   /** Begins to look for quiet and for grown memory. */
   start(): void {
-    const { sleepAfterMs, isRenewed, log } = this.#options;
+    const { sleepAfterMs, isRenewed } = this.#options;
     if (sleepAfterMs === 0 && !this.#ceiling.isSet) return;
-    if (isRenewed && this.#ceiling.isSet) {
-      try {
-        this.#ceiling.begin(privateKilobytes());
-      } catch (error) {
-        // Without a descriptor to spare. The next renewal may be one too many, and the shim goes on.
-        log.warn("Cannot look at the memory of a renewed shim", { error: messageOf(error) });
-      }
-    }
+    if (isRenewed && this.#ceiling.isSet) this.#beginBelow();
     this.#lookLater();
+  }
+
+  /** What the document was read with is garbage by now, for which no ceiling is raised. */
+  #beginBelow(): void {
+    try {
+      if (!this.#ceiling.isExceededBy(privateKilobytes())) return;
+      Bun.gc(true);
+      this.#ceiling.begin(privateKilobytes());
+    } catch (error) {
+      // Without a descriptor to spare. The next renewal may be one too many, and the shim goes on.
+      const { log } = this.#options;
+      log.warn("Cannot look at the memory of a renewed shim", { error: messageOf(error) });
+    }
   }
 
   /** When the time has come; a quiet shim also soon after something has happened. */
@@ -118,6 +117,7 @@ export class Mover implements Disposable {
     this.#timer = setTimeout(async () => {
       try {
         await this.#look();
+        this.#hasFailed = false;
       } catch (error) {
         this.#failed(messageOf(error));
       }
@@ -127,6 +127,7 @@ export class Mover implements Disposable {
 
   /** Sleep is not what follows, and no look is due before something happens. */
   get #canWait(): boolean {
+    if (this.#hasFailed) return false;
     const { sleepAfterMs, estate } = this.#options;
     if (sleepAfterMs > 0 && hasSleeper() && estate.service.size > 0) return false;
     const { isActive, sinceTrim, lookedAtMs } = this.#activity;
@@ -138,8 +139,9 @@ export class Mover implements Disposable {
     if (this.#ceiling.grownSinceMs !== undefined) return GROWN_LOOK_MS;
     const isNeverAsleep = this.#options.sleepAfterMs === 0;
     const periodMs = isNeverAsleep ? LONGEST_LOOK_MS : Math.min(this.#quietMs, LONGEST_LOOK_MS);
-    const isUrgent = this.#activity.isActive && this.#ceiling.isSet;
-    return Math.max(isUrgent ? Math.min(periodMs / 2, ACTIVE_LOOK_MS) : periodMs / 2, LOOK_MS);
+    if (!this.#activity.isActive || !this.#ceiling.isSet) return Math.max(periodMs / 2, LOOK_MS);
+    const activeMs = this.#ceiling.isNear ? GROWN_LOOK_MS : ACTIVE_LOOK_MS;
+    return Math.max(Math.min(periodMs / 2, activeMs), LOOK_MS);
   }
 
   [Symbol.dispose](): void {
@@ -163,7 +165,7 @@ export class Mover implements Disposable {
 
   async #upgradeTo(program: OwnedFd, path: string): Promise<never> {
     const { estate, env, log } = this.#options;
-    const words = this.#wordsFor(path);
+    const words = wordsFor(path, this.#options);
     const document = await this.#atQuiet<Uint8Array>((pausedAtMs) => {
       const { document: trial, inventory } = this.#snapshot({ kind: "upgrade", pausedAtMs });
       return inventory.obstacles.length > 0 ? inventory : encodeDocument(trial());
@@ -171,7 +173,7 @@ export class Mover implements Disposable {
     const { children } = estate;
     await rehearse({ children, program, path, argv: words, env, document });
     using guardian = await Guardian.summon(log);
-    const addition = guardian?.entrust(this.#ownWords());
+    const addition = guardian?.entrust(ownWords(this.#options));
     const refused = programIdentity(program.fd);
     return await this.#atQuiet<never>((pausedAtMs) => {
       // Read where this program takes the shim back: it does not come to the same again.
@@ -230,19 +232,6 @@ export class Mover implements Disposable {
     }
   }
 
-  /** The command line of this very program. */
-  #ownWords(): readonly string[] {
-    const { ownWordCount, flags } = this.#options;
-    return [...commandLine().slice(0, ownWordCount), ...flags];
-  }
-
-  #wordsFor(path: string): readonly string[] {
-    const { ownPath, ownWordCount } = this.#options;
-    if (path === ownPath) return commandLine().slice(0, ownWordCount);
-    // Under its short name it would be the debugging command.
-    return [basename(path) === debugCommandName ? join(dirname(path), executableName) : path];
-  }
-
   async #alone<T>(move: () => Promise<T>): Promise<T> {
     if (this.#isMoving) throw new ShimError("aborted", "The program is being left already");
     this.#isMoving = true;
@@ -286,6 +275,7 @@ export class Mover implements Disposable {
     const { log, sleepAfterMs } = this.#options;
     if (reason !== this.#lastFailure) log.warn("Cannot leave the program", { error: reason });
     this.#lastFailure = reason;
+    this.#hasFailed = true;
     this.#activity.putOffQuiet();
     this.#quietMs = Math.min(this.#quietMs * 2, sleepAfterMs * PATIENCE_FACTOR);
   }
@@ -348,7 +338,7 @@ export class Mover implements Disposable {
     if (snapshot.inventory.obstacles.length > 0) return snapshot.inventory;
     if (hasSleeper()) this.#tryNap(cause);
     using own = openProgram(OWN_PROGRAM);
-    return this.#leave(own, this.#ownWords(), snapshot);
+    return this.#leave(own, ownWords(this.#options), snapshot);
   }
 
   /** A sleep of no length: the sleeper knows whether the program can be begun anew, and waits until it can. */
@@ -389,7 +379,7 @@ export class Mover implements Disposable {
     log.flush();
     leave({
       ...{ document, inventory, program, env },
-      argv: this.#ownWords(),
+      argv: ownWords(this.#options),
       addition: ({ image }, undo) =>
         fillTable({ estate, document, inventory, image, ownPath, undo }),
       keepsDirectory: true,

@@ -5,7 +5,7 @@ import { Ceiling, isMerelyBusy } from "../../src/handoff/ceiling.ts";
 const MB = 1024;
 const DEFAULT_KB = 24 * MB;
 /** Where a renewal is due by default. */
-const DUE_KB = 19_661;
+const DUE_KB = 18 * MB;
 
 describe("a ceiling", () => {
   test("that is not set asks for nothing", () => {
@@ -20,7 +20,7 @@ describe("a ceiling", () => {
     ]);
   });
 
-  test("is near at four fifths of it", () => {
+  test("is reached at three quarters of it", () => {
     const ceiling = new Ceiling(DEFAULT_KB, silentLogger);
     expect(ceiling.isExceededBy(DUE_KB - 1)).toBe(false);
     expect(ceiling.isNewlyReachedBy(DUE_KB - 1)).toBe(false);
@@ -30,7 +30,17 @@ describe("a ceiling", () => {
     expect(ceiling.look(DUE_KB, false)).toBe("renew if quiet");
   });
 
-  test("that is near asks for a quiet instant, and after some patience for one that is made", async () => {
+  test.each([
+    [13.4, false],
+    [13.5, true],
+  ])("is near when %d MB are there: %p", (privateMb, isNear) => {
+    const ceiling = new Ceiling(DEFAULT_KB, silentLogger);
+    expect(ceiling.isNear).toBe(false);
+    ceiling.look(privateMb * MB, false);
+    expect(ceiling.isNear).toBe(isNear);
+  });
+
+  test("that is reached asks for a quiet instant, and after some patience for one that is made", async () => {
     const ceiling = new Ceiling(DEFAULT_KB, silentLogger);
     expect(ceiling.look(DUE_KB, false)).toBe("renew if quiet");
     await Bun.sleep(250);
@@ -53,13 +63,47 @@ describe("a ceiling", () => {
   });
 
   test.each([
-    ["that is too small for a busy program is passed", 4, 17, true, "nothing"],
-    ["is passed no farther than that needs", 4, 18, true, "renew if quiet"],
-    ["is not passed for any other one", 4, 17, false, "renew if quiet"],
-    ["that is high enough is not passed for it", 24, 19.3, true, "renew if quiet"],
+    ["that is reached soon after a renewal is left to a busy program", 24, 30, true, "nothing"],
+    ["is due for any other one", 24, 18, false, "renew if quiet"],
   ] as const)("%s", (_what, ceilingMb, privateMb, isBusy, due) => {
     const ceiling = new Ceiling(ceilingMb * MB, silentLogger);
     expect(ceiling.look(privateMb * MB, isBusy)).toBe(due);
+  });
+
+  test("that is too small for any busy program is raised to what one needs, and comes down again", () => {
+    const ceiling = new Ceiling(4 * MB, silentLogger);
+    expect(ceiling.look(5 * MB, true)).toBe("nothing");
+    expect(ceiling.isNewlyReachedBy(15 * MB)).toBe(false);
+    expect(ceiling.look(15 * MB, false)).toBe("nothing");
+    expect(ceiling.look(16 * MB, false)).toBe("renew if quiet");
+    expect(ceiling.look(2 * MB, false)).toBe("nothing");
+    expect(ceiling.look(5 * MB, false)).toBe("renew if quiet");
+  });
+
+  test("that any program begins above is raised to what a busy one needs, and told of once", () => {
+    const warnings: string[] = [];
+    const log = { ...silentLogger, warn: (message: string) => void warnings.push(message) };
+    const ceiling = new Ceiling(1 * MB, log);
+    ceiling.begin(7 * MB);
+    expect([ceiling.look(8 * MB, true), ceiling.look(15 * MB, false)]).toEqual([
+      "nothing",
+      "nothing",
+    ]);
+    expect(ceiling.look(16 * MB, false)).toBe("renew if quiet");
+    expect(warnings).toHaveLength(1);
+  });
+
+  test("waits longer each time that calls were in the way, also where garbage goes in between", () => {
+    const ceiling = new Ceiling(DEFAULT_KB, silentLogger);
+    const waits = [1, 2, 3].map(() => {
+      ceiling.rest();
+      ceiling.look(10 * MB, false);
+      return ceiling.restsUntilMs - performance.now();
+    });
+    for (const [index, waitMs] of waits.entries()) {
+      expect(waitMs).toBeGreaterThan(1000 * 2 ** index - 100);
+      expect(waitMs).toBeLessThanOrEqual(1000 * 2 ** index);
+    }
   });
 
   test("that was raised for much that is held does not come down for a busy program", () => {
@@ -80,9 +124,9 @@ describe("a ceiling", () => {
 });
 
 test.each([
-  [5.9, 9999, true],
-  [6, 1000, false],
-  [1, 10_000, false],
+  [4.9, 4999, true],
+  [5, 1000, false],
+  [1, 5000, false],
 ])("a program that holds %d MB, %d ms old", (heldMb, ageMs, isBusy) => {
   expect(isMerelyBusy(heldMb * MB * 1024, ageMs)).toBe(isBusy);
 });

@@ -2,16 +2,22 @@ import { describe, expect, spyOn, test } from "bun:test";
 import { type Logger, silentLogger } from "../../src/base/log.ts";
 import { Mover } from "../../src/handoff/mover.ts";
 import { isLookDue, isTrimDue } from "../../src/handoff/rhythm.ts";
+import * as memory from "../../src/linux/memory.ts";
 import { withoutDescriptors } from "../linux/no-descriptors.ts";
 
 /** One of a shim that has no container, and a large frame in hand all the time. */
 function makeMover(ceilingKilobytes: number, isRenewed: boolean) {
   const warnings: string[] = [];
+  let asked = 0;
   const log: Logger = { ...silentLogger, warn: (message) => void warnings.push(message) };
   const server = {
     received: 0,
     onReceived: undefined as (() => void) | undefined,
-    bytesInHand: 2 ** 30,
+    /** Asked for when a renewal is due. */
+    get bytesInHand() {
+      asked += 1;
+      return 2 ** 30;
+    },
   };
   const mover = new Mover({
     // Of all that a shim has.
@@ -31,7 +37,7 @@ function makeMover(ceilingKilobytes: number, isRenewed: boolean) {
     server.received += 1;
     server.onReceived?.();
   };
-  return { mover, receive, warnings };
+  return { mover, receive, warnings, asked: () => asked };
 }
 
 describe("a shim begins to look at itself", () => {
@@ -59,14 +65,37 @@ test("a shim that had no descriptor for a look looks again", async () => {
   });
   const collect = spyOn(Bun, "gc");
   try {
-    while (collect.mock.calls.length === 0) {
-      receive();
-      await Bun.sleep(10);
-    }
+    // Nothing happens any more.
+    while (collect.mock.calls.length === 0) await Bun.sleep(10);
   } finally {
     collect.mockRestore();
   }
   expect(warnings).toEqual(["Cannot leave the program"]);
+});
+
+test.each([
+  ["is renewed if it has grown, and not for garbage", 10, false],
+  ["is renewed if it has grown, and that is no garbage", 20, true],
+])("a busy shim %s", async (_what, megabytesLeft, isDue) => {
+  const { mover, receive, asked } = makeMover(24 * 1024, false);
+  using _ = mover;
+  let megabytes = 20;
+  const read = spyOn(memory, "privateKilobytes").mockImplementation(() => megabytes * 1024);
+  const collect = spyOn(Bun, "gc").mockImplementation(() => {
+    megabytes = megabytesLeft;
+    return 0;
+  });
+  try {
+    mover.start();
+    while (collect.mock.calls.length === 0 || read.mock.calls.length < 4) {
+      receive();
+      await Bun.sleep(5);
+    }
+    expect(asked() > 0).toBe(isDue);
+  } finally {
+    collect.mockRestore();
+    read.mockRestore();
+  }
 });
 
 describe("a shim that cannot sleep", () => {

@@ -13,9 +13,8 @@ const NO_STREAMS = { terminal: false, stdin: "", stdout: "", stderr: "" };
 const EXIT_STATUSES = 200;
 const AT_RANDOM = 25n;
 const PROBE_INTERVAL_MS = 100;
-/** Memory is looked at after so many execs, and so many State calls. */
-const LOOK_EXECS = 5;
-const LOOK_STATES = 80;
+/** How often memory is looked at. */
+const LOOK_MS = 10;
 /** As many calls at once as a manager with its tools may have. */
 const CALLS_AT_ONCE = 8;
 
@@ -33,6 +32,7 @@ export class Soak implements AsyncDisposable {
   #execCount = 0;
   #peakKb = 0;
   readonly #programs = new Set<string>();
+  readonly #timer = setInterval(() => this.#look(), LOOK_MS);
 
   private constructor(
     place: ShimPlace,
@@ -94,7 +94,6 @@ export class Soak implements AsyncDisposable {
         this.#shim.task.state(process),
       );
       for (const { pid } of await Promise.all(calls)) assert.ok(pid > 0, "the container runs");
-      if (done % LOOK_STATES === 0) this.#look();
     }
   }
 
@@ -123,7 +122,6 @@ export class Soak implements AsyncDisposable {
     await task.start(exec);
     assert.equal((await waited).exitStatus, status);
     assert.equal((await task.delete(exec)).exitStatus, status);
-    if (number % LOOK_EXECS === 0) this.#look();
   }
 
   #look(): void {
@@ -137,6 +135,7 @@ export class Soak implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#timer);
     const process = { id: this.#shim.id, execId: "" };
     await this.#shim.task.kill({ ...process, signal: 9, all: true });
     await this.#shim.task.wait(process);
