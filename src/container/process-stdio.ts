@@ -14,6 +14,12 @@ import type { StdioPaths } from "./process.ts";
 /** How long Delete waits for the last bytes of an ended process to reach its client. */
 const DRAIN_TIMEOUT_MS = 10_000;
 
+/** How long an end is kept back for a client that has not read all. A FIFO with no reader is only late by it. */
+const READ_LIMIT_MS = 250;
+/** Waits between looks; 0 is the next turn of the event loop, within which most clients have read. */
+const READ_DELAYS_MS: readonly number[] = [0, 0, 0, 0, 1, 2, 5];
+const READ_DELAY_MS = 10;
+
 export interface StdioOwner {
   readonly containerId: string;
   /** Owner of the container's ends; 0 and 0 leave them as they are. */
@@ -73,6 +79,27 @@ async function open(
 async function adoptAfter(context: ProcessContext, run: () => Promise<number>): Promise<Child> {
   using _hold = context.children.hold();
   return context.children.adopt(await run());
+}
+
+/**
+ * Waits, for a moment at most, until the client has read what an ended process wrote. Never rejects.
+ *
+ * To be done before the end is told: many clients stop to read when they hear of it (containerd's own
+ * closes its FIFOs then, in `task.Delete`), and what they have not read by then is lost to them.
+ */
+export async function untilRead(stdio: ProcessStdio, log: Logger, id: string): Promise<void> {
+  const deadline = performance.now() + READ_LIMIT_MS;
+  try {
+    for (let looks = 0; stdio.hasUnread && performance.now() < deadline; looks++) {
+      await pause(READ_DELAYS_MS[looks] ?? READ_DELAY_MS);
+    }
+  } catch (error) {
+    log.warn("Cannot see whether output is read", { id, error: messageOf(error) });
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return ms > 0 ? Bun.sleep(ms) : new Promise((resolve) => setImmediate(resolve));
 }
 
 /** Waits, within a limit, until the client has all that an ended process wrote. */

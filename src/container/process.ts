@@ -16,6 +16,7 @@ import { restoreStdio, stdioState } from "../stdio/opened-stdio.ts";
 import type { ProcessStdio } from "../stdio/stdio.ts";
 import type { ProcessContext } from "./context.ts";
 import type { Termination } from "./lifecycle.ts";
+import { untilRead } from "./process-stdio.ts";
 
 /** Where the client wants the streams: paths or URIs as in the Task API, "" for none. */
 export interface StdioPaths {
@@ -179,6 +180,15 @@ export abstract class TaskProcess {
         error: messageOf(error),
       });
     }
+  }
+
+  /**
+   * The process has exited, and nobody has been told yet: ends its streams, and gives its client a moment
+   * to read what is left in them. Never rejects.
+   */
+  async outputRead(log: Logger): Promise<void> {
+    this.endStdio(log);
+    if (this.#stdio !== undefined) await untilRead(this.#stdio, log, this.id);
   }
 
   /** For {@link restoreProcess}. `isHeldUp`: its end is told when something else happens, which is watched. */

@@ -6,6 +6,7 @@
  * - The exit of init is the last one of a container: it waits for every exec that runs or is being
  *   started. Only init's exit waits, never an exec's.
  * - TaskOOM precedes TaskExit, of an exec too: a look for OOM kills comes before.
+ * - Output precedes TaskExit: a client has a moment to read what it has not read, or would lose it.
  * - The exit is recorded in the bundle before it is told, so it outlives this process.
  * - Each container is followed on its own: a runtime that hangs for one delays no other.
  */
@@ -92,6 +93,7 @@ export class Exits {
     const exit = await exec.child?.exited;
     if (exit === undefined) return;
     if (exit.status === KILLED_STATUS) container.lookForOom();
+    await exec.outputRead(this.#log);
     exec.recordTermination(exit);
     this.#tell(container, exec.id, exit);
   }
@@ -112,6 +114,7 @@ export class Exits {
     const { init } = container;
     await container.lookForLastOom();
     this.#record(container, exit);
+    await init.outputRead(this.#log);
     const thawed = init.recordTermination(exit);
     this.#tell(container, init.id, exit);
     await thawed;

@@ -96,6 +96,12 @@ export class FifoHolder implements Disposable {
     return this.#state.kind === "released" ? undefined : this.#state.end;
   }
 
+  /** Whether bytes are in the FIFO. */
+  get hasUnread(): boolean {
+    const { end } = this;
+    return end?.isOpen === true && readableBytes(end.fd) > 0;
+  }
+
   /** Resolves when the last writer has gone, or the FIFO has been let go. */
   get writersGone(): Promise<void> {
     return this.#writersGone.promise;

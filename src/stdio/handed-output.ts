@@ -64,6 +64,10 @@ export class HandedOutput implements Part {
     return this.#holder.untilTaken();
   }
 
+  get hasUnread(): boolean {
+    return this.#holder.hasUnread;
+  }
+
   attach(): void {
     this.#holder.watchWriters();
   }

@@ -128,6 +128,10 @@ export class OpenedStdio implements ProcessStdio {
     return Promise.all(this.#parts.map((part) => part.drained)).then(() => {});
   }
 
+  get hasUnread(): boolean {
+    return this.#parts.some((part) => part.hasUnread === true);
+  }
+
   async attach(): Promise<void> {
     this.#closeEnds();
     if (this.#terminal !== undefined) {

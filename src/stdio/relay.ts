@@ -131,6 +131,11 @@ export class Relay implements Disposable {
     };
   }
 
+  /** Whether something was taken from the source and is still to be written. */
+  get hasPending(): boolean {
+    return this.#pending.length > 0;
+  }
+
   /** From now on a source that has nothing to read has ended: all who wrote to it are gone. */
   endWhenDry(): void {
     this.#endsWhenDry = true;

@@ -3,7 +3,7 @@
 import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
 import { flag, maybe, plain, record, type Shaped, whole } from "../base/shape.ts";
-import { OwnedFd } from "../linux/fd.ts";
+import { OwnedFd, readableBytes } from "../linux/fd.ts";
 import type { Poller } from "../linux/poller.ts";
 import { type EndOwner, openContainerPipe } from "./endpoint.ts";
 import { type NamedFd, openOnes, type Part } from "./part.ts";
@@ -92,6 +92,12 @@ export class RelayedOutput implements Part {
   /** When the last writer is gone, a background child too, and every byte is with the client. */
   get drained(): Promise<void> {
     return this.#ended.promise.then(() => this.#sink.untilTaken());
+  }
+
+  get hasUnread(): boolean {
+    if (!this.#sink.isFifo) return false;
+    const isOnItsWay = !this.#hasEnded && readableBytes(this.#source.fd) > 0;
+    return isOnItsWay || this.#relay.hasPending || this.#sink.hasUnread;
   }
 
   get lostBytes(): number {

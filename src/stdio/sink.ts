@@ -130,6 +130,11 @@ export class Sink {
     return this.#holder !== undefined;
   }
 
+  /** Whether its FIFO has bytes that nobody has read. */
+  get hasUnread(): boolean {
+    return this.#holder?.hasUnread ?? false;
+  }
+
   /** Bytes that were refused and are lost. */
   get lostBytes(): number {
     return this.#lostBytes;

@@ -78,6 +78,8 @@ export interface ProcessStdio {
   processExited(): void;
   /** Resolves when nothing remains to be copied and nothing of ours keeps the client from its end. Never rejects. */
   readonly drained: Promise<void>;
+  /** Whether output is in a FIFO, or on its way there, that nobody has read. Costs a few system calls. */
+  readonly hasUnread: boolean;
   /** Drops everything at once, and waits for a logger to end (14 s at most). Idempotent; never rejects. */
   close(): Promise<void>;
   /** Bytes of output that could not be written and are lost. */

@@ -120,6 +120,11 @@ export class Terminal implements Part {
     return this.#ended.promise.then(() => this.#sink.untilTaken());
   }
 
+  /** After the exit, which {@link processExited} tells of: before it a terminal is always on its way. */
+  get hasUnread(): boolean {
+    return this.#sink.isFifo && (!this.#hasEnded || this.#sink.hasUnread);
+  }
+
   get lostBytes(): number {
     return this.#sink.lostBytes;
   }
