@@ -8,6 +8,7 @@
 
 import { existsSync, readlinkSync } from "node:fs";
 import { messageOf, ShimError } from "../base/error.ts";
+import { within } from "../base/limit.ts";
 import type { Logger } from "../base/log.ts";
 import { toRuntimeOptions } from "../container/runtime-options.ts";
 import { BundleJournals } from "../event/journal-file.ts";
@@ -64,6 +65,8 @@ import { type Used, watchUnused } from "./unused.ts";
 const DRAIN_TIMEOUT_MS = 3000;
 /** A shim that was told to end by a signal must not hold up the host (containers go on, the journal is kept). */
 const PUBLISH_TIMEOUT_MS = 5000;
+/** Ends of processes that have been seen; of init it may be the runtime that is still at it. */
+const HURRY_TIMEOUT_MS = 500;
 /** One that its manager has let go is in nobody's way: a manager that hangs may come to itself. */
 const LINGER_TIMEOUT_MS = 30_000;
 /** How soon a shim that cannot be restored is tried again. */
@@ -103,6 +106,8 @@ export async function serve(
   const reason = await stop.promise;
   log.debug("Ending", { reason, containers: service.size });
   shim.mover[Symbol.dispose]();
+  // Who waits for them is still there, and the journal still open.
+  await within(service.hurry(), HURRY_TIMEOUT_MS);
   // While containers are left, waits for their ends are open and would not be answered in any time.
   const drained = server.shutdown(service.size > 0 ? 0 : DRAIN_TIMEOUT_MS);
   // What the manager runs when it has lost us, `delete`, takes them for work that is left.

@@ -298,7 +298,7 @@ export class Container {
   }
 
   /**
-   * Counts an exec as running from the request to start it until its exit has been published.
+   * Counts an exec as running from the request to start it until its end has been recorded.
    * Throws ShimError `failedPrecondition` once init is dead: what starts now could never be counted.
    */
   beginExec(): Disposable {
@@ -319,9 +319,23 @@ export class Container {
     );
   }
 
-  /** Resolves when no exec runs, nor is being started. */
+  /** Resolves when no exec runs, nor is being started, and their ends are recorded. */
   execsEnded(): Promise<void> {
     return this.#activeExecs.idle();
+  }
+
+  /** Resolves when each exec that has ended is told of. */
+  async execsTold(): Promise<void> {
+    const untold = [...this.#execs.values()].filter(
+      ({ termination, isEndTold }) => termination !== undefined && !isEndTold,
+    );
+    await Promise.all(untold.map((exec) => exec.wait()));
+  }
+
+  /** The ends of its processes wait for nobody to read any more. */
+  hurry(): void {
+    this.init.hurry();
+    for (const exec of this.#execs.values()) exec.hurry();
   }
 
   /** Until it is disposed no handover: what the runtime does is noted and told first, also if its client leaves. */

@@ -135,7 +135,7 @@ export class ExecProcess extends TaskProcess {
       this.#state = advanceExec(this.#state, { kind: "running" });
     } catch (error) {
       if (error instanceof ShimError) this.#startFailure = error;
-      this.recordTermination(neverStarted());
+      this.#endBeforeStart();
       throw error;
     } finally {
       this.#isStarting = false;
@@ -155,17 +155,21 @@ export class ExecProcess extends TaskProcess {
     else throw new ShimError("failedPrecondition", "process not created");
   }
 
-  /** Records the end, once, and tells the waiters. */
+  /** Records the end, once, and lets the streams end. The waiters are yet to be told. */
   recordTermination(termination: Termination): void {
     if (this.#state.kind === "stopped" || this.#state.kind === "deleted") return;
     this.#state = advanceExec(this.#state, { kind: "stopped", termination });
     this.endStdio(this.#context.log);
-    this.announceTermination(termination);
+  }
+
+  #endBeforeStart(): void {
+    this.recordTermination(neverStarted());
+    this.announceTermination();
   }
 
   /** The container is gone: lets go of the streams, and releases those who wait for what never started. */
   async forget(): Promise<void> {
-    if (this.child === undefined) this.recordTermination(neverStarted());
+    if (this.child === undefined) this.#endBeforeStart();
     await this.stdio?.close();
   }
 
@@ -173,12 +177,13 @@ export class ExecProcess extends TaskProcess {
   async delete(): Promise<Termination | undefined> {
     using _permit = await this.lock.acquire();
     this.permit("delete");
+    await this.endTold();
     await settleStdio(this.stdio, this.#context.log, this.id);
     await this.stdio?.close();
     rmSync(this.#options.bundle.execPidFile(this.id), { force: true });
     const { termination } = this;
     this.#state = advanceExec(this.#state, { kind: "deleted", termination });
-    if (termination === undefined) this.announceTermination(neverStarted());
+    if (termination === undefined) this.announceTermination();
     return termination;
   }
 }

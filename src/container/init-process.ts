@@ -169,6 +169,7 @@ export class InitProcess extends TaskProcess {
       await this.#restore();
     } catch (error) {
       await this.recordTermination(neverStarted());
+      this.announceTermination();
       throw error;
     }
   }
@@ -314,15 +315,14 @@ export class InitProcess extends TaskProcess {
   }
 
   /**
-   * Records the end, once: waiters are told, a console is let go, a frozen container is thawed so that
-   * its cgroup can be removed.
+   * Records the end, once: streams end, a frozen container is thawed so that its cgroup can be removed.
+   * The waiters are yet to be told. Never rejects.
    */
   async recordTermination(termination: Termination): Promise<void> {
     if (terminationOf(this.#state) !== undefined || this.#state.kind === "deleted") return;
     const wasPaused = this.#state.kind === "paused";
     this.#state = advanceInit(this.#state, { kind: "stopped", termination });
     this.endStdio(this.#context.log);
-    this.announceTermination(termination);
     if (wasPaused) await this.#thaw();
   }
 
@@ -343,6 +343,7 @@ export class InitProcess extends TaskProcess {
     this.permit("delete");
     using _permit = await this.#lockToDelete();
     this.permit("delete");
+    await this.endTold();
     await settleStdio(this.stdio, this.#context.log, this.id);
     try {
       await this.#runtime.delete(this.id, { force: false });
@@ -356,7 +357,7 @@ export class InitProcess extends TaskProcess {
     this.#state = advanceInit(this.#state, { kind: "deleted", termination });
     this.#changes.abort();
     this.#signals.abort();
-    if (termination === undefined) this.announceTermination(neverStarted());
+    if (termination === undefined) this.announceTermination();
     return termination;
   }
 

@@ -14,9 +14,9 @@ import type { StdioPaths } from "./process.ts";
 /** How long Delete waits for the last bytes of an ended process to reach its client. */
 const DRAIN_TIMEOUT_MS = 10_000;
 
-/** How long an end is kept back for a client that has not read all. A FIFO with no reader is only late by it. */
+/** How long an end is kept back for a client that has not read all. */
 const READ_LIMIT_MS = 250;
-/** Waits between looks; 0 is the next turn of the event loop, within which most clients have read. */
+/** Between looks; 0 is the next turn of the event loop, within which most clients have read. */
 const READ_DELAYS_MS: readonly number[] = [0, 0, 0, 0, 1, 2, 5];
 const READ_DELAY_MS = 10;
 
@@ -82,23 +82,41 @@ async function adoptAfter(context: ProcessContext, run: () => Promise<number>): 
 }
 
 /**
- * Waits, for a moment at most, until the client has read what an ended process wrote. Never rejects.
+ * Waits until the client has read what an ended process wrote: for a moment after `exitMs` (of
+ * `performance.now`), or until `enough` resolves. Never rejects.
  *
  * To be done before the end is told: many clients stop to read when they hear of it (containerd's own
  * closes its FIFOs then, in `task.Delete`), and what they have not read by then is lost to them.
  */
-export async function untilRead(stdio: ProcessStdio, log: Logger, id: string): Promise<void> {
-  const deadline = performance.now() + READ_LIMIT_MS;
+export async function untilRead(
+  stdio: Pick<ProcessStdio, "isBeingRead">,
+  {
+    exitMs,
+    enough,
+    log,
+    id,
+  }: {
+    readonly exitMs: number;
+    readonly enough: Promise<void>;
+    readonly log: Logger;
+    readonly id: string;
+  },
+): Promise<void> {
+  let isEnough = false;
+  void enough.then(() => {
+    isEnough = true;
+  });
+  const isOver = () => isEnough || performance.now() - exitMs >= READ_LIMIT_MS;
   try {
-    for (let looks = 0; stdio.hasUnread && performance.now() < deadline; looks++) {
-      await pause(READ_DELAYS_MS[looks] ?? READ_DELAY_MS);
+    for (let looks = 0; stdio.isBeingRead && !isOver(); looks++) {
+      await Promise.race([delay(READ_DELAYS_MS[looks] ?? READ_DELAY_MS), enough]);
     }
   } catch (error) {
     log.warn("Cannot see whether output is read", { id, error: messageOf(error) });
   }
 }
 
-function pause(ms: number): Promise<void> {
+function delay(ms: number): Promise<void> {
   return ms > 0 ? Bun.sleep(ms) : new Promise((resolve) => setImmediate(resolve));
 }
 

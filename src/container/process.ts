@@ -15,7 +15,7 @@ import type { Child } from "../linux/children.ts";
 import { restoreStdio, stdioState } from "../stdio/opened-stdio.ts";
 import type { ProcessStdio } from "../stdio/stdio.ts";
 import type { ProcessContext } from "./context.ts";
-import type { Termination } from "./lifecycle.ts";
+import { neverStarted, type Termination } from "./lifecycle.ts";
 import { untilRead } from "./process-stdio.ts";
 
 /** Where the client wants the streams: paths or URIs as in the Task API, "" for none. */
@@ -39,6 +39,7 @@ export const processState = record({
   stdio: maybe(stdioState),
   wantsStdinClosed: flag,
   isStartAborted: flag,
+  isEndTold: flag,
   wantedSize: maybe(record({ columns: whole, rows: whole })),
 });
 export type ProcessState = Shaped<typeof processState>;
@@ -59,6 +60,8 @@ export abstract class TaskProcess {
   /** Set while a Start is in flight. */
   #starting: PromiseWithResolvers<void> | undefined;
   #startAbort: AbortController | undefined;
+  #isEndTold = false;
+  readonly #hurried = Promise.withResolvers<void>();
 
   constructor(id: string, paths: StdioPaths) {
     this.id = id;
@@ -84,13 +87,18 @@ export abstract class TaskProcess {
     return this.#stdio;
   }
 
+  /** Whether those who waited for its end have been told. */
+  get isEndTold(): boolean {
+    return this.#isEndTold;
+  }
+
   /**
-   * Resolves when its end has been recorded, at once if it has been. Rejects with `signal`'s reason when
+   * Resolves when its end is told, at once if it has been. Rejects with `signal`'s reason when
    * the caller goes away: nothing of an abandoned wait stays behind.
    */
   async wait(signal?: AbortSignal): Promise<Termination> {
     const { termination } = this;
-    if (termination !== undefined) return termination;
+    if (termination !== undefined && this.#isEndTold) return termination;
     signal?.throwIfAborted();
     const waiter = Promise.withResolvers<Termination>();
     const onAbort = () => waiter.reject(signal?.reason);
@@ -165,8 +173,10 @@ export abstract class TaskProcess {
     this.#startAbort.abort();
   }
 
-  /** Tells every waiter. */
-  protected announceTermination(termination: Termination): void {
+  /** Tells every waiter of the end that is recorded; of a process that never began, that it did not. */
+  announceTermination(): void {
+    const termination = this.termination ?? neverStarted();
+    this.#isEndTold = true;
     for (const waiter of this.#waiters) waiter.resolve(termination);
   }
 
@@ -183,25 +193,38 @@ export abstract class TaskProcess {
   }
 
   /**
-   * The process has exited, and nobody has been told yet: ends its streams, and gives its client a moment
-   * to read what is left in them. Never rejects.
+   * Between the record of an end and its announcement: gives the client a moment to read what is left in
+   * the streams, counted from `exitMs` (of `performance.now`). Never rejects.
    */
-  async outputRead(log: Logger): Promise<void> {
-    this.endStdio(log);
-    if (this.#stdio !== undefined) await untilRead(this.#stdio, log, this.id);
+  async outputRead(exitMs: number, log: Logger): Promise<void> {
+    if (this.#stdio === undefined) return;
+    await untilRead(this.#stdio, { exitMs, enough: this.#hurried.promise, log, id: this.id });
+  }
+
+  /** From now on its end waits for nobody to read. */
+  hurry(): void {
+    this.#hurried.resolve();
+  }
+
+  /** For Delete, whose event follows that of the end. */
+  protected async endTold(): Promise<void> {
+    if (this.termination === undefined || this.#isEndTold) return;
+    this.hurry();
+    await this.wait();
   }
 
   /** For {@link restoreProcess}. `isHeldUp`: its end is told when something else happens, which is watched. */
   protected snapshotProcess(inventory: Inventory, { isHeldUp = false } = {}): ProcessState {
     if (this.#starting !== undefined) inventory.addObstacle(`${this.id} is being started`);
     // Whoever has this next finds it in the state; nothing would wake a sleeper for it.
-    const isUntold = this.#child?.exit !== undefined && this.termination === undefined;
+    const isUntold = this.#child?.exit !== undefined && !this.#isEndTold;
     if (isUntold && !isHeldUp) inventory.addErrand(`the end of ${this.id} has to be told`);
     return {
       child: this.#child?.snapshot(inventory),
       stdio: this.#stdio?.snapshot(inventory),
       wantsStdinClosed: this.#wantsStdinClosed,
       isStartAborted: this.#startAbort?.signal.aborted === true,
+      isEndTold: this.#isEndTold,
       wantedSize: this.#wantedSize,
     };
   }
@@ -212,6 +235,7 @@ export abstract class TaskProcess {
     this.#stdio = state.stdio && restoreStdio(state.stdio, context);
     this.#wantsStdinClosed = state.wantsStdinClosed;
     if (state.isStartAborted) this.abortStart();
+    this.#isEndTold = state.isEndTold;
     this.#wantedSize = state.wantedSize;
   }
 

@@ -6,17 +6,20 @@
  * - The exit of init is the last one of a container: it waits for every exec that runs or is being
  *   started. Only init's exit waits, never an exec's.
  * - TaskOOM precedes TaskExit, of an exec too: a look for OOM kills comes before.
- * - Output precedes TaskExit: a client has a moment to read what it has not read, or would lose it.
+ * - State says at once that a process has stopped. Wait and TaskExit say so when its client has read what
+ *   it wrote, or has had a moment to: many clients read no more when they hear of the end.
  * - The exit is recorded in the bundle before it is told, so it outlives this process.
  * - Each container is followed on its own: a runtime that hangs for one delays no other.
  */
 
+import { ActiveCount } from "../base/active-count.ts";
 import { messageOf } from "../base/error.ts";
 import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
 import type { Container } from "../container/container.ts";
 import type { ExecProcess } from "../container/exec-process.ts";
 import { saveExitRecord } from "../container/exit-record.ts";
+import type { TaskProcess } from "../container/process.ts";
 import { type TaskEvent, taskExit } from "../event/task-event.ts";
 import { toTimestamp } from "../event/timestamp.ts";
 import type { Exit } from "../linux/children.ts";
@@ -42,8 +45,10 @@ export interface ExitsOptions {
 export class Exits {
   readonly #publish: Publish;
   readonly #log: Logger;
-  /** Ends that have been seen and not yet told, but for those that wait for others. */
+  /** Steps at an end that cannot be done by another program. */
   #telling = 0;
+  /** Ends that have been seen and not yet told. */
+  readonly #ending = new ActiveCount();
 
   constructor(options: ExitsOptions) {
     this.#publish = options.publish;
@@ -62,7 +67,7 @@ export class Exits {
 
   /**
    * Follows an exec that has started, when its start event has been published; `active` is released
-   * when its exit has been told. Returns at once.
+   * when its end has been recorded. Returns at once.
    */
   followExec(container: Container, exec: ExecProcess, active: Disposable): void {
     this.#untilExecEnds(container, exec, active).catch((error) => {
@@ -76,11 +81,17 @@ export class Exits {
    */
   followRestored(container: Container): void {
     for (const exec of container.execs) {
-      if (exec.child === undefined || exec.termination !== undefined) continue;
+      if (exec.child === undefined || exec.isEndTold) continue;
       this.followExec(container, exec, container.continueExec());
     }
     const { init } = container;
-    if (init.child !== undefined && init.termination === undefined) this.followInit(container);
+    if (init.child !== undefined && !init.isEndTold) this.followInit(container);
+  }
+
+  /** Tells all ends that have been seen and wait for clients to read. Resolves when they are told. */
+  async hurry(containers: Iterable<Container>): Promise<void> {
+    for (const container of containers) container.hurry();
+    await this.#ending.idle();
   }
 
   /** Adds to `inventory` what is being done at an end: it cannot be handed over. */
@@ -92,31 +103,32 @@ export class Exits {
     using _active = active;
     const exit = await exec.child?.exited;
     if (exit === undefined) return;
+    using _ending = this.#ending.enter();
+    const exitMs = performance.now();
     if (exit.status === KILLED_STATUS) container.lookForOom();
-    await exec.outputRead(this.#log);
     exec.recordTermination(exit);
-    this.#tell(container, exec.id, exit);
+    active[Symbol.dispose]();
+    await exec.outputRead(exitMs, this.#log);
+    this.#tell(container, exec, exit);
   }
 
   async #untilInitEnds(container: Container): Promise<void> {
     const { init } = container;
     const exit = await init.child?.exited;
     if (exit === undefined) return;
+    using _ending = this.#ending.enter();
+    const exitMs = performance.now();
     const patience = setTimeout(() => container.abortStarts(), START_PATIENCE_MS);
     await init.startSettled();
     if (container.killsRestOnExit) await this.#busyWith(this.#killRest(container));
     await container.execsEnded();
     clearTimeout(patience);
-    await this.#busyWith(this.#endInit(container, exit));
-  }
-
-  async #endInit(container: Container, exit: Exit): Promise<void> {
-    const { init } = container;
-    await container.lookForLastOom();
+    await this.#busyWith(container.lookForLastOom());
     this.#record(container, exit);
-    await init.outputRead(this.#log);
-    const thawed = init.recordTermination(exit);
-    this.#tell(container, init.id, exit);
+    const thawed = this.#busyWith(init.recordTermination(exit));
+    await init.outputRead(exitMs, this.#log);
+    await container.execsTold();
+    this.#tell(container, init, exit);
     await thawed;
   }
 
@@ -153,11 +165,13 @@ export class Exits {
     }
   }
 
-  #tell(container: Container, id: string, exit: Exit): void {
+  /** In one turn: what goes on when the end is announced finds the event published. */
+  #tell(container: Container, process: TaskProcess, exit: Exit): void {
+    process.announceTermination();
     this.#publish(
       taskExit({
         containerId: container.id,
-        id,
+        id: process.id,
         pid: exit.pid,
         exitStatus: exit.status,
         exitedAt: toTimestamp(exit.atMs),

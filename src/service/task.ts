@@ -117,6 +117,11 @@ export class TaskService {
     return this.#registry.values();
   }
 
+  /** Tells the ends that wait for clients to read; resolves when they are told. */
+  async hurry(): Promise<void> {
+    await this.#exits.hurry(this.containers);
+  }
+
   /** For {@link restore}. */
   snapshot(inventory: Inventory): TaskServiceState {
     this.#registry.inspect(inventory);
@@ -320,14 +325,10 @@ export class TaskService {
     if (untold !== undefined) return { processes: [{ pid: untold.state.pid, info: undefined }] };
     const container = this.#registry.get(id);
     container.lookForExits();
-    const pids = container.pids();
-    const execIdOf = new Map([...container.execs].map((exec) => [exec.pid, exec.id]));
-    return {
-      processes: pids.map((pid) => {
-        const execId = execIdOf.get(pid);
-        return { pid, info: execId === undefined ? undefined : toProcessDetails(execId) };
-      }),
-    };
+    const infos = new Map(
+      [...container.execs].map((exec) => [exec.pid, toProcessDetails(exec.id)]),
+    );
+    return { processes: container.pids().map((pid) => ({ pid, info: infos.get(pid) })) };
   }
 
   closeIO({ id, execId }: CloseIORequest): Empty {

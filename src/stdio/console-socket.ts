@@ -3,6 +3,7 @@
 import { mkdtempSync, rmdirSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
+import { within } from "../base/limit.ts";
 import type { OwnedFd } from "../linux/fd.ts";
 import type { Poller, Watch } from "../linux/poller.ts";
 import { windowSize } from "../linux/pty.ts";
@@ -12,7 +13,6 @@ import {
   receiveDescriptors,
   SOCKET_PATH_BYTES,
 } from "../linux/scm-rights.ts";
-import { within } from "./limit.ts";
 import { type NamedFd, openOnes } from "./part.ts";
 
 /** The name within the directory; bundles can be deep, so it is short and elsewhere. */

@@ -96,10 +96,11 @@ export class FifoHolder implements Disposable {
     return this.#state.kind === "released" ? undefined : this.#state.end;
   }
 
-  /** Whether bytes are in the FIFO. */
-  get hasUnread(): boolean {
-    const { end } = this;
-    return end?.isOpen === true && readableBytes(end.fd) > 0;
+  /** Whether bytes are in the FIFO, and it may have a reader: where a look has found none, we hold the writer. */
+  get isBeingRead(): boolean {
+    if (this.#state.kind === "released") return false;
+    if (this.#state.kind === "settling" && this.#state.isWriter) return false;
+    return readableBytes(this.#state.end.fd) > 0;
   }
 
   /** Resolves when the last writer has gone, or the FIFO has been let go. */

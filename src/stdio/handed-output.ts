@@ -64,8 +64,8 @@ export class HandedOutput implements Part {
     return this.#holder.untilTaken();
   }
 
-  get hasUnread(): boolean {
-    return this.#holder.hasUnread;
+  get isBeingRead(): boolean {
+    return this.#holder.isBeingRead;
   }
 
   attach(): void {

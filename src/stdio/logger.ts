@@ -2,6 +2,7 @@
 
 import { messageOf, ShimError } from "../base/error.ts";
 import type { Inventory } from "../base/inventory.ts";
+import { within } from "../base/limit.ts";
 import type { Logger } from "../base/log.ts";
 import { flag, list, maybe, plain, record, type Shaped, whole } from "../base/shape.ts";
 import { childState } from "../linux/child.ts";
@@ -10,7 +11,6 @@ import { OwnedFd, openPipe, readFd, setNonBlocking, type Transfer } from "../lin
 import { hasWriter } from "../linux/pipe.ts";
 import type { Poller } from "../linux/poller.ts";
 import { type EndOwner, giveTo } from "./endpoint.ts";
-import { within } from "./limit.ts";
 import { type NamedFd, openOnes, type Part } from "./part.ts";
 import { Relay, relayState } from "./relay.ts";
 

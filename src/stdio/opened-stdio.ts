@@ -128,8 +128,8 @@ export class OpenedStdio implements ProcessStdio {
     return Promise.all(this.#parts.map((part) => part.drained)).then(() => {});
   }
 
-  get hasUnread(): boolean {
-    return this.#parts.some((part) => part.hasUnread === true);
+  get isBeingRead(): boolean {
+    return this.#parts.some((part) => part.isBeingRead === true);
   }
 
   async attach(): Promise<void> {

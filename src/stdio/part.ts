@@ -19,8 +19,8 @@ export interface Part {
   readonly drained: Promise<void>;
   /** Drops everything. Idempotent. Resolves when helpers are gone; never rejects. */
   close(): Promise<void>;
-  /** Whether output is on its way that its client has not read; absent where no client reads. */
-  readonly hasUnread?: boolean;
+  /** Whether output is on its way to somebody who has it open to read; absent where nobody can. */
+  readonly isBeingRead?: boolean;
   /** Bytes of output that could not be written and are lost; absent where none can be. */
   readonly lostBytes?: number;
   /** What it holds open. */

@@ -94,10 +94,10 @@ export class RelayedOutput implements Part {
     return this.#ended.promise.then(() => this.#sink.untilTaken());
   }
 
-  get hasUnread(): boolean {
+  get isBeingRead(): boolean {
     if (!this.#sink.isFifo) return false;
     const isOnItsWay = !this.#hasEnded && readableBytes(this.#source.fd) > 0;
-    return isOnItsWay || this.#relay.hasPending || this.#sink.hasUnread;
+    return isOnItsWay || this.#relay.hasPending || this.#sink.isBeingRead;
   }
 
   get lostBytes(): number {

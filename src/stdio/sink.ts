@@ -2,13 +2,13 @@
 
 import { messageOf } from "../base/error.ts";
 import type { Inventory } from "../base/inventory.ts";
+import { within } from "../base/limit.ts";
 import type { Logger } from "../base/log.ts";
 import { flag, maybe, plain, record, type Shaped, whole, word } from "../base/shape.ts";
 import { OwnedFd, setNonBlocking } from "../linux/fd.ts";
 import type { Poller } from "../linux/poller.ts";
 import { type Endpoint, openReader, openWriter } from "./endpoint.ts";
 import { FifoHolder, fifoHolderState, READER_LIMIT_MS } from "./fifo-holder.ts";
-import { within } from "./limit.ts";
 import { type LogFile, LogStream, logStreamState } from "./log-file.ts";
 import { type NamedFd, openOnes } from "./part.ts";
 
@@ -130,9 +130,9 @@ export class Sink {
     return this.#holder !== undefined;
   }
 
-  /** Whether its FIFO has bytes that nobody has read. */
-  get hasUnread(): boolean {
-    return this.#holder?.hasUnread ?? false;
+  /** Whether its FIFO has bytes that its reader has not read. */
+  get isBeingRead(): boolean {
+    return this.#holder?.isBeingRead ?? false;
   }
 
   /** Bytes that were refused and are lost. */

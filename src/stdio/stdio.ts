@@ -78,8 +78,11 @@ export interface ProcessStdio {
   processExited(): void;
   /** Resolves when nothing remains to be copied and nothing of ours keeps the client from its end. Never rejects. */
   readonly drained: Promise<void>;
-  /** Whether output is in a FIFO, or on its way there, that nobody has read. Costs a few system calls. */
-  readonly hasUnread: boolean;
+  /**
+   * Whether output is in a FIFO, or on its way there, that its reader has not read; after the exit, which
+   * {@link processExited} tells of. Costs a few system calls.
+   */
+  readonly isBeingRead: boolean;
   /** Drops everything at once, and waits for a logger to end (14 s at most). Idempotent; never rejects. */
   close(): Promise<void>;
   /** Bytes of output that could not be written and are lost. */

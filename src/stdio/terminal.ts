@@ -120,9 +120,8 @@ export class Terminal implements Part {
     return this.#ended.promise.then(() => this.#sink.untilTaken());
   }
 
-  /** After the exit, which {@link processExited} tells of: before it a terminal is always on its way. */
-  get hasUnread(): boolean {
-    return this.#sink.isFifo && (!this.#hasEnded || this.#sink.hasUnread);
+  get isBeingRead(): boolean {
+    return this.#sink.isFifo && (!this.#hasEnded || this.#sink.isBeingRead);
   }
 
   get lostBytes(): number {
