@@ -173,7 +173,8 @@ export class Poller implements Disposable {
     try {
       return duplicateFd(this.#epoll.fd).release();
     } catch (error) {
-      if (!hasCode(error, "EMFILE")) throw error;
+      // EINVAL is that the lowest number asked for is above the limit.
+      if (!hasCode(error, "EMFILE", "EINVAL")) throw error;
       setTimeout(() => this.#dispatch(), EXHAUSTED_RETRY_MS);
       return undefined;
     }
