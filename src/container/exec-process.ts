@@ -72,8 +72,8 @@ export class ExecProcess extends TaskProcess {
     const { execId, paths, processJson } = state;
     const { init, ...own } = container;
     const exec = new ExecProcess({ execId, paths, processJson, ...own }, init, runtime, context);
-    exec.restoreProcess(state.process, context);
     exec.#state = state.state;
+    exec.restoreProcess(state.process, context);
     const failure = state.startFailure;
     if (failure !== undefined) exec.#startFailure = new ShimError(failure.reason, failure.message);
     return exec;

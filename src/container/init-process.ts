@@ -83,8 +83,8 @@ export class InitProcess extends TaskProcess {
   /** A process that goes on where another stood. */
   static restore(state: InitProcessState, runtime: Runtime, context: ProcessContext): InitProcess {
     const init = new InitProcess({ ...state, bundle: new Bundle(state.bundle) }, runtime, context);
-    init.restoreProcess(state.process, context);
     init.#state = state.state;
+    init.restoreProcess(state.process, context);
     return init;
   }
 
@@ -379,6 +379,7 @@ export class InitProcess extends TaskProcess {
     const { child } = this;
     if (child === undefined) return;
     child.signal(SIGKILL);
+    this.hurry();
     try {
       await this.wait(AbortSignal.timeout(CREATED_KILL_TIMEOUT_MS));
     } catch (cause) {

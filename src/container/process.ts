@@ -39,7 +39,8 @@ export const processState = record({
   stdio: maybe(stdioState),
   wantsStdinClosed: flag,
   isStartAborted: flag,
-  isEndTold: flag,
+  /** Missing in format 1 of the handoff: an end was told when it was recorded. */
+  isEndTold: maybe(flag),
   wantedSize: maybe(record({ columns: whole, rows: whole })),
 });
 export type ProcessState = Shaped<typeof processState>;
@@ -201,6 +202,11 @@ export abstract class TaskProcess {
     await untilRead(this.#stdio, { exitMs, enough: this.#hurried.promise, log, id: this.id });
   }
 
+  /** Resolves when {@link hurry} is called. */
+  get hurried(): Promise<void> {
+    return this.#hurried.promise;
+  }
+
   /** From now on its end waits for nobody to read. */
   hurry(): void {
     this.#hurried.resolve();
@@ -229,13 +235,13 @@ export abstract class TaskProcess {
     };
   }
 
-  /** Makes this process, new and empty, the one that the state is of. */
+  /** Makes this process, empty but for where it is in its life, the one that the state is of. */
   protected restoreProcess(state: ProcessState, context: ProcessContext): void {
     this.#child = state.child && context.children.restore(state.child);
     this.#stdio = state.stdio && restoreStdio(state.stdio, context);
     this.#wantsStdinClosed = state.wantsStdinClosed;
     if (state.isStartAborted) this.abortStart();
-    this.#isEndTold = state.isEndTold;
+    this.#isEndTold = state.isEndTold ?? this.termination !== undefined;
     this.#wantedSize = state.wantedSize;
   }
 

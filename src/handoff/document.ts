@@ -32,7 +32,8 @@ import { revision, version } from "../version.ts";
 import { causeState } from "./cause.ts";
 
 const FORMAT = "wedge-handoff";
-const FORMAT_VERSION = 1;
+/** 2: an end that is recorded may be yet to be told (`isEndTold` of a process). */
+const FORMAT_VERSION = 2;
 /** For people who look into /proc. */
 const LABEL = "wedge-handoff";
 /** More than any shim can hold, with a full journal and full connections. */
@@ -67,6 +68,7 @@ export type HandoffDocument = Shaped<typeof documentState>;
 
 /** Formats by version. */
 const READERS: ReadonlyMap<number, Shape<HandoffDocument>> = new Map([
+  [1, documentState],
   [FORMAT_VERSION, documentState],
 ]);
 

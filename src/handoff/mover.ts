@@ -190,6 +190,8 @@ export class Mover implements Disposable {
     addition?: Addition,
   ): never {
     const { env, log } = this.#options;
+    // Another program would not know of it.
+    if (this.#isDisposed) throw new ShimError("aborted", "The shim is about to end");
     log.flush();
     return leave({
       ...{ document: document(), inventory, program, argv, env },

@@ -118,6 +118,8 @@ export class Exits {
     if (exit === undefined) return;
     using _ending = this.#ending.enter();
     const exitMs = performance.now();
+    // Who deletes init waits for the readers of its execs no longer either.
+    void init.hurried.then(() => container.hurry());
     const patience = setTimeout(() => container.abortStarts(), START_PATIENCE_MS);
     await init.startSettled();
     if (container.killsRestOnExit) await this.#busyWith(this.#killRest(container));

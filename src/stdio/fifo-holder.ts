@@ -96,7 +96,10 @@ export class FifoHolder implements Disposable {
     return this.#state.kind === "released" ? undefined : this.#state.end;
   }
 
-  /** Whether bytes are in the FIFO, and it may have a reader: where a look has found none, we hold the writer. */
+  /**
+   * Whether bytes are in the FIFO, and it may have a reader. That it has none is found by looks, once the
+   * last writer has gone: a writing end is held then.
+   */
   get isBeingRead(): boolean {
     if (this.#state.kind === "released") return false;
     if (this.#state.kind === "settling" && this.#state.isWriter) return false;
