@@ -84,7 +84,8 @@ describe("events that a dead shim has left", () => {
     await using manager = new EventsService(place.socket);
     manager.isHung = true;
     await place.delete();
-    expect(daemonsOf(place.namespace)).toHaveLength(1);
+    // It has no command line in the moment in which it begins.
+    await until(() => daemonsOf(place.namespace).length === 1);
     const [courier = 0] = daemonsOf(place.namespace);
     process.kill(courier, "SIGTERM");
     await until(() => daemonsOf(place.namespace).length === 0);
