@@ -1,7 +1,7 @@
 /** What pipes and FIFOs have of their own: moving bytes without copying, capacity, and who is at the other end. */
 
 import { ptr } from "bun:ffi";
-import { check, errno, SystemError } from "./errno.ts";
+import { errno, SystemError } from "./errno.ts";
 import { O_NONBLOCK, O_RDONLY, O_WRONLY, type OwnedFd, openFd, type Transfer } from "./fd.ts";
 import { fileTable, pollTable } from "./libc.ts";
 
@@ -82,7 +82,10 @@ function pollNow(fd: number, events: number): number {
   const view = new DataView(entry.buffer);
   view.setInt32(0, fd, true);
   view.setInt16(POLLFD_EVENTS, events, true);
-  // With no time to wait, poll(2) is not interrupted by signals.
-  check("poll", pollTable().poll(ptr(entry), 1, 0));
+  // Where there is nothing to tell, a signal interrupts it, though it has no time to wait.
+  while (pollTable().poll(ptr(entry), 1, 0) < 0) {
+    const number = errno();
+    if (number !== EINTR) throw new SystemError("poll", number);
+  }
   return view.getInt16(POLLFD_REVENTS, true);
 }
