@@ -96,7 +96,7 @@ test.skipIf(!hasGuardian)(
     const names = Array.from({ length: 10 }, (_, place) => `LONG_${place}`);
     const env = Object.fromEntries(names.map((name) => [name, "x".repeat(100_000)]));
     for (let time = 0; time < 3; time++)
-      expect(await tryProgram("crowd", { env })).toMatch(/signal 11 ended it/);
+      expect(await tryProgram("crowd", { env })).toMatch(/signal 4 ended it/);
   },
   TIMEOUT_MS,
 );
