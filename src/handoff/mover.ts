@@ -13,7 +13,7 @@ import { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
 import { monotonicMs } from "../linux/clock.ts";
 import type { OwnedFd } from "../linux/fd.ts";
-import { privateKilobytes } from "../linux/memory.ts";
+import { MemoryGauge, privateKilobytes } from "../linux/memory.ts";
 import {
   isSameProgram,
   OWN_PROGRAM,
@@ -42,6 +42,8 @@ const LONGEST_LOOK_MS = 10_000;
 const ACTIVE_LOOK_MS = 100;
 /** How often a shim that has grown, or is about to have, looks at it, and for a quiet instant. */
 const GROWN_LOOK_MS = 20;
+/** Of the ceiling: from here on each look is a close one. */
+const CLOSE_LOOK_SHARE = 3 / 8;
 /** For a renewal calls may be held up for so long. */
 const GROWN_HOLD_MS = 250;
 
@@ -74,6 +76,7 @@ export class Mover implements Disposable {
   #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #activity: Activity;
   readonly #ceiling: Ceiling;
+  readonly #gauge: MemoryGauge;
   #refused: ProgramIdentity | undefined;
   #lastFailure = "";
   #hasFailed = false;
@@ -83,6 +86,7 @@ export class Mover implements Disposable {
     this.#activity = new Activity(options.estate);
     this.#quietMs = options.quietMs ?? options.sleepAfterMs;
     this.#ceiling = new Ceiling(options.ceilingKilobytes, options.log);
+    this.#gauge = new MemoryGauge(options.ceilingKilobytes * CLOSE_LOOK_SHARE);
     this.#refused = options.refused;
   }
 
@@ -248,7 +252,7 @@ export class Mover implements Disposable {
     if (this.#isMoving) return;
     const wasActive = this.#activity.isActive;
     const isQuiet = this.#activity.look();
-    const privateKb = this.#ceiling.isSet ? privateKilobytes() : 0;
+    const privateKb = this.#ceiling.isSet ? this.#gauge.read() : 0;
     const isTrimmed = this.#trim(privateKb, isQuiet, wasActive);
     await this.#alone(async () => {
       await this.#renewIfGrown(isTrimmed ? privateKilobytes() : privateKb);

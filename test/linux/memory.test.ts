@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { privateKilobytes } from "../../src/linux/memory.ts";
+import { MemoryGauge, privateKilobytes, roughPrivateKilobytes } from "../../src/linux/memory.ts";
 
 const MEGABYTE = 1024 * 1024;
 
@@ -10,4 +10,28 @@ test("private memory grows by what is touched, and is given in kilobytes", () =>
   expect(grown).toBeGreaterThan(60 * 1024);
   expect(grown).toBeLessThan(70 * 1024);
   expect(touched.length).toBe(64 * MEGABYTE);
+});
+
+test.each([
+  ["closely, where there is much", 0, privateKilobytes],
+  ["roughly, where there is little", Number.POSITIVE_INFINITY, roughPrivateKilobytes],
+])("a gauge looks %s", (_, near, look) => {
+  const gauge = new MemoryGauge(near);
+  const touched = new Uint8Array(16 * MEGABYTE).fill(1);
+  expect(Math.abs(gauge.read() - look())).toBeLessThan(512);
+  expect(touched.length).toBe(16 * MEGABYTE);
+});
+
+test("where the rough look is wrong, a close one that has found much is followed by close ones", async () => {
+  let close = 5;
+  const gauge = new MemoryGauge(10, { rough: () => 1, close: () => close });
+  expect(gauge.read()).toBe(1);
+  await Bun.sleep(1000);
+  expect(gauge.read()).toBe(5);
+  expect(gauge.read()).toBe(1);
+  close = 20;
+  await Bun.sleep(1000);
+  expect([gauge.read(), gauge.read(), gauge.read()]).toEqual([20, 20, 20]);
+  close = 5;
+  expect([gauge.read(), gauge.read()]).toEqual([5, 1]);
 });
