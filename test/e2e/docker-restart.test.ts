@@ -50,6 +50,9 @@ dockerMatrix("live restore", { isLong: true, daemon: { liveRestore: true } }, (s
       const name = await scene.start(["sh", "-c", COUNT]);
       const pid = await pidOf(scene, name);
       await step(scene, pid, 1);
+      const isLogged = async () => (await scene.daemon.docker("logs", name)) === lines(200);
+      // What dockerd has read and not written down ends with it.
+      await poll("all lines are logged", isLogged);
       await scene.daemon.end(signal);
       await step(scene, pid, 2);
       await scene.daemon.resume();
