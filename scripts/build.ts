@@ -13,7 +13,13 @@ import { join } from "node:path";
 import { Glob } from "bun";
 import { execa } from "execa";
 import { executableName } from "../src/version.ts";
-import { compileGuardian, compileSleeper, hasCompiler, joinLauncher } from "./native.ts";
+import {
+  compileGuardian,
+  compileSleeper,
+  compileSuccessor,
+  hasCompiler,
+  joinLauncher,
+} from "./native.ts";
 
 const root = join(import.meta.dirname, "..");
 const dist = join(root, "dist");
@@ -59,12 +65,19 @@ async function digestInputs(definitions: readonly string[]): Promise<string> {
  * The native programs that a shim executes, as base64: written into the executable, so that it stays one
  * file. Empty where there is no C compiler: the shim then never sleeps, and the engine does all itself.
  */
-async function encodePrograms(): Promise<{ readonly sleeper: string; readonly guardian: string }> {
-  const encode = (image: Uint8Array = new Uint8Array(0)) => Buffer.from(image).toString("base64");
-  if (await hasCompiler())
-    return { sleeper: encode(await compileSleeper()), guardian: encode(await compileGuardian()) };
-  process.stderr.write("no C compiler (cc): this wedge will never sleep, and start more slowly\n");
-  return { sleeper: "", guardian: "" };
+async function encodePrograms(): Promise<Readonly<Record<string, string>>> {
+  const isThere = await hasCompiler();
+  if (!isThere)
+    process.stderr.write(
+      "no C compiler (cc): this wedge will never sleep, and start more slowly\n",
+    );
+  const encode = async (compileOne: () => Promise<Uint8Array | undefined>) =>
+    Buffer.from((isThere ? await compileOne() : undefined) ?? []).toString("base64");
+  return {
+    WEDGE_SLEEPER: await encode(compileSleeper),
+    WEDGE_GUARDIAN: await encode(compileGuardian),
+    WEDGE_SUCCESSOR: await encode(compileSuccessor),
+  };
 }
 
 /**
@@ -111,12 +124,11 @@ async function compile(definitions: readonly string[], stamp: string): Promise<v
 }
 
 async function build(isForced: boolean): Promise<void> {
-  const { sleeper, guardian } = await encodePrograms();
+  const programs = await encodePrograms();
   const definitions = [
     `WEDGE_VERSION="${await readVersion()}"`,
     `WEDGE_REVISION="${await readRevision()}"`,
-    `WEDGE_SLEEPER="${sleeper}"`,
-    `WEDGE_GUARDIAN="${guardian}"`,
+    ...Object.entries(programs).map(([name, image]) => `${name}="${image}"`),
   ];
   const stamp = await digestInputs(definitions);
   const isThere = [executable, library, stampFile].every((path) => existsSync(path));

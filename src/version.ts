@@ -4,6 +4,7 @@ declare const WEDGE_VERSION: string | undefined;
 declare const WEDGE_REVISION: string | undefined;
 declare const WEDGE_SLEEPER: string | undefined;
 declare const WEDGE_GUARDIAN: string | undefined;
+declare const WEDGE_SUCCESSOR: string | undefined;
 
 /** The executable, as containerd looks for it. */
 export const executableName = "containerd-shim-wedge-v2";
@@ -25,3 +26,6 @@ export const sleeperImage = typeof WEDGE_SLEEPER === "string" ? WEDGE_SLEEPER : 
 
 /** The guardian of upgrades (`src/native/guardian.c`), in base64; "" where there is none. */
 export const guardianImage = typeof WEDGE_GUARDIAN === "string" ? WEDGE_GUARDIAN : "";
+
+/** Code that leaves a process to another (`src/native/successor.c`), in base64; "" where there is none. */
+export const successorImage = typeof WEDGE_SUCCESSOR === "string" ? WEDGE_SUCCESSOR : "";

@@ -7,6 +7,7 @@ import { HandoffDefinition } from "../gen/wedge/handoff/v1/handoff.ts";
 import type { Estate } from "../handoff/estate.ts";
 import type { HandoffService } from "../handoff/service.ts";
 import { socketPath } from "../linux/listener.ts";
+import { ownPid } from "../linux/self.ts";
 import type { GrpcServer } from "../rpc/grpc/server.ts";
 import { SharedTransport } from "../rpc/grpc/shared-transport.ts";
 import { type MountedService, mountLazily, mountService } from "../rpc/service.ts";
@@ -33,7 +34,8 @@ export function openServer(
     mountService(TaskDefinitionV3, service),
     mountService(HandoffDefinition, handoff),
     ...aboutItself({
-      ...{ namespace, id, socket: socketPath(listener) ?? "", publisher, history, events },
+      ...{ pid: ownPid(), namespace, id, socket: socketPath(listener) ?? "" },
+      ...{ publisher, history, events },
       containers: () => service.containers,
       server: () => server,
       lostLogLines: () => sink.lost,

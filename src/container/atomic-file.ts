@@ -3,6 +3,7 @@
 import { closeSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { hasCode } from "../linux/errno.ts";
+import { ownPid } from "../linux/self.ts";
 
 /**
  * Writes `content` under a temporary name beside `path` and renames it over. The bundle is on a tmpfs or
@@ -14,7 +15,7 @@ export function writeFileAtomically(
   content: string | Uint8Array,
   mode: number,
 ): void {
-  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}`);
+  const temporary = join(dirname(path), `.${basename(path)}.${ownPid()}`);
   const fd = createFile(temporary, mode);
   try {
     try {

@@ -141,6 +141,11 @@ export function spawnProcess(options: SpawnOptions): number {
   return pid[0] ?? -1;
 }
 
+/** Whether this process has children; one that has died and nobody has waited for is reaped. */
+export function hasChildren(): boolean {
+  return processTable().wait4(-1, null, WNOHANG, null) >= 0 || errno() !== ECHILD;
+}
+
 /**
  * Starts a copy of this process that runs `task` and ends with its result; returns its pid.
  *

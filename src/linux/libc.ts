@@ -91,6 +91,10 @@ export const copyTable = group({
 
 /** What a process asks of the kernel about itself. */
 export const selfTable = group({
+  getpid: { args: [], returns: "i32" },
+  sigaltstack: { args: ["ptr", "ptr"], returns: "i32" },
+  mmap: { args: ["ptr", "u64", "i32", "i32", "i32", "i64"], returns: "ptr" },
+  mprotect: { args: ["ptr", "u64", "i32"], returns: "i32" },
   prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
   setsid: { args: [], returns: "i32" },
   fexecve: { args: ["i32", "ptr", "ptr"], returns: "i32" },

@@ -20,13 +20,26 @@ export function waitUntilReady(
   interest: "readable" | "writable",
   timeoutMs: number,
 ): boolean {
+  return waitForAny([fd], timeoutMs, interest) !== undefined;
+}
+
+/** As {@link waitUntilReady}, for the first of several that is ready; undefined after `timeoutMs`. */
+export function waitForAny(
+  fds: readonly number[],
+  timeoutMs: number,
+  interest: "readable" | "writable" = "readable",
+): number | undefined {
   const deadline = performance.now() + timeoutMs;
   // struct pollfd: int fd, short events, short revents.
-  const entry = new Int32Array([fd, interest === "readable" ? POLLIN : POLLOUT]);
+  const entries = new Int32Array(fds.length * 2);
+  fds.forEach((fd, index) => {
+    entries.set([fd, interest === "readable" ? POLLIN : POLLOUT], index * 2);
+  });
   for (;;) {
     const leftMs = Math.max(0, Math.ceil(deadline - performance.now()));
-    const count = pollTable().poll(ptr(entry), 1n, leftMs);
-    if (count >= 0) return count > 0;
+    const count = pollTable().poll(ptr(entries), BigInt(fds.length), leftMs);
+    // The events that have come are in the upper half of the second word.
+    if (count >= 0) return fds.find((_, index) => (entries[index * 2 + 1] ?? 0) >>> 16 !== 0);
     const number = errno();
     if (number !== EINTR) throw new SystemError("poll", number);
   }

@@ -8,6 +8,7 @@ import { socketTable } from "./libc.ts";
 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
+const SOCK_SEQPACKET = 5;
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
 const MSG_CMSG_CLOEXEC = 0x40000000;
@@ -24,6 +25,8 @@ const MSG_CONTROLLEN = 40;
 const CMSGHDR_BYTES = 16;
 /** Room for more descriptors than anybody should send: those beyond it would be dropped by the kernel. */
 const MOST_DESCRIPTORS = 16;
+/** Of callers that wait to be accepted: one sender, or the few `start` that want the same spare. */
+const BACKLOG = 16;
 /** A sender names what it sends; the name is of no use here, but at least a byte must be taken. */
 const NAME_BYTES = 4096;
 
@@ -31,10 +34,11 @@ const NAME_BYTES = 4096;
 export type Received = readonly OwnedFd[] | "again";
 
 /**
- * A listening unix socket at `path`, non-blocking, close-on-exec. The caller unlinks the path.
+ * A listening unix socket at `path`, non-blocking, close-on-exec; of "packets" each is received as it was
+ * sent. The caller unlinks the path.
  * Throws RangeError for a path over {@link SOCKET_PATH_BYTES}, SystemError for the rest.
  */
-export function listenUnix(path: string): OwnedFd {
+export function listenUnix(path: string, kind: "stream" | "packets" = "stream"): OwnedFd {
   const name = cString(path);
   if (name.length - 1 > SOCKET_PATH_BYTES) {
     throw new RangeError(
@@ -42,14 +46,14 @@ export function listenUnix(path: string): OwnedFd {
     );
   }
   const libc = socketTable();
-  const type = SOCK_STREAM | O_NONBLOCK | O_CLOEXEC;
+  const type = (kind === "stream" ? SOCK_STREAM : SOCK_SEQPACKET) | O_NONBLOCK | O_CLOEXEC;
   const socket = new OwnedFd(check("socket", libc.socket(AF_UNIX, type, 0)));
   try {
     const address = new Uint8Array(2 + name.length);
     new DataView(address.buffer).setUint16(0, AF_UNIX, true);
     address.set(name, 2);
     check("bind", libc.bind(socket.fd, ptr(address), address.length), path);
-    check("listen", libc.listen(socket.fd, 1), path);
+    check("listen", libc.listen(socket.fd, BACKLOG), path);
     return socket;
   } catch (error) {
     socket[Symbol.dispose]();
@@ -71,24 +75,44 @@ export function acceptUnix(listener: number): OwnedFd | "again" {
 
 /** Takes one message and the descriptors in it, each close-on-exec and the caller's from now on. */
 export function receiveDescriptors(socket: number): Received {
-  const name = new Uint8Array(NAME_BYTES);
+  const message = receiveMessage(socket, NAME_BYTES);
+  return message === "again" ? message : message.descriptors;
+}
+
+/** What was sent at once; no bytes at the end. */
+export interface Message {
+  readonly bytes: Uint8Array;
+  readonly descriptors: readonly OwnedFd[];
+}
+
+/**
+ * Takes one message of at most `bytesMax` bytes, what is beyond is lost, and the descriptors in it, each
+ * close-on-exec and the caller's from now on.
+ */
+export function receiveMessage(socket: number, bytesMax: number): Message | "again" {
+  const bytes = new Uint8Array(bytesMax);
   const control = new Uint8Array(CMSGHDR_BYTES + MOST_DESCRIPTORS * 4);
-  const vector = new BigUint64Array([BigInt(ptr(name)), BigInt(name.length)]);
+  const vector = new BigUint64Array([BigInt(ptr(bytes)), BigInt(bytes.length)]);
   const header = new Uint8Array(MSGHDR_BYTES);
   const view = new DataView(header.buffer);
   view.setBigUint64(MSG_IOV, BigInt(ptr(vector)), true);
   view.setBigUint64(MSG_IOVLEN, 1n, true);
   view.setBigUint64(MSG_CONTROL, BigInt(ptr(control)), true);
   view.setBigUint64(MSG_CONTROLLEN, BigInt(control.length), true);
+  let count: number;
   for (;;) {
-    const count = Number(socketTable().recvmsg(socket, ptr(header), MSG_CMSG_CLOEXEC));
+    count = Number(socketTable().recvmsg(socket, ptr(header), MSG_CMSG_CLOEXEC));
     if (count >= 0) break;
     const number = errno();
     if (number === EINTR) continue;
     if (number === EAGAIN) return "again";
     throw new SystemError("recvmsg", number);
   }
-  return descriptorsIn(control.subarray(0, Number(view.getBigUint64(MSG_CONTROLLEN, true))));
+  const length = Number(view.getBigUint64(MSG_CONTROLLEN, true));
+  return {
+    bytes: bytes.subarray(0, count),
+    descriptors: descriptorsIn(control.subarray(0, length)),
+  };
 }
 
 /** Walks the control messages (cmsg(3)); the kernel writes each SCM_RIGHTS array as 32-bit numbers. */

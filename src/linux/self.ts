@@ -1,7 +1,18 @@
 /** What this process asks of the kernel about itself. */
 
+import { readdirSync } from "node:fs";
 import { check } from "./errno.ts";
 import { selfTable } from "./libc.ts";
+
+/** This process, now: the engine keeps the pid that it began with (`linux/new-process.ts`). */
+export function ownPid(): number {
+  return selfTable().getpid();
+}
+
+/** How many threads this process has. Needs /proc. */
+export function countThreads(): number {
+  return readdirSync("/proc/self/task").length;
+}
 
 const PR_SET_CHILD_SUBREAPER = 36;
 

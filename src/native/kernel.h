@@ -43,4 +43,15 @@ __attribute__((always_inline)) static inline long call(long number, long a, long
 #error "no system calls are known for this processor"
 #endif
 
+/* What a compiler may call by itself, for a value of many bytes. */
+__attribute__((used)) static void *memset(void *to, int byte, word length) {
+  for (word at = 0; at < length; at++) ((char *)to)[at] = byte;
+  return to;
+}
+
+__attribute__((used)) static void *memcpy(void *to, const void *from, word length) {
+  for (word at = 0; at < length; at++) ((char *)to)[at] = ((const char *)from)[at];
+  return to;
+}
+
 #endif

@@ -11,6 +11,7 @@ import { messageOf } from "../base/error.ts";
 import type { Children, Exit } from "../linux/children.ts";
 import { hasCode } from "../linux/errno.ts";
 import { signalPid } from "../linux/pidfd.ts";
+import { ownPid } from "../linux/self.ts";
 import { CallHistory, type OpenCall } from "./call-history.ts";
 import { criuConfigText, withCriuConfig } from "./criu-config.ts";
 import { type Deadlines, defaultDeadlines } from "./deadlines.ts";
@@ -251,7 +252,7 @@ export class Runc implements Runtime {
    */
   #temporaryFile(subject: string, format: "json" | "conf" = "json"): string {
     this.#fileCount++;
-    const unique = `${process.pid}-${Date.now().toString(36)}-${this.#fileCount}`;
+    const unique = `${ownPid()}-${Date.now().toString(36)}-${this.#fileCount}`;
     return join(this.#options.bundle, `runtime-${subject}-${unique}.${format}`);
   }
 }

@@ -32,6 +32,8 @@ import { revision, version } from "../version.ts";
 
 /** Where the parts of an answer come from. Everything is asked anew for each answer. */
 export interface InspectSources {
+  /** The shim's own. */
+  readonly pid: number;
   readonly namespace: string;
   /** Of the task that the shim was started for. */
   readonly id: string;
@@ -63,7 +65,7 @@ function inspect(
   const { publisher, namespace, socket } = sources;
   return {
     shim: {
-      pid: process.pid,
+      pid: sources.pid,
       namespace,
       id: sources.id,
       version,

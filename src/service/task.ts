@@ -70,6 +70,7 @@ import { Registry } from "./registry.ts";
 import { type Deleted, RepeatedCalls, repeatedCallsState } from "./repeated-calls.ts";
 
 export interface TaskServiceOptions {
+  readonly shimPid: number;
   readonly context: ProcessContext;
   /** The OCI runtime for one container. */
   readonly openRuntime: (bundle: string, options: RuncOptions) => OpenedRuntime;
@@ -369,7 +370,7 @@ export class TaskService {
   connect({ id }: ConnectRequest): ConnectResponse {
     const untold = this.#repeated.untold(id, "");
     const taskPid = this.#registry.find(id)?.init.pid ?? untold?.state.pid ?? 0;
-    return { shimPid: process.pid, taskPid, version: "" };
+    return { shimPid: this.#options.shimPid, taskPid, version: "" };
   }
 
   /**

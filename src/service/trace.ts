@@ -31,6 +31,8 @@ const NO_BYTES = new Uint8Array(0);
 
 /** What can be watched. Each is a set of observers, empty as long as nobody watches. */
 export interface TraceSources {
+  /** The shim's own. */
+  readonly pid: number;
   readonly namespace: string;
   readonly server: () => TtrpcServer;
   readonly history: CallHistory;
@@ -50,7 +52,7 @@ async function* watch(
   context: CallContext,
 ): AsyncGenerator<TraceRecord> {
   const queue = new RecordQueue();
-  queue.push({ watching: { shimPid: process.pid, namespace: sources.namespace } });
+  queue.push({ watching: { shimPid: sources.pid, namespace: sources.namespace } });
   using _observers = observe(sources, queue, { id, watcher: context });
   const onAbort = () => queue.end();
   context.signal.addEventListener("abort", onAbort, { once: true });

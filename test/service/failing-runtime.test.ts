@@ -84,6 +84,7 @@ class Scene implements Disposable {
     const executable = join(this.directory, "runtime");
     writeFileSync(executable, lines.join("\n"), { mode: 0o755 });
     this.service = new TaskService({
+      shimPid: process.pid,
       context: { poller, children, log: silentLogger, namespace: "test" },
       openRuntime: (bundle) => {
         const environment = ["PATH=/usr/bin:/bin"];

@@ -54,6 +54,7 @@ export class ServicePlace implements AsyncDisposable {
     const command = this.#runtime.path;
     const root = join(this.directory, "root");
     this.service = new TaskService({
+      shimPid: process.pid,
       context: {
         poller: this.poller,
         children: this.children,

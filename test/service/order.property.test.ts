@@ -265,6 +265,7 @@ async function live(seed: number, ownPidNamespace: boolean): Promise<void> {
   );
   const model = new Model();
   const service = new TaskService({
+    shimPid: process.pid,
     context: { poller, children, log: silentLogger, namespace: "test" },
     openRuntime: () => ({ runtime, root: bundle }),
     publish: (event) => model.take(event),

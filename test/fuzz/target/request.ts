@@ -37,6 +37,7 @@ class Subject {
     becomeSubreaper();
     writeFileSync(join(this.bundle, "config.json"), "{}");
     this.service = new TaskService({
+      shimPid: process.pid,
       context: {
         poller: this.#poller,
         children: this.#children,

@@ -1,0 +1,87 @@
+/** Going on as another process: with the same memory, by another pid and in a session of its own. */
+
+import { CFunction, type Pointer, ptr, toArrayBuffer } from "bun:ffi";
+import { ShimError } from "../base/error.ts";
+import { successorImage } from "../version.ts";
+import { check, checkReturned, errno, SystemError } from "./errno.ts";
+import { processTable, selfTable } from "./libc.ts";
+
+/** The number of set_tid_address(2). */
+const SYS_SET_TID_ADDRESS = process.arch === "x64" ? 218 : 96;
+const CLONE_VM = 0x100n;
+const CLONE_CHILD_CLEARTID = 0x20_0000n;
+const CLONE_CHILD_SETTID = 0x100_0000n;
+const SIGCHLD = 17n;
+const PR_GET_TID_ADDRESS = 40;
+const PROT_READ = 1;
+const PROT_WRITE = 2;
+const PROT_EXEC = 4;
+const MAP_PRIVATE = 2;
+const MAP_ANONYMOUS = 0x20;
+const SIG_SETMASK = 2;
+/** sizeof(sigset_t) of glibc. */
+const SIGSET_BYTES = 128;
+/** sizeof(stack_t). */
+const SIGNAL_STACK_BYTES = 24;
+
+/**
+ * Moves all of this process into a new one, which leads a session and is nobody's child; the old one ends
+ * with status 0. Descriptors, directory and the handling of signals go with it, its children and pending
+ * signals do not. No page is copied. The engine goes on as if nothing had been, with the pid of before
+ * (`ownPid` tells the new one), and libc without rseq(2): what it takes for its processor may be another.
+ *
+ * Only for a process with one thread, as any other would end with the old process. Throws SystemError when
+ * the kernel refuses (EAGAIN, EPERM), ShimError `unimplemented` without {@link successorImage}, both with
+ * everything as it was.
+ */
+export function moveToNewProcess(): void {
+  const successor = loadSuccessor();
+  const tid = new BigUint64Array(1);
+  check("prctl(PR_GET_TID_ADDRESS)", selfTable().prctl(PR_GET_TID_ADDRESS, ptr(tid), 0, 0, 0));
+  const tidAddress = tid[0] ?? 0n;
+  const signalStack = new Uint8Array(SIGNAL_STACK_BYTES);
+  check("sigaltstack", selfTable().sigaltstack(null, ptr(signalStack)));
+  // libc keeps the id of its thread in memory: the new process's is put there, and the end of the old one
+  // must not clear it.
+  const flags = CLONE_VM | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD;
+  const own = new Uint8Array(SIGSET_BYTES);
+  const all = new Uint8Array(SIGSET_BYTES).fill(0xff);
+  // A handler would run on the stack that both have.
+  checkReturned("pthread_sigmask", selfTable().pthread_sigmask(SIG_SETMASK, ptr(all), ptr(own)));
+  setTidAddress(0n);
+  const result = Number(successor(flags, tidAddress));
+  if (result < 0) setTidAddress(tidAddress);
+  checkReturned("pthread_sigmask", selfTable().pthread_sigmask(SIG_SETMASK, ptr(own), null));
+  if (result < 0) throw new SystemError("clone", -result);
+  // The kernel takes that from whoever shares memory.
+  check("sigaltstack", selfTable().sigaltstack(ptr(signalStack), null));
+  check("setsid", selfTable().setsid());
+}
+
+let loaded: ReturnType<typeof CFunction> | undefined;
+
+/** The function of src/native/successor.c, in memory of its own. */
+function loadSuccessor(): ReturnType<typeof CFunction> {
+  loaded ??= CFunction({ ptr: mapCode(), args: ["u64", "u64"], returns: "i64" });
+  return loaded;
+}
+
+function mapCode(): Pointer {
+  if (successorImage === "") {
+    throw new ShimError("unimplemented", "This build was made without a C compiler");
+  }
+  const code = Buffer.from(successorImage, "base64");
+  const access = PROT_READ | PROT_WRITE;
+  const address = selfTable().mmap(null, code.length, access, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  // MAP_FAILED is the last address that there is.
+  if (typeof address !== "number" || address > Number.MAX_SAFE_INTEGER) {
+    throw new SystemError("mmap", errno());
+  }
+  new Uint8Array(toArrayBuffer(address, 0, code.length)).set(code);
+  check("mprotect", selfTable().mprotect(address, code.length, PROT_READ | PROT_EXEC));
+  return address;
+}
+
+function setTidAddress(address: bigint): void {
+  processTable().syscall(SYS_SET_TID_ADDRESS, Number(address), 0, 0, 0, 0);
+}
