@@ -15,6 +15,12 @@ import {
   HEEDED_SIGNALS,
 } from "../src/command/daemon.ts";
 import { HUGE_PAGES_ENTRY, LAUNCHER_VARIABLE, VALUE_FLAGS } from "../src/command/flags.ts";
+import {
+  SPARE_READY,
+  SPARE_REFUSES,
+  SPARE_WORDS_BYTES,
+  SPARES_DIRECTORY,
+} from "../src/command/spare.ts";
 import { DELETION_BYTES_MAX, DELETION_FILE } from "../src/container/deletion-record.ts";
 import { JOURNAL_FILE } from "../src/event/journal-file.ts";
 import { debugCommandName } from "../src/version.ts";
@@ -50,6 +56,12 @@ export async function compileGuardian(): Promise<Uint8Array | undefined> {
   return GUARDED.has(process.arch) ? await compile("guardian", []) : undefined;
 }
 
+/** The code that leaves a process to another: it may stand anywhere. Throws as {@link compileSleeper}. */
+export async function compileSuccessor(): Promise<Uint8Array> {
+  const options = ["-Wl,-e,successor", "-Wl,-N", "-Wl,-Ttext=0", "-Wl,--no-warn-rwx-segments"];
+  return readCode(await compile("successor", options)).code;
+}
+
 /** Makes `executable`, a compiled one, begin with the launcher. Throws Error with what the compiler says. */
 export async function joinLauncher(executable: string): Promise<void> {
   const engine = new Uint8Array(await readFile(executable));
@@ -77,6 +89,10 @@ function launcherDefinitions(): Readonly<Record<string, string>> {
     OBSTACLES: cList([ADDRESS_FILE, JOURNAL_FILE]),
     DEBUG_NAME: cText(debugCommandName),
     VALUE_FLAGS: cList(VALUE_FLAGS),
+    SPARES_DIRECTORY: cText(SPARES_DIRECTORY),
+    SPARE_READY: String(SPARE_READY),
+    SPARE_REFUSES: String(SPARE_REFUSES),
+    SPARE_WORDS_BYTES: String(SPARE_WORDS_BYTES),
     HEEDED_SIGNALS: `${HEEDED_SIGNALS.reduce((set, signal) => set | (1n << BigInt(signal - 1)), 0n)}UL`,
   };
 }

@@ -8,9 +8,9 @@
 
 import { basename } from "node:path";
 import { messageOf } from "./base/error.ts";
+import { EndSignals } from "./command/end-signals.ts";
 import { type Invocation, parseInvocation } from "./command/flags.ts";
-import { serve } from "./command/serve.ts";
-import { start } from "./command/start.ts";
+import { live } from "./command/lives.ts";
 import { writeOutput } from "./command/stream.ts";
 import { debugCommandName, executableName } from "./version.ts";
 
@@ -18,8 +18,7 @@ const EXIT_FAILURE = 1;
 /** The first two words of argv are the engine and the program. */
 const ARGUMENTS_START = 2;
 
-/** `ended` resolves to the name of the signal that asks this process to end. */
-async function main(ended: Promise<string>): Promise<number> {
+async function main(): Promise<number> {
   const args = process.argv.slice(ARGUMENTS_START);
   // biome-ignore lint/style/noProcessEnv: the environment is read here and nowhere else.
   const variables = process.env;
@@ -33,7 +32,7 @@ async function main(ended: Promise<string>): Promise<number> {
     return parsed.exitCode;
   }
   try {
-    return await run(parsed.invocation, ended);
+    return await run(parsed.invocation);
   } catch (error) {
     // containerd shows it to the user as it is, in a sentence of its own.
     writeOutput(2, `${executableName}: ${messageOf(error)}`);
@@ -41,21 +40,7 @@ async function main(ended: Promise<string>): Promise<number> {
   }
 }
 
-async function serveShim(
-  invocation: Invocation,
-  ended: Promise<string>,
-  listener?: number,
-): Promise<number> {
-  try {
-    return await serve(invocation, ended, listener);
-  } catch (error) {
-    // A line of the log.
-    writeOutput(2, `${executableName}: ${messageOf(error)}\n`);
-    return EXIT_FAILURE;
-  }
-}
-
-async function run(invocation: Invocation, ended: Promise<string>): Promise<number> {
+async function run(invocation: Invocation): Promise<number> {
   switch (invocation.action) {
     case "version": {
       const { printVersion } = await import("./command/version.ts");
@@ -81,25 +66,18 @@ async function run(invocation: Invocation, ended: Promise<string>): Promise<numb
       const { rehearse } = await import("./command/rehearse.ts");
       return rehearse();
     }
-    case "serve": {
-      const { launcher } = invocation.environment;
-      if (launcher === undefined) return await serveShim(invocation, ended);
-      const begun = start(invocation, launcher);
-      return begun === undefined ? 0 : await serveShim(begun.invocation, ended, begun.listener);
-    }
+    case "serve":
+      return await live(invocation, endSignals);
   }
 }
 
 // A signal that asks a short command to end would leave half of its work behind, so only the daemon heeds
 // it, however early it comes. SIGUSR1 must never reach the engine, which may take it as a call for its
 // debugger.
-const ending = Promise.withResolvers<string>();
-for (const signal of ["SIGTERM", "SIGINT"] as const) {
-  process.on(signal, () => ending.resolve(signal));
-}
+const endSignals = new EndSignals();
 for (const signal of ["SIGPIPE", "SIGUSR1"] as const) process.on(signal, () => {});
 
-main(ending.promise).then(
+main().then(
   (exitCode) => process.exit(exitCode),
   (error: unknown) => {
     writeOutput(2, `${executableName}: ${messageOf(error)}\n`);

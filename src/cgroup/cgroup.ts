@@ -37,7 +37,7 @@ export interface CgroupRoots {
   readonly cgroup: string;
 }
 
-const SYSTEM_ROOTS: CgroupRoots = { proc: "/proc", cgroup: "/sys/fs/cgroup" };
+export const SYSTEM_ROOTS: CgroupRoots = { proc: "/proc", cgroup: "/sys/fs/cgroup" };
 
 /** Which hierarchy, and where in it: a line of /proc/PID/cgroup. */
 export interface Membership {

@@ -13,7 +13,7 @@ const OOM_SCORE_VARIABLE = "WEDGE_CHILD_OOM_SCORE";
 /** Chooses the protocol by which containerd calls the shim. */
 export const PROTOCOL_VARIABLE = "WEDGE_PROTOCOL";
 const HUGE_PAGES_VARIABLE = "WEDGE_CHILD_HUGE_PAGES";
-/** Tells a daemon-to-be who launched it: `FD:PID`, see {@link Launcher}. */
+/** Tells a daemon-to-be who launched it: `FD:PID`, or `FD:PID:KIN`, see {@link Launcher}. */
 export const LAUNCHER_VARIABLE = "WEDGE_LAUNCHER";
 
 /**
@@ -65,10 +65,14 @@ export interface Environment {
 
 /** What `start` was called as, for the daemon that does its work. */
 export interface Launcher {
-  /** A byte written here lets the caller go on: the answer is given. */
+  /** A byte written here lets the caller of `start` go on: its exit code. */
   readonly channel: number;
   /** The process that called `start`. */
   readonly managerPid: number;
+  /** What this process has in common with others (src/native/kin.h); "" where that is not known. */
+  readonly kin: string;
+  /** Whether the launcher waits for the end of this process, where no byte is written. */
+  readonly isParent: boolean;
 }
 
 /** Environment variables by name, as the process was given them. */
@@ -230,9 +234,9 @@ function parseInheritance(variables: Variables): Inheritance {
 }
 
 function parseLauncher(text = ""): Launcher | undefined {
-  const [channel, managerPid] = text.split(":").map(Number);
-  if (!Number.isInteger(channel) || !Number.isInteger(managerPid)) return undefined;
-  return channel === undefined || managerPid === undefined ? undefined : { channel, managerPid };
+  const [fd = "", pid = "", kin = ""] = text.split(":");
+  if (!/^\d+$/.test(fd) || !/^\d+$/.test(pid)) return undefined;
+  return { channel: Number(fd), managerPid: Number(pid), kin, isParent: true };
 }
 
 /** The flags of a daemon, in the order in which tools look for a container's shim in the process list. */

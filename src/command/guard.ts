@@ -9,6 +9,11 @@ export interface GuardOptions {
   readonly dump: () => readonly string[];
 }
 
+export interface Guard extends Disposable {
+  /** Whether an error was met that nobody took. */
+  readonly hasReported: boolean;
+}
+
 /**
  * Takes SIGUSR1 (dumps to the log), and errors that no promise and no caller took.
  *
@@ -17,7 +22,8 @@ export interface GuardOptions {
  * the process breaks for all of them, and the engine gives no reason to distrust the rest of the state.
  * SIGPIPE is ignored by `main.ts` already.
  */
-export function guardProcess({ log, dump }: GuardOptions): Disposable {
+export function guardProcess({ log, dump }: GuardOptions): Guard {
+  let hasReported = false;
   const onDump = () => {
     log.info("=== BEGIN shim dump ===");
     for (const line of dump()) log.info(line);
@@ -26,6 +32,7 @@ export function guardProcess({ log, dump }: GuardOptions): Disposable {
   const onException = (error: unknown) => report("Uncaught exception", error);
   const onRejection = (error: unknown) => report("Unhandled rejection", error);
   const report = (what: string, error: unknown) => {
+    hasReported = true;
     const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
     log.error(what, { stack });
   };
@@ -33,6 +40,9 @@ export function guardProcess({ log, dump }: GuardOptions): Disposable {
   process.on("uncaughtException", onException);
   process.on("unhandledRejection", onRejection);
   return {
+    get hasReported() {
+      return hasReported;
+    },
     [Symbol.dispose]: () => {
       process.off("SIGUSR1", onDump);
       process.off("uncaughtException", onException);

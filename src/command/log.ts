@@ -87,7 +87,11 @@ export function createLogger(options: DaemonLogOptions): DaemonLog {
     warn: (message, fields) => log("warn", message, fields),
     error: (message, fields) => log("error", message, fields),
     load,
-    flush: () => drain(write ?? plainWriter(options)),
+    flush: () => {
+      clearTimeout(timer);
+      timer = undefined;
+      drain(write ?? plainWriter(options));
+    },
   };
 }
 

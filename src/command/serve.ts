@@ -31,7 +31,7 @@ import { claimListener, removeStaleSocket, restoreBacklog, socketPath } from "..
 import { LogSink } from "../linux/log-sink.ts";
 import { Poller } from "../linux/poller.ts";
 import { OWN_PROGRAM } from "../linux/program.ts";
-import { becomeSubreaper, forbidDumps } from "../linux/self.ts";
+import { becomeSubreaper, forbidDumps, ownPid } from "../linux/self.ts";
 import { countOwnWords } from "../linux/self-command.ts";
 import { SIGCHLD, SignalWatch, signalName, unblockSignals } from "../linux/signals.ts";
 import { isInUserNamespace } from "../linux/user-namespace.ts";
@@ -54,7 +54,7 @@ import { Admission } from "./admission.ts";
 import { HEEDED_SIGNALS, LISTENER_FD } from "./daemon.ts";
 import { dumpLines } from "./dump.ts";
 import { daemonWords, type Invocation, inheritanceEntries, type Variables } from "./flags.ts";
-import { guardProcess } from "./guard.ts";
+import { type Guard, guardProcess } from "./guard.ts";
 import { checkIdentity } from "./identity.ts";
 import { createLogger, type DaemonLog, lostLine } from "./log.ts";
 import { openServer } from "./open-server.ts";
@@ -75,15 +75,15 @@ const RETRY_MS = 1000;
 const ASKED = "asked by its manager";
 
 /**
- * Serves until it is asked to end; returns the exit code. The working directory is the bundle.
- * `ended` resolves to the name of a signal that asks for the end. `listener` is the socket that `start`
- * has opened, where it ran before.
+ * Serves until it is asked to end; whether its manager has asked, and nothing is left or has failed. The
+ * working directory is the bundle. `ended` resolves to the name of a signal that asks for the end. `listener`
+ * is the socket that `start` has opened, where it ran before.
  */
 export async function serve(
   invocation: Invocation,
   ended: Promise<string>,
   listener?: number,
-): Promise<number> {
+): Promise<boolean> {
   checkIdentity(invocation);
   const arrival = Arrival.find(invocation.environment.variables);
   becomeSubreaper();
@@ -96,7 +96,7 @@ export async function serve(
   const { service, server, publisher, log, directory } = shim;
   const socket = socketPath(shim.listener);
   const cause = shim.document?.cause.kind;
-  log.debug("Serving", { pid: process.pid, id: invocation.id, cause, wakers: arrival?.wakers });
+  log.debug("Serving", { pid: ownPid(), id: invocation.id, cause, wakers: arrival?.wakers });
   const refusal = arrival?.refusal;
   if (refusal !== undefined) log.warn("The new program gave the shim back", { error: refusal });
   // In this turn of the event loop: while the program before this one can still come back, nothing that was
@@ -114,7 +114,7 @@ export async function serve(
   if (socket !== undefined) removeTraces(directory, socket);
   await drained;
   await publisher.stop(reason === ASKED ? LINGER_TIMEOUT_MS : PUBLISH_TIMEOUT_MS);
-  return 0;
+  return reason === ASKED && publisher.pending === 0 && !shim.guard.hasReported;
 }
 
 interface Shim extends Estate {
@@ -122,6 +122,7 @@ interface Shim extends Estate {
   readonly acceptor: Acceptor;
   readonly mover: Mover;
   readonly log: DaemonLog;
+  readonly guard: Guard;
   /** What the program before this one has left. */
   readonly document: HandoffDocument | undefined;
 }
@@ -187,6 +188,7 @@ function build(
   const socket = socketPath(listener);
   const eventObservers = new Set<(event: TaskEvent) => void>();
   const service = new TaskService({
+    shimPid: ownPid(),
     context: { poller, children, log, namespace },
     openRuntime: (bundle, options) => {
       // One that was handed over may have lost its bundle.
@@ -208,7 +210,7 @@ function build(
   const sources = { service, publisher, history, sink, listener, log, events: eventObservers };
   const handoff = new HandoffService(() => mover, passageOf(document, arrival));
   const { server, acceptor } = openServer(invocation, handoff, sources);
-  end.use(guardProcess({ log, dump: () => dumpLines(service, publisher, history) }));
+  const guard = end.use(guardProcess({ log, dump: () => dumpLines(service, publisher, history) }));
   // To whoever listens for the signal in the usual way.
   const signals = end.use(
     new SignalWatch(poller, HEEDED_SIGNALS, (signal) => process.emit(signalName(signal))),
@@ -231,7 +233,7 @@ function build(
   };
   const env = [...environment, ...inheritanceEntries(inheritance)];
   const mover = end.use(openMover(estate, { invocation, log, env, document, arrival }));
-  return { ...estate, acceptor, mover, log, document };
+  return { ...estate, acceptor, mover, log, guard, document };
 }
 
 /** How the program before this one was left, where somebody may have asked for it. */

@@ -13,10 +13,10 @@ import { join } from "node:path";
 import { loadSpec } from "../container/spec.ts";
 import { joinCgroup } from "../linux/cgroup-join.ts";
 import { hasCode } from "../linux/errno.ts";
-import { O_NONBLOCK, O_RDWR, OwnedFd, openFd, replaceFd, writeWhole } from "../linux/fd.ts";
+import { O_NONBLOCK, O_RDWR, type OwnedFd, openFd, replaceFd, writeWhole } from "../linux/fd.ts";
 import { claimListener } from "../linux/listener.ts";
 import { followOomScore, readOomScore } from "../linux/oom-score.ts";
-import { isolateCoreScheduling } from "../linux/self.ts";
+import { isolateCoreScheduling, ownPid } from "../linux/self.ts";
 import { parseDeadlines } from "../runtime/deadlines.ts";
 import { removeAddress, writeAddress } from "./address-file.ts";
 import {
@@ -29,6 +29,7 @@ import {
 import { isContainerd2 } from "./containerd-build.ts";
 import { type Invocation, LAUNCHER_VARIABLE, type Launcher } from "./flags.ts";
 import { checkIdentity } from "./identity.ts";
+import { KIN_VARIABLE, writeKin } from "./kin.ts";
 import { chooseSocketDirectory, socketDirectories } from "./socket-directory.ts";
 import { readInput, writeOutput } from "./stream.ts";
 
@@ -49,10 +50,8 @@ export interface Begun {
  * Runs in the bundle. Undefined when another shim has the task, and all is done. Throws ShimError,
  * SystemError or what node:fs throws.
  */
-export function start(
-  invocation: Invocation,
-  { channel, managerPid }: Launcher,
-): Begun | undefined {
+export function start(invocation: Invocation, launcher: Launcher): Begun | undefined {
+  const { channel, managerPid, isParent } = launcher;
   checkIdentity(invocation);
   // The daemon would have nobody to tell.
   parseDeadlines(invocation.environment.deadlines);
@@ -69,8 +68,7 @@ export function start(
   }
   undo.defer(() => removeAddress(bundle));
   writeAddress(bundle, path);
-  const begun =
-    listener === "taken" ? undefined : settle(invocation, request, managerPid, listener);
+  const begun = listener === "taken" ? undefined : settle(invocation, request, launcher, listener);
   const dialect = chooseDialect({
     isBootstrap: request.isBootstrap,
     namespace: request.namespace,
@@ -78,11 +76,9 @@ export function start(
     isContainerd2: () => isContainerd2(`/proc/${managerPid}/exe`),
   });
   writeOutput(1, encodeAnswer(dialect, path, protocol));
+  if (begun !== undefined) detach(bundle);
   // Where this process ends too the launcher waits for that: not every first process reaps orphans.
-  if (begun !== undefined) {
-    detach(bundle);
-    release(channel);
-  }
+  if (begun !== undefined || !isParent) tell(channel, 0);
   undo.move();
   return begun;
 }
@@ -91,19 +87,24 @@ export function start(
 function settle(
   invocation: Invocation,
   { options, grpcAddress, ttrpcAddress, isDebug }: StartRequest,
-  managerPid: number,
+  { managerPid, kin }: Launcher,
   listener: OwnedFd,
 ): Begun {
   const { environment } = invocation;
+  // Neither can be taken back.
+  const isAsLaunched = !environment.isCoreScheduled && options.shimCgroup === "";
   if (environment.isCoreScheduled) isolateCoreScheduling();
   const oomScore = readOomScore("self");
-  followOomScore(process.pid, managerPid);
-  if (options.shimCgroup !== "") joinCgroup(options.shimCgroup, process.pid);
+  followOomScore(ownPid(), managerPid);
+  if (options.shimCgroup !== "") joinCgroup(options.shimCgroup, ownPid());
   const variables = {
     ...environment.variables,
     TTRPC_ADDRESS: ttrpcAddress || undefined,
     // Whoever follows in this process has nobody to answer to.
     [LAUNCHER_VARIABLE]: undefined,
+    [KIN_VARIABLE]: isAsLaunched
+      ? writeKin({ name: kin, ttrpcAddress: environment.ttrpcAddress })
+      : undefined,
   };
   return {
     invocation: {
@@ -135,12 +136,11 @@ function detach(bundle: string): void {
 }
 
 /**
- * The launcher ends, and this process is nobody's child. One that is gone has been killed, and nobody has
- * taken the answer: EPIPE.
+ * Lets the launcher end with `status`. One that is gone has been killed, and nobody has taken the answer:
+ * throws SystemError, EPIPE.
  */
-function release(channel: number): void {
-  using fd = new OwnedFd(channel);
-  writeWhole(fd.fd, Uint8Array.of(1));
+export function tell(channel: number, status: number): void {
+  writeWhole(channel, Uint8Array.of(status));
 }
 
 /**

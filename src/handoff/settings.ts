@@ -1,12 +1,17 @@
-/** How a shim sleeps and renews itself, as the environment of containerd says. */
+/** How a shim sleeps, renews itself and waits for another, as the environment of containerd says. */
 
 /** Seconds of quiet before a shim sleeps; 0 switches sleep off. */
 export const SLEEP_AFTER_VARIABLE = "WEDGE_SLEEP_AFTER_SECONDS";
 /** Private memory, in megabytes, that a shim renews itself before it reaches; 0 switches that off. */
 export const CEILING_VARIABLE = "WEDGE_MEMORY_CEILING_MB";
+/** Seconds for which a process whose shim has ended waits to be another's; 0 switches that off. */
+export const SPARE_VARIABLE = "WEDGE_SPARE_SECONDS";
 
 const SLEEP_AFTER_SECONDS = 5;
 const CEILING_MEGABYTES = 24;
+const SPARE_SECONDS = 5;
+/** poll(2) counts milliseconds in an int. */
+const SPARE_SECONDS_MAX = 86_400;
 const MILLISECONDS = 1000;
 const KILOBYTES = 1024;
 
@@ -15,6 +20,8 @@ export interface HandoffSettings {
   readonly sleepAfterMs: number;
   /** 0: never. */
   readonly ceilingKilobytes: number;
+  /** 0: not at all. */
+  readonly spareMs: number;
 }
 
 /** What is set, or the defaults; a value that is no number from 0 on counts as not set. */
@@ -29,5 +36,6 @@ export function readSettings(
   return {
     sleepAfterMs: numberOf(SLEEP_AFTER_VARIABLE, SLEEP_AFTER_SECONDS) * MILLISECONDS,
     ceilingKilobytes: numberOf(CEILING_VARIABLE, CEILING_MEGABYTES) * KILOBYTES,
+    spareMs: Math.min(numberOf(SPARE_VARIABLE, SPARE_SECONDS), SPARE_SECONDS_MAX) * MILLISECONDS,
   };
 }

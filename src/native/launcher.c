@@ -5,8 +5,9 @@
  * This code is the entry point of the executable (scripts/executable.ts joins the two). It looks at the
  * command line, and in every case but these leaves all as it is and enters the engine:
  *
- * - `start`: executes the executable again as the daemon-to-be (`command/start.ts`), with the manager's
- *   own stdin, stdout and stderr, and ends when that has given its answer or has ended.
+ * - `start`: asks a spare (`command/spare.ts`) to be the shim, if there is one. Else it executes the
+ *   executable again as the daemon-to-be (`command/start.ts`). Either has the manager's own stdin, stdout
+ *   and stderr, and the launcher ends when that has given its answer or has ended.
  * - `delete` of a task that its shim has deleted itself: passes on the answer that the shim has left in
  *   the bundle (`container/deletion-record.ts`).
  *
@@ -15,7 +16,8 @@
  *
  * From the build: ENGINE_SETTINGS, DROPPED_NAMES and DROPPED_PREFIXES (lists of strings,
  * `command/daemon.ts`), LAUNCHER_VARIABLE, HUGE_PAGES_ENTRY, DELETION_FILE, DELETION_BYTES_MAX and
- * OBSTACLES (`container/deletion-record.ts`), DEBUG_NAME, VALUE_FLAGS (`command/flags.ts`), HEEDED_SIGNALS.
+ * OBSTACLES (`container/deletion-record.ts`), DEBUG_NAME, VALUE_FLAGS (`command/flags.ts`), HEEDED_SIGNALS,
+ * SPARES_DIRECTORY, SPARE_READY, SPARE_REFUSES and SPARE_WORDS_BYTES (`command/spare.ts`).
  */
 
 #include "kernel.h"
@@ -39,6 +41,7 @@
 #define PATH_BYTES 4096
 #define ENTRIES_MAX 4096
 #define EXIT_FAILURE 1
+#define KIN_DIGITS 16
 
 #if defined(__x86_64__)
 #define O_NOFOLLOW O_NOFOLLOW_X86
@@ -98,6 +101,30 @@ static int is_listed(const char *list, const char *text) {
   return 0;
 }
 
+/* Puts `directory`/`file` into `path`; 0 when there is no room. */
+static int join(char *path, const char *directory, const char *file) {
+  long at = 0;
+  for (const char *part = directory; *part; part++) {
+    if (at >= PATH_BYTES - 64) return 0;
+    path[at++] = *part;
+  }
+  path[at++] = '/';
+  do path[at++] = *file;
+  while (*file++);
+  return 1;
+}
+
+/* Ends as a `start` whose shim was killed. */
+__attribute__((noreturn)) static void leave_killed(void) {
+  static const char message[] = "containerd-shim-wedge-v2: the shim was killed while it started; see the kernel's log";
+  call(WRITE, 2, (long)message, sizeof(message) - 1, 0, 0, 0);
+  leave(EXIT_FAILURE);
+}
+
+#include "kin.h"
+/* After it. */
+#include "hire.h"
+
 /* The command line, as the flag package of Go reads it and `command/flags.ts` after it. */
 struct command {
   char **argv;
@@ -133,19 +160,6 @@ static int is_debug_command(const char *name) {
   for (; *name; name++)
     if (*name == '/') base = name + 1;
   return is_same(base, DEBUG_NAME);
-}
-
-/* Puts `directory`/`file` into `path`; 0 when there is no room. */
-static int join(char *path, const char *directory, const char *file) {
-  long at = 0;
-  for (const char *part = directory; *part; part++) {
-    if (at >= PATH_BYTES - 64) return 0;
-    path[at++] = *part;
-  }
-  path[at++] = '/';
-  do path[at++] = *file;
-  while (*file++);
-  return 1;
 }
 
 /* `delete`, where there is nothing left to do but to answer; returns in every other case. */
@@ -191,14 +205,27 @@ static int is_dropped(const char *entry) {
   return 0;
 }
 
-/* Writes `LAUNCHER_VARIABLE=CHANNEL:pid`. */
-static void write_channel(char *text, long manager) {
+/* Who launches a daemon, in words: `LAUNCHER_VARIABLE=CHANNEL:manager:kin`, and parts of it. */
+struct launcher {
+  char variable[sizeof(LAUNCHER_VARIABLE) + 64];
+  /* From the manager on. */
+  const char *manager;
+  /* Of KIN_DIGITS; empty where it cannot be told. */
+  const char *kin;
+};
+
+static void describe(struct launcher *launcher, long manager, word kin) {
   char digits[20];
   int count = 0;
+  char *text = launcher->variable;
   for (const char *from = LAUNCHER_VARIABLE "=3:"; *from;) *text++ = *from++;
+  launcher->manager = text;
   do digits[count++] = '0' + manager % 10;
   while (manager /= 10);
   while (count) *text++ = digits[--count];
+  *text++ = ':';
+  launcher->kin = text;
+  for (int shift = 4 * (KIN_DIGITS - 1); kin && shift >= 0; shift -= 4) *text++ = "0123456789abcdef"[kin >> shift & 15];
   *text = 0;
 }
 
@@ -219,25 +246,21 @@ __attribute__((noreturn, always_inline)) static inline void become_daemon(const 
 
 /* Ends as `start`: when the daemon has answered through `channel`, or as it has ended. */
 __attribute__((noreturn)) static void await_answer(long daemon, int channel) {
-  char answered;
+  unsigned char status_told;
   /* Where whoever started us ignores the ends of children, nobody can say how the daemon has ended. */
   int status = EXIT_FAILURE << 8;
   long length;
-  while ((length = call(READ, channel, (long)&answered, 1, 0, 0, 0)) == -EINTR) continue;
-  if (length == 1) leave(0);
+  while ((length = call(READ, channel, (long)&status_told, 1, 0, 0, 0)) == -EINTR) continue;
+  if (length == 1) leave(status_told);
   while (call(WAIT4, daemon, (long)&status, 0, 0, 0, 0) == -EINTR) continue;
-  if (status & 0x7f) {
-    static const char message[] = "containerd-shim-wedge-v2: the shim was killed while it started; see the kernel's log";
-    call(WRITE, 2, (long)message, sizeof(message) - 1, 0, 0, 0);
-    leave(EXIT_FAILURE);
-  }
+  if (status & 0x7f) leave_killed();
   leave(status >> 8 & 0xff);
 }
 
 /* `start`; returns when the daemon could not be launched, with all as it was but LD_LIBRARY_PATH, which is clean. */
 static void start(struct command *command, long argc, char **env) {
   char path[PATH_BYTES];
-  char channel[64];
+  struct launcher launcher;
   int ends[2];
   volatile int has_failed = 0;
   long count = 0;
@@ -261,8 +284,11 @@ static void start(struct command *command, long argc, char **env) {
     variables[count++] = *entry;
   }
   for (const char *setting = ENGINE_SETTINGS; *setting; setting += length_of(setting) + 1) variables[count++] = (char *)setting;
-  write_channel(channel, call(GETPPID, 0, 0, 0, 0, 0, 0));
-  variables[count++] = channel;
+  variables[count] = 0;
+  word own = given("/proc/self", 0);
+  describe(&launcher, call(GETPPID, 0, 0, 0, 0, 0, 0), kin_of(own, variables));
+  if (*launcher.kin) hire(launcher.kin, own, argv, launcher.manager);
+  variables[count++] = launcher.variable;
 
   long length = call(READLINKAT, AT_FDCWD, (long)"/proc/self/exe", (long)path, sizeof(path) - 1, 0, 0);
   if (length <= 0 || length >= (long)sizeof(path) - 1) return;

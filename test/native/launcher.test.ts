@@ -67,7 +67,7 @@ describe("the launcher", () => {
       const own = readFileSync("/proc/self/oom_score_adj", "utf8").trim();
       expect(environment).toContain(`TTRPC_ADDRESS=${ttrpcAddress}`);
       expect(environment).toContain(`WEDGE_CHILD_OOM_SCORE=${own}`);
-      expect(environment.filter((entry) => entry.startsWith("WEDGE_LAUNCHER"))).toEqual([]);
+      expect(environment.filter((entry) => entry.startsWith("WEDGE_LAUNCHER="))).toEqual([]);
     },
     TIMEOUT_MS,
   );

@@ -1,0 +1,40 @@
+/** What the cgroup that this process is in leaves it of memory. */
+
+import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { type CgroupRoots, parseMemberships, SYSTEM_ROOTS } from "./cgroup.ts";
+
+const KILOBYTE = 1024;
+
+/**
+ * In kilobytes: the limit less what is used, page cache included, of the cgroup and of those that it is in,
+ * the least. Infinity without a limit, or where no account can be read.
+ */
+export function ownKilobytesLeft(roots: CgroupRoots = SYSTEM_ROOTS): number {
+  const memberships = parseMemberships(readOr(`${roots.proc}/self/cgroup`, ""));
+  const v1 = memberships.find(({ controllers }) => controllers.includes("memory"));
+  const unified = memberships.find(({ controllers }) => controllers.length === 0);
+  const top = v1 ? `${roots.cgroup}/memory` : roots.cgroup;
+  const [limit, usage] = v1
+    ? ["memory.limit_in_bytes", "memory.usage_in_bytes"]
+    : ["memory.max", "memory.current"];
+  let least = Number.POSITIVE_INFINITY;
+  for (let path = (v1 ?? unified)?.path ?? "/"; ; path = dirname(path)) {
+    const bytes = readNumber(join(top, path, limit)) - readNumber(join(top, path, usage));
+    if (bytes / KILOBYTE < least) least = bytes / KILOBYTE;
+    if (path === "/" || path === ".") return least;
+  }
+}
+
+/** NaN for the word "max", and for a file that is not there. */
+function readNumber(path: string): number {
+  return Number(readOr(path, "none"));
+}
+
+function readOr(path: string, otherwise: string): string {
+  try {
+    return readFileSync(path, "utf8").trim();
+  } catch {
+    return otherwise;
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * The lives of a daemon's process: the shim that it was started for, then, one by one, those that it is hired
+ * for as a spare.
+ */
+
+import { readlinkSync } from "node:fs";
+import { basename } from "node:path";
+import { messageOf, ShimError } from "../base/error.ts";
+import { readSettings } from "../handoff/settings.ts";
+import { HANDOFF_VARIABLES } from "../handoff/variables.ts";
+import { changeCommandLine } from "../linux/command-line.ts";
+import { OwnedFd } from "../linux/fd.ts";
+import { executableName } from "../version.ts";
+import type { EndSignals } from "./end-signals.ts";
+import { type Invocation, type Launcher, parseInvocation, type Variables } from "./flags.ts";
+import { KIN_VARIABLE, type Kin, readKin } from "./kin.ts";
+import { serve } from "./serve.ts";
+import { type Hire, Spare } from "./spare.ts";
+import { type Begun, start, tell } from "./start.ts";
+import { writeOutput } from "./stream.ts";
+
+const EXIT_FAILURE = 1;
+
+/**
+ * Serves one shim after another; returns the exit code. The working directory is the bundle of the first.
+ * Throws as {@link start} does for the first.
+ */
+export async function live(first: Invocation, signals: EndSignals): Promise<number> {
+  const { launcher } = first.environment;
+  let life: Life | undefined =
+    launcher === undefined ? { invocation: first } : startFirst(first, launcher);
+  while (life !== undefined) {
+    const end = await finish(life, signals);
+    if (end === "failed") return EXIT_FAILURE;
+    life = end === "done" && !signals.haveCome ? takeNext(first, life) : undefined;
+  }
+  return 0;
+}
+
+/** A shim to be served, which nobody may have launched: then it has a socket to find, or a document. */
+type Life = Pick<Begun, "invocation"> & Partial<Begun>;
+
+function startFirst(invocation: Invocation, launcher: Launcher): Begun | undefined {
+  using channel = new OwnedFd(launcher.channel);
+  return start(invocation, { ...launcher, channel: channel.fd });
+}
+
+/** "done": its manager has let it go, and nothing is left of it. */
+async function finish(
+  { invocation, listener }: Life,
+  signals: EndSignals,
+): Promise<"done" | "ended" | "failed"> {
+  try {
+    return (await serve(invocation, signals.next(), listener)) ? "done" : "ended";
+  } catch (error) {
+    // A line of the log.
+    writeOutput(2, `${executableName}: ${messageOf(error)}\n`);
+    return "failed";
+  }
+}
+
+/** The next shim that this process is to be; undefined when nobody wants one from it. */
+function takeNext(first: Invocation, last: Life): Begun | undefined {
+  const { spareMs } = readSettings(first.environment.variables);
+  const { variables, inheritance } = last.invocation.environment;
+  const { oomScore } = inheritance;
+  const kin = readKin(variables[KIN_VARIABLE]);
+  if (kin === undefined || spareMs === 0) return undefined;
+  try {
+    const spare = Spare.become({ kin: kin.name, oomScore });
+    if (spare === undefined) return undefined;
+    for (;;) {
+      using hire = spare.wait(spareMs);
+      if (hire === undefined) return undefined;
+      const begun = begin(hire, first, kin);
+      if (begun !== undefined) return begun;
+    }
+  } catch {
+    // The kernel has not what it takes, or a start has failed, and may have changed what is kin no longer.
+    return undefined;
+  }
+}
+
+/** Undefined where that is all: another shim has the task. Throws what {@link start} does, and has told it. */
+function begin(
+  { words, channel, managerPid, directory }: Hire,
+  first: Invocation,
+  kin: Kin,
+): Begun | undefined {
+  const [program = executableName, ...args] = words;
+  try {
+    changeCommandLine(words, basename(program));
+    process.chdir(readlinkSync(directory));
+    const parsed = parseInvocation(program, args, launchedWith(first.environment.variables, kin));
+    if (parsed.kind === "usage") throw new ShimError("invalidArgument", parsed.text);
+    return start(parsed.invocation, { channel, managerPid, kin: kin.name, isParent: false });
+  } catch (error) {
+    writeOutput(2, `${executableName}: ${messageOf(error)}`);
+    tell(channel, EXIT_FAILURE);
+    throw error;
+  }
+}
+
+/** As it was launched, whichever program of this process has these. */
+function launchedWith(variables: Variables, { ttrpcAddress }: Kin): Variables {
+  const entries = Object.entries(variables).filter(([name]) => !HANDOFF_VARIABLES.has(name));
+  return { ...Object.fromEntries(entries), TTRPC_ADDRESS: ttrpcAddress || undefined };
+}
