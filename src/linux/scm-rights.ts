@@ -25,7 +25,7 @@ const MSG_CONTROLLEN = 40;
 const CMSGHDR_BYTES = 16;
 /** Room for more descriptors than anybody should send: those beyond it would be dropped by the kernel. */
 const MOST_DESCRIPTORS = 16;
-/** Of callers that wait to be accepted: one sender, or the few `start` that want the same spare. */
+/** Of callers that wait to be accepted: there is one, as a rule. */
 const BACKLOG = 16;
 /** A sender names what it sends; the name is of no use here, but at least a byte must be taken. */
 const NAME_BYTES = 4096;
