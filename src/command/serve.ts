@@ -108,11 +108,11 @@ export async function serve(
   shim.mover[Symbol.dispose]();
   // Who waits for them is still there, and the journal still open.
   await within(service.hurry(), HURRY_TIMEOUT_MS);
-  // While containers are left, waits for their ends are open and would not be answered in any time.
-  const drained = server.shutdown(service.size > 0 ? 0 : DRAIN_TIMEOUT_MS);
-  // What the manager runs when it has lost us, `delete`, takes them for work that is left.
+  // Before a connection ends: the manager then runs `delete`, which takes them for work that is left.
+  server.stopAccepting();
   if (socket !== undefined) removeTraces(directory, socket);
-  await drained;
+  // While containers are left, waits for their ends are open and would not be answered in any time.
+  await server.shutdown(service.size > 0 ? 0 : DRAIN_TIMEOUT_MS);
   await publisher.stop(reason === ASKED ? LINGER_TIMEOUT_MS : PUBLISH_TIMEOUT_MS);
   return reason === ASKED && publisher.pending === 0 && !shim.guard.hasReported;
 }

@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import {
   cpSync,
+  existsSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -125,9 +126,12 @@ async function live(number: number, options: LifeOptions = {}) {
   const descriptors = readdirSync(`/proc/${shimPid}/fd`).length;
   await task.delete({ id, execId: "" });
   await task.shutdown({ id, now: false });
+  await client.closed;
+  // `delete`, which comes now, would take it for work that is left.
+  const hasTraces = existsSync(join(path, "address"));
   await until("the process has ended", () => !isRunning(shimPid));
   await command(bundle, "delete", variables);
-  return { exitStatus, output: await output.text, shimPid, kilobytes, descriptors };
+  return { exitStatus, output: await output.text, shimPid, kilobytes, descriptors, hasTraces };
 }
 
 function isRunning(pid: number): boolean {
@@ -144,7 +148,8 @@ test(
     const lives: Awaited<ReturnType<typeof live>>[] = [];
     for (let number = 0; number < LIVES; number++) {
       const life = await live(number);
-      expect(life).toMatchObject({ exitStatus: number, output: `this is ${number}\n` });
+      const output = `this is ${number}\n`;
+      expect(life).toMatchObject({ exitStatus: number, output, hasTraces: false });
       expect(topics).toEqual(
         ["create", "start", "exit", "delete"].map((topic) => `/tasks/${topic}`),
       );
