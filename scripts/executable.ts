@@ -1,40 +1,64 @@
 /**
  * Joins code of our own to a compiled executable, as what runs first of it (elf(5)).
  *
- * The code becomes one more segment, behind all others in the file and in memory; the program header that
- * it takes is that of a note, which only debuggers look for. Nothing else of the executable is changed.
+ * The code becomes one more segment, behind all others in the file and in memory. The kernel is shown a
+ * table of program headers at the end of the file, which has that segment and names no dynamic loader, so
+ * that the code runs without one; it loads what the executable's own table names, which stays where it is.
  */
 
 const HEADER = { entry: 24, programHeaders: 32, headerBytes: 54, headerCount: 56 } as const;
 const SEGMENT = { type: 0, flags: 4, offset: 8, address: 16, physical: 24, fileBytes: 32 } as const;
 const SEGMENT_MORE = { memoryBytes: 40, alignment: 48 } as const;
+const SEGMENT_BYTES = 56;
 const ELF_MAGIC = 0x464c457f;
 const CLASS_64_LITTLE_ENDIAN = 0x0102;
 const FIXED_ADDRESS_TYPE = 2;
 const TYPE_OFFSET = 16;
 const PT_LOAD = 1;
-const PT_NOTE = 4;
+/** The path of the dynamic loader. */
+const PT_INTERP = 3;
+/** The table of program headers itself. */
+const PT_PHDR = 6;
 const READ_AND_EXECUTE = 5;
 /** The largest page of any processor that we build for. */
 const ALIGNMENT = 0x10000;
 
-/** Where the first instruction of an executable is, and where there is room for more code. */
+/** What code that runs before an executable has to know of it: addresses in memory. */
 export interface Layout {
+  /** Its first instruction. */
   readonly entry: bigint;
+  /** Its own table of program headers. */
+  readonly headers: bigint;
+  readonly headerCount: number;
+  /** The path of its dynamic loader, with a NUL at the end. */
+  readonly loaderPath: bigint;
+  /** Where there is room for more code. */
   readonly freeAddress: bigint;
 }
 
-/** Throws Error for a file that is no executable with fixed addresses. */
+/** Throws Error for a file that is no executable with fixed addresses, or no dynamic one. */
 export function readLayout(executable: Uint8Array): Layout {
   const view = viewOf(executable);
+  const all = segments(view);
   let end = 0n;
-  for (const at of segments(view)) {
+  for (const at of all) {
     if (view.getUint32(at + SEGMENT.type, true) !== PT_LOAD) continue;
     const address = view.getBigUint64(at + SEGMENT.address, true);
     const after = address + view.getBigUint64(at + SEGMENT_MORE.memoryBytes, true);
     if (after > end) end = after;
   }
-  return { entry: view.getBigUint64(HEADER.entry, true), freeAddress: alignUp(end) };
+  const addressOf = (type: number) => {
+    const found = all.find((at) => view.getUint32(at + SEGMENT.type, true) === type);
+    if (found === undefined) throw new Error("The executable names no dynamic loader");
+    return view.getBigUint64(found + SEGMENT.address, true);
+  };
+  return {
+    entry: view.getBigUint64(HEADER.entry, true),
+    headers: addressOf(PT_PHDR),
+    headerCount: all.length,
+    loaderPath: addressOf(PT_INTERP),
+    freeAddress: alignUp(end),
+  };
 }
 
 /** The content of the one segment of a small linked program, and its entry point. */
@@ -63,23 +87,40 @@ export function joinCode(
   executable: Uint8Array,
   { code, address, entry }: { code: Uint8Array; address: bigint; entry: bigint },
 ): Uint8Array {
-  const offset = Number(alignUp(BigInt(executable.length)));
-  const joined = new Uint8Array(offset + code.length);
+  const view = viewOf(executable);
+  const kept = segments(view).filter(
+    (at) => ![PT_INTERP, PT_PHDR].includes(view.getUint32(at + SEGMENT.type, true)),
+  );
+  const offset = alignUp(BigInt(executable.length));
+  const table = Buffer.concat([
+    ...kept.map((at) => executable.subarray(at, at + SEGMENT_BYTES)),
+    codeHeader(offset, address, BigInt(code.length)),
+  ]);
+  const tableOffset = alignUp(offset + BigInt(code.length), 8n);
+  const joined = new Uint8Array(Number(tableOffset) + table.length);
   joined.set(executable);
-  joined.set(code, offset);
-  const view = viewOf(joined);
-  const note = segments(view).find((at) => view.getUint32(at, true) === PT_NOTE);
-  if (note === undefined) throw new Error("The executable has no note to give its place for code");
-  view.setUint32(note + SEGMENT.type, PT_LOAD, true);
-  view.setUint32(note + SEGMENT.flags, READ_AND_EXECUTE, true);
-  view.setBigUint64(note + SEGMENT.offset, BigInt(offset), true);
-  view.setBigUint64(note + SEGMENT.address, address, true);
-  view.setBigUint64(note + SEGMENT.physical, address, true);
-  view.setBigUint64(note + SEGMENT.fileBytes, BigInt(code.length), true);
-  view.setBigUint64(note + SEGMENT_MORE.memoryBytes, BigInt(code.length), true);
-  view.setBigUint64(note + SEGMENT_MORE.alignment, BigInt(ALIGNMENT), true);
-  view.setBigUint64(HEADER.entry, entry, true);
+  joined.set(code, Number(offset));
+  joined.set(table, Number(tableOffset));
+  const header = viewOf(joined);
+  header.setBigUint64(HEADER.programHeaders, tableOffset, true);
+  header.setUint16(HEADER.headerCount, kept.length + 1, true);
+  header.setBigUint64(HEADER.entry, entry, true);
   return joined;
+}
+
+/** The program header of code that is loaded from `offset` on. */
+function codeHeader(offset: bigint, address: bigint, length: bigint): Uint8Array {
+  const bytes = new Uint8Array(SEGMENT_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(SEGMENT.type, PT_LOAD, true);
+  view.setUint32(SEGMENT.flags, READ_AND_EXECUTE, true);
+  view.setBigUint64(SEGMENT.offset, offset, true);
+  view.setBigUint64(SEGMENT.address, address, true);
+  view.setBigUint64(SEGMENT.physical, address, true);
+  view.setBigUint64(SEGMENT.fileBytes, length, true);
+  view.setBigUint64(SEGMENT_MORE.memoryBytes, length, true);
+  view.setBigUint64(SEGMENT_MORE.alignment, BigInt(ALIGNMENT), true);
+  return bytes;
 }
 
 function viewOf(bytes: Uint8Array): DataView {
@@ -100,7 +141,6 @@ function segments(view: DataView): readonly number[] {
   return Array.from({ length: count }, (_, index) => start + index * bytes);
 }
 
-function alignUp(value: bigint): bigint {
-  const step = BigInt(ALIGNMENT);
+function alignUp(value: bigint, step = BigInt(ALIGNMENT)): bigint {
   return ((value + step - 1n) / step) * step;
 }

@@ -24,7 +24,7 @@ import {
 import { DELETION_BYTES_MAX, DELETION_FILE } from "../src/container/deletion-record.ts";
 import { JOURNAL_FILE } from "../src/event/journal-file.ts";
 import { debugCommandName } from "../src/version.ts";
-import { joinCode, readCode, readLayout } from "./executable.ts";
+import { joinCode, type Layout, readCode, readLayout } from "./executable.ts";
 
 const sources = join(import.meta.dirname, "../src/native");
 
@@ -65,10 +65,12 @@ export async function compileSuccessor(): Promise<Uint8Array> {
 /** Makes `executable`, a compiled one, begin with the launcher. Throws Error with what the compiler says. */
 export async function joinLauncher(executable: string): Promise<void> {
   const engine = new Uint8Array(await readFile(executable));
-  const { entry, freeAddress } = readLayout(engine);
+  const layout = readLayout(engine);
+  const { freeAddress } = layout;
+  const definitions = { ...launcherDefinitions(), ...loaderDefinitions(layout) };
   const program = await compile("launcher", [
-    ...Object.entries(launcherDefinitions()).map(([name, value]) => `-D${name}=${value}`),
-    ...["-Wl,-e,launcher_entry", `-Wl,--defsym=engine_entry=${entry}`],
+    ...Object.entries(definitions).map(([name, value]) => `-D${name}=${value}`),
+    "-Wl,-e,launcher_entry",
     // One segment, at that address, of code and what it reads.
     ...["-Wl,-N", `-Wl,-Ttext=0x${freeAddress.toString(16)}`, "-Wl,--no-warn-rwx-segments"],
   ]);
@@ -94,6 +96,16 @@ function launcherDefinitions(): Readonly<Record<string, string>> {
     SPARE_REFUSES: String(SPARE_REFUSES),
     SPARE_WORDS_BYTES: String(SPARE_WORDS_BYTES),
     HEEDED_SIGNALS: `${HEEDED_SIGNALS.reduce((set, signal) => set | (1n << BigInt(signal - 1)), 0n)}UL`,
+  };
+}
+
+/** What the launcher has to know to enter the engine (`loader.h`). */
+function loaderDefinitions(layout: Layout): Readonly<Record<string, string>> {
+  return {
+    ENGINE_ENTRY: `${layout.entry}UL`,
+    ENGINE_HEADERS: `${layout.headers}UL`,
+    ENGINE_HEADER_COUNT: String(layout.headerCount),
+    LOADER_PATH: `${layout.loaderPath}L`,
   };
 }
 

@@ -3,7 +3,7 @@
  * 5 ms and the 30 MB that the engine takes to come up.
  *
  * This code is the entry point of the executable (scripts/executable.ts joins the two). It looks at the
- * command line, and in every case but these leaves all as it is and enters the engine:
+ * command line, and in every case but these leaves all as it is and goes on to the engine (`loader.h`):
  *
  * - `start`: asks a spare (`command/spare.ts`) to be the shim, if there is one. Else it executes the
  *   executable again as the daemon-to-be (`command/start.ts`). Either has the manager's own stdin, stdout
@@ -14,7 +14,7 @@
  * What goes wrong here is left to the engine, which tries again and has words for it
  * (`command/launch.ts`, `command/delete.ts`). No libc, no data that is written to: it may stand anywhere.
  *
- * From the build: ENGINE_SETTINGS, DROPPED_NAMES and DROPPED_PREFIXES (lists of strings,
+ * From the build, beside what is said in `loader.h`: ENGINE_SETTINGS, DROPPED_NAMES and DROPPED_PREFIXES (lists of strings,
  * `command/daemon.ts`), LAUNCHER_VARIABLE, HUGE_PAGES_ENTRY, DELETION_FILE, DELETION_BYTES_MAX and
  * OBSTACLES (`container/deletion-record.ts`), DEBUG_NAME, VALUE_FLAGS (`command/flags.ts`), HEEDED_SIGNALS,
  * SPARES_DIRECTORY, SPARE_READY, SPARE_REFUSES and SPARE_WORDS_BYTES (`command/spare.ts`).
@@ -51,9 +51,9 @@ enum {
   PIPE2 = 293, CLOSE_RANGE = 436
 };
 __asm__(".globl launcher_entry\nlauncher_entry:\n"
-        /* The loader's rdx is for the engine, which finds all as if nothing had been before it. */
-        "  mov %rdx, %rbx\n  mov %rsp, %rbp\n  mov %rsp, %rdi\n  call launch\n"
-        "  mov %rbp, %rsp\n  mov %rbx, %rdx\n  xor %ebp, %ebp\n  jmp engine_entry\n");
+        /* What follows finds all as if nothing had been before it; rdx is what a loader leaves. */
+        "  mov %rdx, %rbx\n  mov %rsp, %rbp\n  mov %rsp, %rdi\n  mov %rdx, %rsi\n  call launch\n"
+        "  mov %rbp, %rsp\n  mov %rbx, %rdx\n  xor %ebp, %ebp\n  jmp *%rax\n");
 #elif defined(__aarch64__)
 #define O_NOFOLLOW O_NOFOLLOW_ARM
 enum {
@@ -62,9 +62,8 @@ enum {
   PIPE2 = 59, CLOSE_RANGE = 436
 };
 __asm__(".globl launcher_entry\nlauncher_entry:\n"
-        "  mov x19, x0\n  mov x20, sp\n  mov x0, sp\n  bl launch\n"
-        "  mov sp, x20\n  mov x0, x19\n  mov x29, xzr\n  mov x30, xzr\n"
-        "  adrp x16, engine_entry\n  add x16, x16, :lo12:engine_entry\n  br x16\n");
+        "  mov x19, x0\n  mov x20, sp\n  mov x1, x0\n  mov x0, sp\n  bl launch\n"
+        "  mov sp, x20\n  mov x16, x0\n  mov x0, x19\n  mov x29, xzr\n  mov x30, xzr\n  br x16\n");
 #endif
 
 __attribute__((noreturn)) static void leave(long status) {
@@ -124,6 +123,7 @@ __attribute__((noreturn)) static void leave_killed(void) {
 #include "kin.h"
 /* After it. */
 #include "hire.h"
+#include "loader.h"
 
 /* The command line, as the flag package of Go reads it and `command/flags.ts` after it. */
 struct command {
@@ -312,8 +312,8 @@ static void start(struct command *command, long argc, char **env) {
   if (has_huge_pages) call(PRCTL, PR_SET_THP_DISABLE, 0, 0, 0, 0, 0);
 }
 
-/* `stack` as the kernel has laid it out: argc, argv, 0, env, 0. */
-__attribute__((used)) void launch(word *stack) {
+/* Does what it can of the command line: argc, argv, 0, env, 0, as the kernel has laid them out. */
+static void run(word *stack) {
   long argc = (long)stack[0];
   char **env = (char **)(stack + argc + 2);
   struct command command;
@@ -323,4 +323,10 @@ __attribute__((used)) void launch(word *stack) {
   if (!command.action || command.argv[command.action + 1]) return;
   if (is_same(command.argv[command.action], "start")) start(&command, argc, env);
   else if (is_same(command.argv[command.action], "delete")) delete_deleted(command.bundle);
+}
+
+/* The next instruction, where the process goes on. `left_by_loader` is 0 where none has been before. */
+__attribute__((used)) word launch(word *stack, word left_by_loader) {
+  run(stack);
+  return way_to_engine(stack, left_by_loader != 0);
 }
