@@ -42,8 +42,8 @@ const LONGEST_LOOK_MS = 10_000;
 const ACTIVE_LOOK_MS = 100;
 /** How often a shim that has grown, or is about to have, looks at it, and for a quiet instant. */
 const GROWN_LOOK_MS = 20;
-/** Of the ceiling: from here on each look is a close one. */
-const CLOSE_LOOK_SHARE = 3 / 8;
+/** Of the ceiling: from here on each look is a close one. It is where the ceiling is told to be near. */
+const CLOSE_LOOK_SHARE = 9 / 16;
 /** For a renewal calls may be held up for so long. */
 const GROWN_HOLD_MS = 250;
 

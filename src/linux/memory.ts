@@ -5,6 +5,9 @@ import { hasCode } from "./errno.ts";
 import { mountTable } from "./libc.ts";
 
 const SC_PAGESIZE = 30;
+const SC_NPROCESSORS_ONLN = 84;
+/** The kernel's `percpu_counter_batch`: so many pages, or twice as many as there are processors. */
+const BATCH_PAGES_MIN = 32;
 let pageKilobytes: number | undefined;
 
 /**
@@ -33,19 +36,19 @@ export function availableKilobytes(): number {
 export interface Looks {
   readonly rough: () => number;
   readonly close: () => number;
+  /** What a rough look may be wrong by. */
+  readonly error: number;
 }
 
-const OWN_LOOKS: Looks = {
-  rough: () => roughPrivateKilobytes(),
-  close: () => privateKilobytes(),
-};
-
-/** How often what is looked at often is looked at closely. */
+/** How often what a rough look cannot exclude is looked for. */
 const CLOSE_LOOK_MS = 1000;
+/** Of what is near: found roughly, it may be all. */
+const DOUBTFUL_SHARE = 2 / 3;
 
 /**
- * {@link privateKilobytes} for those who look often: closely once in a second, and where a rough look, or the
- * last close one, finds `near` or more.
+ * {@link privateKilobytes} for those who look often: roughly, where that tells that it is less than `near`.
+ * Where there are so many processors that it tells nothing, closely once in a second, and each time that a
+ * rough look, or the last close one, finds two thirds of that.
  */
 export class MemoryGauge {
   readonly #near: number;
@@ -53,15 +56,17 @@ export class MemoryGauge {
   #closeAtMs = performance.now();
   #closeKilobytes = 0;
 
-  constructor(near: number, looks: Looks = OWN_LOOKS) {
+  constructor(near: number, looks: Looks = ownLooks()) {
     this.#near = near;
     this.#looks = looks;
   }
 
   read(): number {
-    const now = performance.now();
     const kilobytes = this.#looks.rough();
-    const isFar = kilobytes < this.#near && this.#closeKilobytes < this.#near;
+    if (kilobytes + this.#looks.error < this.#near) return kilobytes;
+    const now = performance.now();
+    const doubtful = this.#near * DOUBTFUL_SHARE;
+    const isFar = kilobytes < doubtful && this.#closeKilobytes < doubtful;
     if (isFar && now - this.#closeAtMs < CLOSE_LOOK_MS) return kilobytes;
     this.#closeAtMs = now;
     this.#closeKilobytes = this.#looks.close();
@@ -69,10 +74,24 @@ export class MemoryGauge {
   }
 }
 
+function ownLooks(): Looks {
+  const processors = Number(mountTable().sysconf(SC_NPROCESSORS_ONLN));
+  const pages = processors * Math.max(BATCH_PAGES_MIN, 2 * processors);
+  return {
+    rough: roughPrivateKilobytes,
+    close: privateKilobytes,
+    error: pages * kilobytesPerPage(),
+  };
+}
+
 /** The same for a fiftieth of the time (proc(5), statm), and wrong by as much as that may be. */
 export function roughPrivateKilobytes(): number {
   const statm = readFileSync("/proc/self/statm", "latin1");
   const [, resident = 0, shared = 0] = statm.split(" ").map(Number);
+  return (resident - shared) * kilobytesPerPage();
+}
+
+function kilobytesPerPage(): number {
   pageKilobytes ??= Number(mountTable().sysconf(SC_PAGESIZE)) / 1024;
-  return (resident - shared) * pageKilobytes;
+  return pageKilobytes;
 }

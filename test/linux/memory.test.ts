@@ -22,9 +22,21 @@ test.each([
   expect(touched.length).toBe(16 * MEGABYTE);
 });
 
-test("where the rough look is wrong, a close one that has found much is followed by close ones", async () => {
+test("where a rough look is sure enough there is no close one, however long", async () => {
+  const gauge = new MemoryGauge(10, { rough: () => 7, close: () => 20, error: 2 });
+  expect(gauge.read()).toBe(7);
+  await Bun.sleep(1000);
+  expect([gauge.read(), gauge.read()]).toEqual([7, 7]);
+});
+
+test("where it may be wrong by what matters, all that is near is looked at closely", () => {
+  const gauge = new MemoryGauge(10, { rough: () => 9, close: () => 8, error: 2 });
+  expect([gauge.read(), gauge.read()]).toEqual([8, 8]);
+});
+
+test("where a rough look tells nothing, a close one that has found much is followed by close ones", async () => {
   let close = 5;
-  const gauge = new MemoryGauge(10, { rough: () => 1, close: () => close });
+  const gauge = new MemoryGauge(10, { rough: () => 1, close: () => close, error: 100 });
   expect(gauge.read()).toBe(1);
   await Bun.sleep(1000);
   expect(gauge.read()).toBe(5);
