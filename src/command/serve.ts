@@ -93,8 +93,7 @@ export async function serve(
   const stop = Promise.withResolvers<string>();
   void ended.then(stop.resolve);
   const { shim, inherited } = assemble(invocation, { arrival, end, stop: stop.resolve, listener });
-  const { service, server, publisher, log, directory } = shim;
-  const socket = socketPath(shim.listener);
+  const { service, server, publisher, log } = shim;
   const cause = shim.document?.cause.kind;
   log.debug("Serving", { pid: ownPid(), id: invocation.id, cause, wakers: arrival?.wakers });
   const refusal = arrival?.refusal;
@@ -108,9 +107,8 @@ export async function serve(
   shim.mover[Symbol.dispose]();
   // Who waits for them is still there, and the journal still open.
   await within(service.hurry(), HURRY_TIMEOUT_MS);
-  // Before a connection ends: the manager then runs `delete`, which takes them for work that is left.
-  server.stopAccepting();
-  if (socket !== undefined) removeTraces(directory, socket);
+  // Before a connection ends, which makes a manager run `delete`.
+  shim.withdraw();
   // While containers are left, waits for their ends are open and would not be answered in any time.
   await server.shutdown(service.size > 0 ? 0 : DRAIN_TIMEOUT_MS);
   await publisher.stop(reason === ASKED ? LINGER_TIMEOUT_MS : PUBLISH_TIMEOUT_MS);
@@ -125,6 +123,8 @@ interface Shim extends Estate {
   readonly guard: Guard;
   /** What the program before this one has left. */
   readonly document: HandoffDocument | undefined;
+  /** Takes nobody more, and removes what tells of it. */
+  readonly withdraw: () => void;
 }
 
 interface Surroundings {
@@ -198,13 +198,14 @@ function build(
     },
     publish: publishTo(() => publisher, eventObservers),
     shutdown: () => {
-      // Before the answer: whoever has it may start a shim at the same address.
-      server.stopAccepting();
+      // Before the answer: whoever has it may run `delete`, or start a shim at the same address.
+      withdraw();
       stop(ASKED);
     },
     onEmpty: () => unused.emptied(),
     log,
   });
+  const withdraw = withdrawal(() => server.stopAccepting(), directory, socket);
   if (document !== undefined) service.restore(document.task);
   const publisher = openPublisher(invocation, log, document);
   const sources = { service, publisher, history, sink, listener, log, events: eventObservers };
@@ -233,7 +234,7 @@ function build(
   };
   const env = [...environment, ...inheritanceEntries(inheritance)];
   const mover = end.use(openMover(estate, { invocation, log, env, document, arrival }));
-  return { ...estate, acceptor, mover, log, guard, document };
+  return { ...estate, acceptor, mover, log, guard, document, withdraw };
 }
 
 /** How the program before this one was left, where somebody may have asked for it. */
@@ -376,8 +377,16 @@ function useOf({
   };
 }
 
-/** Removes what `start` made for this shim, so that nothing tells of it when it is gone. */
-function removeTraces(bundle: string, path: string): void {
-  removeStaleSocket(path);
-  removeOwnAddress(bundle, path);
+/** Takes nobody more, and removes what `start` made for the shim, which `delete` would take for work that is left. */
+function withdrawal(stopAccepting: () => void, bundle: string, path?: string): () => void {
+  let isWithdrawn = false;
+  return () => {
+    // Once: the next shim of the bundle may have come by then.
+    if (isWithdrawn) return;
+    isWithdrawn = true;
+    stopAccepting();
+    if (path === undefined) return;
+    removeStaleSocket(path);
+    removeOwnAddress(bundle, path);
+  };
 }

@@ -126,8 +126,7 @@ async function live(number: number, options: LifeOptions = {}) {
   const descriptors = readdirSync(`/proc/${shimPid}/fd`).length;
   await task.delete({ id, execId: "" });
   await task.shutdown({ id, now: false });
-  await client.closed;
-  // `delete`, which comes now, would take it for work that is left.
+  // `delete`, which may come now, would take it for work that is left.
   const hasTraces = existsSync(join(path, "address"));
   await until("the process has ended", () => !isRunning(shimPid));
   await command(bundle, "delete", variables);
