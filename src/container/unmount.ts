@@ -15,10 +15,9 @@ import {
   MNT_DETACH,
   type MountInfo,
   MS_SLAVE,
-  mayHaveMountsBelow,
   mount,
-  mountsBelow,
   readMountInfo,
+  readMountsBelow,
   UMOUNT_NOFOLLOW,
   unmount,
 } from "../linux/mount.ts";
@@ -51,11 +50,9 @@ export async function unmountTree(directory: string, options: UnmountOptions = {
   const giveUpAt = performance.now() + (options.busyLimitMs ?? BUSY_LIMIT_MS);
   let flags = UMOUNT_NOFOLLOW;
   for (;;) {
-    if (!mayHaveMountsBelow(path)) return;
-    const all = readMountInfo();
-    const tree = mountsBelow(path, all);
+    const tree = readMountsBelow(path);
     if (tree.length === 0) return;
-    keepFromPeers(tree, all);
+    keepFromPeers(tree);
     const failure = await unmountPass(tree, flags, options.children);
     if (failure === undefined) continue;
     if (performance.now() < giveUpAt) await delay(BUSY_PAUSE_MS);
@@ -66,8 +63,7 @@ export async function unmountTree(directory: string, options: UnmountOptions = {
 
 /** Takes the topmost mount at `path` away at once, used or not, and all mounted on it. */
 export function detachMount(path: string): void {
-  const all = readMountInfo();
-  keepFromPeers(mountsBelow(path, all), all);
+  keepFromPeers(readMountsBelow(path));
   try {
     unmount(path, MNT_DETACH | UMOUNT_NOFOLLOW);
   } catch (thrown) {
@@ -152,15 +148,15 @@ function stillMounted(failure: unknown): ShimError {
  * A recursive bind of a shared tree joins the peer groups of its source: unmounting a mount below the
  * copy would unmount its original as well.
  */
-function keepFromPeers(tree: readonly MountInfo[], all: readonly MountInfo[]): void {
-  const inside = new Set(tree.map(({ id }) => id));
-  const outsideGroups = new Set(
-    all.filter(({ id }) => !inside.has(id)).map(({ peerGroup }) => peerGroup),
-  );
+function keepFromPeers(tree: readonly MountInfo[]): void {
   const parents = new Set(tree.map(({ parentId }) => parentId));
-  for (const { id, peerGroup, mountPoint } of tree) {
-    if (peerGroup === undefined || !outsideGroups.has(peerGroup) || !parents.has(id)) continue;
-    mount({ target: mountPoint, flags: MS_SLAVE });
+  const shared = tree.filter(({ id, peerGroup }) => peerGroup !== undefined && parents.has(id));
+  if (shared.length === 0) return;
+  const inside = new Set(tree.map(({ id }) => id));
+  const outside = readMountInfo().filter(({ id }) => !inside.has(id));
+  const outsideGroups = new Set(outside.map(({ peerGroup }) => peerGroup));
+  for (const { peerGroup, mountPoint } of shared) {
+    if (outsideGroups.has(peerGroup)) mount({ target: mountPoint, flags: MS_SLAVE });
   }
 }
 

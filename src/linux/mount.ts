@@ -160,15 +160,27 @@ export function mountsBelow(directory: string, mounts: readonly MountInfo[]): Mo
 }
 
 /**
- * Whether something may be mounted at `directory` or below it: false for sure when nothing is. Costs a
- * search in the kernel's text, where {@link readMountInfo} takes apart the mounts of all containers.
+ * {@link mountsBelow} of all that is mounted. Of the kernel's list, which has the mounts of all containers
+ * of the machine, only lines in which the directory is named are taken apart.
  */
-export function mayHaveMountsBelow(directory: string): boolean {
-  const name = directory.replaceAll(
+export function readMountsBelow(directory: string): MountInfo[] {
+  const text = readFileSync("/proc/self/mountinfo", "utf8");
+  const name = ` ${escaped(directory)}`;
+  const lines: string[] = [];
+  for (let at = text.indexOf(name); at >= 0; ) {
+    const end = text.indexOf("\n", at);
+    lines.push(text.slice(text.lastIndexOf("\n", at) + 1, end < 0 ? undefined : end));
+    at = end < 0 ? end : text.indexOf(name, end);
+  }
+  return mountsBelow(directory, parseMountInfo(lines.join("\n")));
+}
+
+/** As the kernel writes it there. */
+function escaped(path: string): string {
+  return path.replaceAll(
     /[ \t\n\\]/g,
     (character) => `\\${character.charCodeAt(0).toString(8).padStart(3, "0")}`,
   );
-  return readFileSync("/proc/self/mountinfo", "utf8").includes(` ${name}`);
 }
 
 /** The mount that a visitor of `directory` sees there; undefined when none is mounted right there. */
