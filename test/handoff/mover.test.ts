@@ -80,14 +80,16 @@ test.each([
   const { mover, receive, asked } = makeMover(24 * 1024, false);
   using _ = mover;
   let megabytes = 20;
-  const read = spyOn(memory, "privateKilobytes").mockImplementation(() => megabytes * 1024);
+  const look = () => megabytes * 1024;
+  const gauge = spyOn(memory.MemoryGauge.prototype, "read").mockImplementation(look);
+  const read = spyOn(memory, "privateKilobytes").mockImplementation(look);
   const collect = spyOn(Bun, "gc").mockImplementation(() => {
     megabytes = megabytesLeft;
     return 0;
   });
   try {
     mover.start();
-    while (collect.mock.calls.length === 0 || read.mock.calls.length < 4) {
+    while (collect.mock.calls.length === 0 || gauge.mock.calls.length < 4) {
       receive();
       await Bun.sleep(5);
     }
@@ -95,6 +97,7 @@ test.each([
   } finally {
     collect.mockRestore();
     read.mockRestore();
+    gauge.mockRestore();
   }
 });
 
