@@ -2,8 +2,8 @@
  * Joins code of our own to a compiled executable, as what runs first of it (elf(5)).
  *
  * The code becomes one more segment, behind all others in the file and in memory. The kernel is shown a
- * table of program headers at the end of the file, which has that segment and names no dynamic loader, so
- * that the code runs without one; it loads what the executable's own table names, which stays where it is.
+ * table of program headers behind the code, which has that segment and names no dynamic loader, so that the
+ * code runs without one; it loads what the executable's own table names ({@link Layout}).
  */
 
 const HEADER = { entry: 24, programHeaders: 32, headerBytes: 54, headerCount: 56 } as const;
@@ -16,48 +16,62 @@ const FIXED_ADDRESS_TYPE = 2;
 const TYPE_OFFSET = 16;
 const PT_LOAD = 1;
 /** The path of the dynamic loader. */
-const PT_INTERP = 3;
+export const PT_INTERP = 3;
 /** The table of program headers itself. */
-const PT_PHDR = 6;
+export const PT_PHDR = 6;
 const READ_AND_EXECUTE = 5;
 /** The largest page of any processor that we build for. */
 const ALIGNMENT = 0x10000;
 
-/** What code that runs before an executable has to know of it: addresses in memory. */
+/** A program header, field by field. */
+export type Header = Readonly<
+  Record<"type" | "flags" | "offset" | "address" | "physical" | "fileBytes", bigint> &
+    Record<"memoryBytes" | "alignment", bigint>
+>;
+
+/** What code that runs before an executable has to know of it. */
 export interface Layout {
-  /** Its first instruction. */
+  /** The address of its first instruction. */
   readonly entry: bigint;
   /** Its own table of program headers. */
-  readonly headers: bigint;
-  readonly headerCount: number;
-  /** The path of its dynamic loader, with a NUL at the end. */
-  readonly loaderPath: bigint;
-  /** Where there is room for more code. */
+  readonly headers: readonly Header[];
+  /** The path of its dynamic loader. */
+  readonly loaderPath: string;
+  /** An address at which there is room for more code. */
   readonly freeAddress: bigint;
 }
 
 /** Throws Error for a file that is no executable with fixed addresses, or no dynamic one. */
 export function readLayout(executable: Uint8Array): Layout {
   const view = viewOf(executable);
-  const all = segments(view);
+  const headers = segments(view).map((at) => readHeader(view, at));
   let end = 0n;
-  for (const at of all) {
-    if (view.getUint32(at + SEGMENT.type, true) !== PT_LOAD) continue;
-    const address = view.getBigUint64(at + SEGMENT.address, true);
-    const after = address + view.getBigUint64(at + SEGMENT_MORE.memoryBytes, true);
-    if (after > end) end = after;
+  for (const { type, address, memoryBytes } of headers) {
+    if (type === BigInt(PT_LOAD) && address + memoryBytes > end) end = address + memoryBytes;
   }
-  const addressOf = (type: number) => {
-    const found = all.find((at) => view.getUint32(at + SEGMENT.type, true) === type);
-    if (found === undefined) throw new Error("The executable names no dynamic loader");
-    return view.getBigUint64(found + SEGMENT.address, true);
-  };
+  const path = headers.find(({ type }) => type === BigInt(PT_INTERP));
+  if (path === undefined) throw new Error("The executable names no dynamic loader");
+  const start = Number(path.offset);
+  const text = executable.subarray(start, start + Number(path.fileBytes) - 1);
   return {
     entry: view.getBigUint64(HEADER.entry, true),
-    headers: addressOf(PT_PHDR),
-    headerCount: all.length,
-    loaderPath: addressOf(PT_INTERP),
+    headers,
+    loaderPath: Buffer.from(text).toString(),
     freeAddress: alignUp(end),
+  };
+}
+
+function readHeader(view: DataView, at: number): Header {
+  const long = (field: number) => view.getBigUint64(at + field, true);
+  return {
+    type: BigInt(view.getUint32(at + SEGMENT.type, true)),
+    flags: BigInt(view.getUint32(at + SEGMENT.flags, true)),
+    offset: long(SEGMENT.offset),
+    address: long(SEGMENT.address),
+    physical: long(SEGMENT.physical),
+    fileBytes: long(SEGMENT.fileBytes),
+    memoryBytes: long(SEGMENT_MORE.memoryBytes),
+    alignment: long(SEGMENT_MORE.alignment),
   };
 }
 
@@ -92,34 +106,40 @@ export function joinCode(
     (at) => ![PT_INTERP, PT_PHDR].includes(view.getUint32(at + SEGMENT.type, true)),
   );
   const offset = alignUp(BigInt(executable.length));
+  const tableAt = alignUp(BigInt(code.length), 8n);
+  const tableBytes = BigInt((kept.length + 2) * SEGMENT_BYTES);
   const table = Buffer.concat([
+    // Before all that is loaded.
+    header({ type: PT_PHDR, offset: offset + tableAt, address: address + tableAt }, tableBytes),
     ...kept.map((at) => executable.subarray(at, at + SEGMENT_BYTES)),
-    codeHeader(offset, address, BigInt(code.length)),
+    header({ type: PT_LOAD, offset, address }, tableAt + tableBytes),
   ]);
-  const tableOffset = alignUp(offset + BigInt(code.length), 8n);
-  const joined = new Uint8Array(Number(tableOffset) + table.length);
+  const joined = new Uint8Array(Number(offset + tableAt) + table.length);
   joined.set(executable);
   joined.set(code, Number(offset));
-  joined.set(table, Number(tableOffset));
-  const header = viewOf(joined);
-  header.setBigUint64(HEADER.programHeaders, tableOffset, true);
-  header.setUint16(HEADER.headerCount, kept.length + 1, true);
-  header.setBigUint64(HEADER.entry, entry, true);
+  joined.set(table, Number(offset + tableAt));
+  const first = viewOf(joined);
+  first.setBigUint64(HEADER.programHeaders, offset + tableAt, true);
+  first.setUint16(HEADER.headerCount, kept.length + 2, true);
+  first.setBigUint64(HEADER.entry, entry, true);
   return joined;
 }
 
-/** The program header of code that is loaded from `offset` on. */
-function codeHeader(offset: bigint, address: bigint, length: bigint): Uint8Array {
+/** The program header of what is `length` bytes long, read and executed. */
+function header(
+  { type, offset, address }: { type: number; offset: bigint; address: bigint },
+  length: bigint,
+): Uint8Array {
   const bytes = new Uint8Array(SEGMENT_BYTES);
   const view = new DataView(bytes.buffer);
-  view.setUint32(SEGMENT.type, PT_LOAD, true);
+  view.setUint32(SEGMENT.type, type, true);
   view.setUint32(SEGMENT.flags, READ_AND_EXECUTE, true);
   view.setBigUint64(SEGMENT.offset, offset, true);
   view.setBigUint64(SEGMENT.address, address, true);
   view.setBigUint64(SEGMENT.physical, address, true);
   view.setBigUint64(SEGMENT.fileBytes, length, true);
   view.setBigUint64(SEGMENT_MORE.memoryBytes, length, true);
-  view.setBigUint64(SEGMENT_MORE.alignment, BigInt(ALIGNMENT), true);
+  view.setBigUint64(SEGMENT_MORE.alignment, BigInt(type === PT_LOAD ? ALIGNMENT : 8), true);
   return bytes;
 }
 
@@ -136,9 +156,11 @@ function viewOf(bytes: Uint8Array): DataView {
 /** Where the program headers stand. */
 function segments(view: DataView): readonly number[] {
   const start = Number(view.getBigUint64(HEADER.programHeaders, true));
-  const bytes = view.getUint16(HEADER.headerBytes, true);
+  if (view.getUint16(HEADER.headerBytes, true) !== SEGMENT_BYTES) {
+    throw new Error(`Program headers are not of ${SEGMENT_BYTES} bytes`);
+  }
   const count = view.getUint16(HEADER.headerCount, true);
-  return Array.from({ length: count }, (_, index) => start + index * bytes);
+  return Array.from({ length: count }, (_, index) => start + index * SEGMENT_BYTES);
 }
 
 function alignUp(value: bigint, step = BigInt(ALIGNMENT)): bigint {

@@ -23,8 +23,17 @@ import {
 } from "../src/command/spare.ts";
 import { DELETION_BYTES_MAX, DELETION_FILE } from "../src/container/deletion-record.ts";
 import { JOURNAL_FILE } from "../src/event/journal-file.ts";
+import { HANDOFF_VARIABLE, SLEEP_VARIABLE } from "../src/handoff/variables.ts";
 import { debugCommandName } from "../src/version.ts";
-import { joinCode, type Layout, readCode, readLayout } from "./executable.ts";
+import {
+  type Header,
+  joinCode,
+  type Layout,
+  PT_INTERP,
+  PT_PHDR,
+  readCode,
+  readLayout,
+} from "./executable.ts";
 
 const sources = join(import.meta.dirname, "../src/native");
 
@@ -103,10 +112,23 @@ function launcherDefinitions(): Readonly<Record<string, string>> {
 function loaderDefinitions(layout: Layout): Readonly<Record<string, string>> {
   return {
     ENGINE_ENTRY: `${layout.entry}UL`,
-    ENGINE_HEADERS: `${layout.headers}UL`,
-    ENGINE_HEADER_COUNT: String(layout.headerCount),
-    LOADER_PATH: `${layout.loaderPath}L`,
+    ENGINE_HEADERS: layout.headers.map(cHeader).join(", "),
+    ENGINE_HEADER_COUNT: String(layout.headers.length),
+    LOADER_PATH: cText(layout.loaderPath),
+    HANDOFF_NAMES: cList([HANDOFF_VARIABLE, SLEEP_VARIABLE]),
   };
+}
+
+/** A `struct elf_segment`; the launcher has its own copies of the table and the path, which tools may move. */
+function cHeader({ address, ...header }: Header): string {
+  const { type, flags, offset, physical, fileBytes, memoryBytes, alignment } = header;
+  const places: Readonly<Record<string, string>> = {
+    [PT_PHDR]: "(word)engine_headers",
+    [PT_INTERP]: "(word)loader_path",
+  };
+  const place = places[String(type)] ?? `${address}UL`;
+  const sizes = [physical, fileBytes, memoryBytes, alignment].map((size) => `${size}UL`);
+  return `{${[type, flags, `${offset}UL`, place, ...sizes].join(", ")}}`;
 }
 
 /** A literal of C. */

@@ -1,6 +1,6 @@
 /*
  * What the executable does before its engine: the two short commands of a container's life, without the
- * 5 ms and the 30 MB that the engine takes to come up.
+ * 6 ms and the 30 MB that the engine takes to come up.
  *
  * This code is the entry point of the executable (scripts/executable.ts joins the two). It looks at the
  * command line, and in every case but these leaves all as it is and goes on to the engine (`loader.h`):
@@ -15,8 +15,8 @@
  * (`command/launch.ts`, `command/delete.ts`). No libc, no data that is written to: it may stand anywhere.
  *
  * From the build, beside what is said in `loader.h`: ENGINE_SETTINGS, DROPPED_NAMES and DROPPED_PREFIXES (lists of strings,
- * `command/daemon.ts`), LAUNCHER_VARIABLE, HUGE_PAGES_ENTRY, DELETION_FILE, DELETION_BYTES_MAX and
- * OBSTACLES (`container/deletion-record.ts`), DEBUG_NAME, VALUE_FLAGS (`command/flags.ts`), HEEDED_SIGNALS,
+ * `command/daemon.ts`), LAUNCHER_VARIABLE, HUGE_PAGES_ENTRY, DELETION_FILE and DELETION_BYTES_MAX
+ * (`container/deletion-record.ts`), OBSTACLES (files), DEBUG_NAME, VALUE_FLAGS (`command/flags.ts`), HEEDED_SIGNALS,
  * SPARES_DIRECTORY, SPARE_READY, SPARE_REFUSES and SPARE_WORDS_BYTES (`command/spare.ts`).
  */
 
@@ -167,7 +167,7 @@ static void delete_deleted(const char *bundle) {
   char path[PATH_BYTES];
   char answer[DELETION_BYTES_MAX];
   if (!bundle || *bundle != '/') return;
-  /* The shim lives, or has died on the way out, or has left events: there is something to do. */
+  /* The shim serves, or has died on the way out, or has left events: there is something to do. */
   for (const char *file = OBSTACLES; *file; file += length_of(file) + 1)
     if (!join(path, bundle, file) || call(FACCESSAT, AT_FDCWD, (long)path, F_OK, 0, 0, 0) == 0) return;
   if (!join(path, bundle, DELETION_FILE)) return;

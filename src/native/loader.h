@@ -5,14 +5,16 @@
  * The executable names none to the kernel (scripts/executable.ts), as loading the C library and binding the
  * engine to it takes 0.8 ms, and the short commands need neither.
  *
- * From the build: LOADER_PATH, ENGINE_ENTRY and ENGINE_HEADERS (addresses, of the path too) and
- * ENGINE_HEADER_COUNT. Included after the numbers of READ, CLOSE, OPENAT and WRITE.
+ * From the build: of the engine its LOADER_PATH, ENGINE_ENTRY (an address), ENGINE_HEADERS (its program headers)
+ * and ENGINE_HEADER_COUNT; and HANDOFF_NAMES, a list of variables. Included after kin.h.
  */
 
 #if defined(__x86_64__)
-enum { MMAP = 9 };
+enum { MMAP = 9, MUNMAP = 11, NANOSLEEP = 35 };
+#define MACHINE 62
 #elif defined(__aarch64__)
-enum { MMAP = 222 };
+enum { MMAP = 222, MUNMAP = 215, NANOSLEEP = 101 };
+#define MACHINE 183
 #endif
 
 #define PROT_READ 1
@@ -32,12 +34,19 @@ enum { MMAP = 222 };
 #define PF_X 1
 #define PF_W 2
 #define PF_R 4
+#define AT_EMPTY_PATH 0x1000
+/* "\177ELF", of 64 bits, little-endian. */
+#define ELF_IDENTITY 0x00010102464c457fUL
+#define ELF_IDENTITY_MASK 0x00ffffffffffffffUL
+#define SHARED_OBJECT 3
+#define ENOEXEC 8
 /* The header of the loader's file and its program headers; there are some ten. */
 #define HEADERS_BYTES 2048
 #define EXIT_NO_LOADER 127
+#define RETRY_NANOSECONDS 100000000
 
 struct elf_header {
-  unsigned char identity[16];
+  word identity, padding;
   unsigned short type, machine;
   unsigned version;
   word entry, segments, sections;
@@ -49,6 +58,12 @@ struct elf_segment {
   unsigned type, flags;
   word offset, address, physical, file_bytes, memory_bytes, alignment;
 };
+
+/* As the engine names it; to be known to the loader too, which looks for its own name. */
+static const char loader_path[] = LOADER_PATH;
+/* What the kernel would have shown the loader. */
+static const struct elf_segment engine_headers[ENGINE_HEADER_COUNT];
+static const struct elf_segment engine_headers[ENGINE_HEADER_COUNT] = {ENGINE_HEADERS};
 
 /* The value of that kind in the auxiliary vector that `stack` ends with, to be read or changed. */
 static word *auxiliary(word *stack, word kind) {
@@ -62,8 +77,8 @@ static long map(word address, word length, long protection, long flags, long fil
   return call(MMAP, (long)address, (long)length, protection, flags, file, (long)offset);
 }
 
-/* Maps one segment of a file, zeroed beyond what the file has of it; 0 when the kernel refuses. */
-static int map_segment(const struct elf_segment *segment, word base, long file, word page) {
+/* Maps one segment of a file, zeroed beyond what the file has of it; 0, or a negated errno. */
+static long map_segment(const struct elf_segment *segment, word base, long file, word page) {
   word within = segment->address & (page - 1);
   word start = base + segment->address - within;
   word file_end = base + segment->address + segment->file_bytes;
@@ -72,37 +87,76 @@ static int map_segment(const struct elf_segment *segment, word base, long file, 
   long protection = (segment->flags & PF_R ? PROT_READ : 0) | (segment->flags & PF_W ? PROT_WRITE : 0) |
                     (segment->flags & PF_X ? PROT_EXEC : 0);
   long result = map(start, file_end - start, protection, MAP_PRIVATE | MAP_FIXED, file, segment->offset - within);
-  if (IS_ERROR(result)) return 0;
-  if (end == file_end) return 1;
+  if (IS_ERROR(result)) return result;
+  if (end == file_end) return 0;
   memset((void *)file_end, 0, mapped - file_end);
-  if (end <= mapped) return 1;
-  return !IS_ERROR(map(mapped, end - mapped, protection, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0));
+  if (end <= mapped) return 0;
+  result = map(mapped, end - mapped, protection, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0);
+  return IS_ERROR(result) ? result : 0;
 }
 
-/* Maps the loader, and says in `base` where; its first instruction, or 0. */
-static word map_loader(word page, word *base) {
-  word headers[HEADERS_BYTES / sizeof(word)];
-  const struct elf_header *header = (void *)headers;
-  long file = call(OPENAT, AT_FDCWD, LOADER_PATH, O_RDONLY | O_CLOEXEC, 0, 0, 0);
-  if (IS_ERROR(file)) return 0;
-  long length = call(READ, file, (long)headers, sizeof(headers), 0, 0, 0);
-  if (length < (long)sizeof(*header) || header->segments & (sizeof(word) - 1) ||
-      header->segment_bytes != sizeof(struct elf_segment) ||
-      header->segments + header->segment_count * sizeof(struct elf_segment) > (word)length)
-    return 0;
-  const struct elf_segment *segments = (void *)((char *)headers + header->segments);
+/* Whether `length` bytes of `headers` are those of a loader for this processor, with all that it says in its file. */
+static int is_loader(const struct elf_header *header, long length, long file) {
+  const struct elf_segment *segment = (void *)((char *)header + header->segments);
+  struct facts_of_file facts;
+  if (length < (long)sizeof(*header) || (header->identity & ELF_IDENTITY_MASK) != ELF_IDENTITY) return 0;
+  if (header->type != SHARED_OBJECT || header->machine != MACHINE || header->segment_bytes != sizeof(*segment)) return 0;
+  if (header->segments & (sizeof(word) - 1) || header->segments > HEADERS_BYTES) return 0;
+  if (header->segments + header->segment_count * sizeof(*segment) > (word)length) return 0;
+  if (call(STATX, file, (long)"", AT_EMPTY_PATH, STATX_BASIC_STATS, (long)&facts, 0) != 0) return 0;
+  for (int at = 0; at < header->segment_count; at++, segment++)
+    if (segment->type == PT_LOAD && segment->offset + segment->file_bytes > facts.size) return 0;
+  return 1;
+}
+
+/* Maps the loader that is in `file`, and says in `base` where; 0, or a negated errno. */
+static long map_file(const struct elf_header *header, long file, word page, word *base) {
+  const struct elf_segment *segments = (void *)((char *)header + header->segments);
   const struct elf_segment *after = segments + header->segment_count;
   word end = 0;
   for (const struct elf_segment *each = segments; each < after; each++)
     if (each->type == PT_LOAD && each->address + each->memory_bytes > end) end = each->address + each->memory_bytes;
   /* Room for all of it, so that the segments keep their distances. */
   long room = map(0, end, 0, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (IS_ERROR(room)) return 0;
+  if (IS_ERROR(room)) return room;
   *base = room;
-  for (const struct elf_segment *each = segments; each < after; each++)
-    if (each->type == PT_LOAD && !map_segment(each, *base, file, page)) return 0;
+  for (const struct elf_segment *each = segments; each < after; each++) {
+    long result = each->type == PT_LOAD ? map_segment(each, *base, file, page) : 0;
+    if (result == 0) continue;
+    call(MUNMAP, room, (long)end, 0, 0, 0, 0);
+    return result;
+  }
+  return 0;
+}
+
+/* Maps the loader: its first instruction, and in `base` where it is; or a negated errno. */
+static long map_loader(word page, word *base) {
+  word headers[HEADERS_BYTES / sizeof(word)];
+  const struct elf_header *header = (void *)headers;
+  long file = call(OPENAT, AT_FDCWD, (long)loader_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0, 0, 0);
+  if (IS_ERROR(file)) return file;
+  long result = call(READ, file, (long)headers, sizeof(headers), 0, 0, 0);
+  if (!IS_ERROR(result)) result = is_loader(header, result, file) ? map_file(header, file, page, base) : -ENOEXEC;
   call(CLOSE, file, 0, 0, 0, 0, 0);
-  return *base + header->entry;
+  return IS_ERROR(result) ? result : (long)(*base + header->entry);
+}
+
+/* Whether this is a shim that goes on as this program. */
+static int is_handoff(char **env) {
+  for (; *env; env++)
+    for (const char *name = HANDOFF_NAMES; *name; name += length_of(name) + 1)
+      if (is_named(*env, name)) return 1;
+  return 0;
+}
+
+__attribute__((noreturn)) static void refuse(long error) {
+  static const char message[] = "containerd-shim-wedge-v2: cannot load " LOADER_PATH ", the dynamic loader of glibc: error ";
+  char digits[] = "0000\n";
+  char *first = digits + sizeof(digits) - 2;
+  for (; error; error /= 10) *--first = '0' + error % 10;
+  call(WRITE, 2, (long)message, sizeof(message) - 1, 0, 0, 0);
+  call(WRITE, 2, (long)first, digits + sizeof(digits) - 1 - first, 0, 0, 0);
+  leave(EXIT_NO_LOADER);
 }
 
 /*
@@ -110,19 +164,19 @@ static word map_loader(word page, word *base) {
  * where there has been one (`ld.so PROGRAM`).
  */
 static word way_to_engine(word *stack, int has_loader) {
-  static const char message[] = "containerd-shim-wedge-v2: cannot load the dynamic loader of the C library: it needs glibc, at ";
-  word base = 0, entry;
+  static const long pause[2] = {0, RETRY_NANOSECONDS};
+  char **env = (char **)(stack + *stack + 2);
+  word base = 0;
+  long entry;
   if (has_loader) return ENGINE_ENTRY;
-  entry = map_loader(*auxiliary(stack, AT_PAGESZ), &base);
-  if (!entry) {
-    call(WRITE, 2, (long)message, sizeof(message) - 1, 0, 0, 0);
-    call(WRITE, 2, LOADER_PATH, length_of((const char *)LOADER_PATH), 0, 0, 0);
-    call(WRITE, 2, (long)"\n", 1, 0, 0, 0);
-    leave(EXIT_NO_LOADER);
+  while (IS_ERROR(entry = map_loader(*auxiliary(stack, AT_PAGESZ), &base))) {
+    if (!is_handoff(env)) refuse(-entry);
+    /* A shim that wakes up: without it nobody has its containers. What was in the way may go. */
+    call(NANOSLEEP, (long)pause, 0, 0, 0, 0, 0);
   }
   *auxiliary(stack, AT_BASE) = base;
   *auxiliary(stack, AT_ENTRY) = ENGINE_ENTRY;
-  *auxiliary(stack, AT_PHDR) = ENGINE_HEADERS;
+  *auxiliary(stack, AT_PHDR) = (word)engine_headers;
   *auxiliary(stack, AT_PHNUM) = ENGINE_HEADER_COUNT;
   return entry;
 }
