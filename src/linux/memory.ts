@@ -5,15 +5,16 @@ import { hasCode } from "./errno.ts";
 import { mountTable } from "./libc.ts";
 
 const SC_PAGESIZE = 30;
-const SC_NPROCESSORS_ONLN = 84;
+/** All that there may be: how many are online may be told otherwise inside of a container. */
+const SC_NPROCESSORS_CONF = 83;
 /** The kernel's `percpu_counter_batch`: so many pages, or twice as many as there are processors. */
 const BATCH_PAGES_MIN = 32;
 let pageKilobytes: number | undefined;
 
 /**
  * Resident pages that belong to no file, in kilobytes (proc(5), smaps_rollup), for a millisecond at
- * most. statm is cheaper, and may be wrong by megabytes: kernels since 6.2 add up what each
- * processor has counted only now and then. Throws as reading /proc does.
+ * most. statm is cheaper, and may be wrong by megabytes: kernels from 6.2 to 6.15 add up
+ * what each processor has counted only now and then. Throws as reading /proc does.
  */
 export function privateKilobytes(): number {
   try {
@@ -74,8 +75,9 @@ export class MemoryGauge {
   }
 }
 
-function ownLooks(): Looks {
-  const processors = Number(mountTable().sysconf(SC_NPROCESSORS_ONLN));
+/** Of this process. */
+export function ownLooks(): Looks {
+  const processors = Number(mountTable().sysconf(SC_NPROCESSORS_CONF));
   const pages = processors * Math.max(BATCH_PAGES_MIN, 2 * processors);
   return {
     rough: roughPrivateKilobytes,
