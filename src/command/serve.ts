@@ -27,7 +27,7 @@ import { readSettings } from "../handoff/settings.ts";
 import { HANDOFF_VARIABLES } from "../handoff/variables.ts";
 import { Children } from "../linux/children.ts";
 import { monotonicMs } from "../linux/clock.ts";
-import { claimListener, removeStaleSocket, restoreBacklog, socketPath } from "../linux/listener.ts";
+import { claimListener, restoreBacklog, socketPath } from "../linux/listener.ts";
 import { LogSink } from "../linux/log-sink.ts";
 import { Poller } from "../linux/poller.ts";
 import { OWN_PROGRAM } from "../linux/program.ts";
@@ -49,7 +49,6 @@ import { Runc } from "../runtime/runc.ts";
 import { TaskService } from "../service/task.ts";
 import type { TraceSources } from "../service/trace.ts";
 import { executableName } from "../version.ts";
-import { noteAddress, removeOwnAddress } from "./address-file.ts";
 import { Admission } from "./admission.ts";
 import { HEEDED_SIGNALS, LISTENER_FD } from "./daemon.ts";
 import { dumpLines } from "./dump.ts";
@@ -58,6 +57,7 @@ import { type Guard, guardProcess } from "./guard.ts";
 import { checkIdentity } from "./identity.ts";
 import { createLogger, type DaemonLog, lostLine } from "./log.ts";
 import { openServer } from "./open-server.ts";
+import { Signpost } from "./signpost.ts";
 import { writeOutput } from "./stream.ts";
 import { type Used, watchUnused } from "./unused.ts";
 
@@ -108,7 +108,8 @@ export async function serve(
   // Who waits for them is still there, and the journal still open.
   await within(service.hurry(), HURRY_TIMEOUT_MS);
   // Before a connection ends, which makes a manager run `delete`.
-  shim.withdraw();
+  server.stopAccepting();
+  shim.signpost.remove();
   // While containers are left, waits for their ends are open and would not be answered in any time.
   await server.shutdown(service.size > 0 ? 0 : DRAIN_TIMEOUT_MS);
   await publisher.stop(reason === ASKED ? LINGER_TIMEOUT_MS : PUBLISH_TIMEOUT_MS);
@@ -123,8 +124,7 @@ interface Shim extends Estate {
   readonly guard: Guard;
   /** What the program before this one has left. */
   readonly document: HandoffDocument | undefined;
-  /** Takes nobody more, and removes what tells of it. */
-  readonly withdraw: () => void;
+  readonly signpost: Signpost;
 }
 
 interface Surroundings {
@@ -185,27 +185,28 @@ function build(
   const history = new CallHistory();
   const deadlines = parseDeadlines(invocation.environment.deadlines);
   const listener = document?.listener ?? opened ?? openListener(invocation);
-  const socket = socketPath(listener);
+  const signpost = new Signpost({ bundle: directory, socket: socketPath(listener), log });
   const eventObservers = new Set<(event: TaskEvent) => void>();
   const service = new TaskService({
     shimPid: ownPid(),
     context: { poller, children, log, namespace },
     openRuntime: (bundle, options) => {
       // One that was handed over may have lost its bundle.
-      if (socket !== undefined && existsSync(bundle)) noteAddress(bundle, socket);
+      signpost.put(bundle);
       const runtime = toRuntimeOptions(options, { namespace, bundle, environment });
       return { runtime: new Runc(runtime, { children, history, deadlines }), root: runtime.root };
     },
     publish: publishTo(() => publisher, eventObservers),
     shutdown: () => {
       // Before the answer: whoever has it may run `delete`, or start a shim at the same address.
-      withdraw();
+      server.stopAccepting();
+      signpost.remove();
       stop(ASKED);
     },
+    onDeleted: (bundle) => signpost.take(bundle),
     onEmpty: () => unused.emptied(),
     log,
   });
-  const withdraw = withdrawal(() => server.stopAccepting(), directory, socket);
   if (document !== undefined) service.restore(document.task);
   const publisher = openPublisher(invocation, log, document);
   const sources = { service, publisher, history, sink, listener, log, events: eventObservers };
@@ -234,7 +235,7 @@ function build(
   };
   const env = [...environment, ...inheritanceEntries(inheritance)];
   const mover = end.use(openMover(estate, { invocation, log, env, document, arrival }));
-  return { ...estate, acceptor, mover, log, guard, document, withdraw };
+  return { ...estate, acceptor, mover, log, guard, document, signpost };
 }
 
 /** How the program before this one was left, where somebody may have asked for it. */
@@ -374,19 +375,5 @@ function useOf({
     isCalled: () => [...server.connections].some(({ calls }) => [...calls].length > 0),
     received: () => server.received,
     hasBundle: () => existsSync(directory),
-  };
-}
-
-/** Takes nobody more, and removes what `start` made for the shim, which `delete` would take for work that is left. */
-function withdrawal(stopAccepting: () => void, bundle: string, path?: string): () => void {
-  let isWithdrawn = false;
-  return () => {
-    // Once: the next shim of the bundle may have come by then.
-    if (isWithdrawn) return;
-    isWithdrawn = true;
-    stopAccepting();
-    if (path === undefined) return;
-    removeStaleSocket(path);
-    removeOwnAddress(bundle, path);
   };
 }

@@ -77,6 +77,8 @@ export interface TaskServiceOptions {
   readonly publish: Publish;
   /** Called when Shutdown may be obeyed; returns at once, the answer goes out first. */
   readonly shutdown: () => void;
+  /** Called when a container has been deleted, and all that is left to do about it is in its bundle. */
+  readonly onDeleted?: (bundle: string) => void;
   /** Called when the last container has been deleted: a manager that lives will ask for the end. */
   readonly onEmpty: () => void;
   readonly log: Logger;
@@ -242,10 +244,8 @@ export class TaskService {
 
   async delete(request: DeleteRequest, { signal }: CallContext): Promise<DeleteResponse> {
     if (request.execId === "") await this.#giveUpCreation(request.id);
-    const { response } = await this.#repeated.deletes.run(request, signal, () =>
-      this.#delete(request),
-    );
-    return response;
+    const run = () => this.#delete(request);
+    return (await this.#repeated.deletes.run(request, signal, run)).response;
   }
 
   async #delete({ id, execId }: DeleteRequest): Promise<Deleted> {
@@ -260,6 +260,7 @@ export class TaskService {
       await container.dispose();
       this.#registry.remove(id);
       saveDeletion(container.bundle.path, DeleteResponse.encode(response).finish());
+      this.#options.onDeleted?.(container.bundle.path);
       this.#publish(container, taskDelete({ containerId: id, id: "", ...response }));
       if (this.#registry.size === 0) this.#options.onEmpty();
     } else {
@@ -326,9 +327,7 @@ export class TaskService {
     if (untold !== undefined) return { processes: [{ pid: untold.state.pid, info: undefined }] };
     const container = this.#registry.get(id);
     container.lookForExits();
-    const infos = new Map(
-      [...container.execs].map((exec) => [exec.pid, toProcessDetails(exec.id)]),
-    );
+    const infos = new Map([...container.execs].map((one) => [one.pid, toProcessDetails(one.id)]));
     return { processes: container.pids().map((pid) => ({ pid, info: infos.get(pid) })) };
   }
 

@@ -1,0 +1,53 @@
+/** What leads to a shim: its socket, and the notes in its bundles that say where that is. */
+
+import { existsSync } from "node:fs";
+import { messageOf } from "../base/error.ts";
+import type { Logger } from "../base/log.ts";
+import { removeStaleSocket } from "../linux/listener.ts";
+import { noteAddress, removeOwnAddress } from "./address-file.ts";
+
+export interface SignpostOptions {
+  /** The bundle that `start` has made the shim for. */
+  readonly bundle: string;
+  /** The path of the socket; undefined for one that has none. */
+  readonly socket: string | undefined;
+  readonly log: Logger;
+}
+
+/** Of a shim that serves. `delete` takes what it finds of this for work that is left. */
+export class Signpost {
+  readonly #options: SignpostOptions;
+  #isRemoved = false;
+
+  constructor(options: SignpostOptions) {
+    this.#options = options;
+  }
+
+  /** Sees that there is a note in `bundle`. Nothing in one that is gone. Throws SystemError. */
+  put(bundle: string): void {
+    const { socket } = this.#options;
+    if (socket !== undefined && existsSync(bundle)) noteAddress(bundle, socket);
+  }
+
+  /** The container of `bundle` is deleted. The first one's note is for who comes for another, while the shim serves. */
+  take(bundle: string): void {
+    const { socket, bundle: first } = this.#options;
+    if (socket !== undefined && bundle !== first) removeOwnAddress(bundle, socket);
+  }
+
+  /**
+   * Nobody is to come any more; nobody listens. Once: the next shim of the bundle may be there after that.
+   * Never throws: what cannot be removed is in nobody's way but that one's.
+   */
+  remove(): void {
+    const { bundle, socket, log } = this.#options;
+    if (this.#isRemoved || socket === undefined) return;
+    this.#isRemoved = true;
+    try {
+      removeStaleSocket(socket);
+    } catch (error) {
+      log.warn("Cannot remove the socket", { error: messageOf(error) });
+    }
+    removeOwnAddress(bundle, socket);
+  }
+}
