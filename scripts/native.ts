@@ -23,7 +23,7 @@ import {
 } from "../src/command/spare.ts";
 import { DELETION_BYTES_MAX, DELETION_FILE } from "../src/container/deletion-record.ts";
 import { JOURNAL_FILE } from "../src/event/journal-file.ts";
-import { HANDOFF_VARIABLE, SLEEP_VARIABLE } from "../src/handoff/variables.ts";
+import { HANDOFF_VARIABLE } from "../src/handoff/variables.ts";
 import { debugCommandName } from "../src/version.ts";
 import {
   type Header,
@@ -42,7 +42,7 @@ const COMPILER_OPTIONS: readonly string[] = [
   ...["-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-Wall", "-Wextra", "-Werror"],
   // Calls of a libc that there is none of.
   "-fno-tree-loop-distribute-patterns",
-  // One page, and nothing in it that differs from build to build.
+  // Small, and nothing in it that differs from build to build.
   ...["-Wl,--build-id=none", "-Wl,-z,noseparate-code", "-Wl,-z,norelro", "-Wl,-z,noexecstack"],
 ];
 
@@ -115,7 +115,7 @@ function loaderDefinitions(layout: Layout): Readonly<Record<string, string>> {
     ENGINE_HEADERS: layout.headers.map(cHeader).join(", "),
     ENGINE_HEADER_COUNT: String(layout.headers.length),
     LOADER_PATH: cText(layout.loaderPath),
-    HANDOFF_NAMES: cList([HANDOFF_VARIABLE, SLEEP_VARIABLE]),
+    HANDOFF_NAME: cText(HANDOFF_VARIABLE),
   };
 }
 

@@ -1,13 +1,13 @@
 /** What leads to a shim: its socket, and the notes in its bundles that say where that is. */
 
-import { existsSync } from "node:fs";
+import { existsSync, realpathSync } from "node:fs";
 import { messageOf } from "../base/error.ts";
 import type { Logger } from "../base/log.ts";
 import { removeStaleSocket } from "../linux/listener.ts";
 import { noteAddress, removeOwnAddress } from "./address-file.ts";
 
 export interface SignpostOptions {
-  /** The bundle that `start` has made the shim for. */
+  /** The bundle that `start` has made the shim for, free of symlinks. */
   readonly bundle: string;
   /** The path of the socket; undefined for one that has none. */
   readonly socket: string | undefined;
@@ -32,7 +32,8 @@ export class Signpost {
   /** The container of `bundle` is deleted. The first one's note is for who comes for another, while the shim serves. */
   take(bundle: string): void {
     const { socket, bundle: first } = this.#options;
-    if (socket !== undefined && bundle !== first) removeOwnAddress(bundle, socket);
+    if (socket === undefined || !existsSync(bundle) || realpathSync(bundle) === first) return;
+    removeOwnAddress(bundle, socket);
   }
 
   /**

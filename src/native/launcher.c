@@ -123,7 +123,6 @@ __attribute__((noreturn)) static void leave_killed(void) {
 #include "kin.h"
 /* After it. */
 #include "hire.h"
-#include "loader.h"
 
 /* The command line, as the flag package of Go reads it and `command/flags.ts` after it. */
 struct command {
@@ -154,6 +153,8 @@ static void parse(struct command *command) {
     at++;
   }
 }
+
+#include "loader.h"
 
 static int is_debug_command(const char *name) {
   const char *base = name;
@@ -328,5 +329,6 @@ static void run(word *stack) {
 /* The next instruction, where the process goes on. `left_by_loader` is 0 where none has been before. */
 __attribute__((used)) word launch(word *stack, word left_by_loader) {
   run(stack);
-  return way_to_engine(stack, left_by_loader != 0);
+  /* As the program of `ld.so PROGRAM` all is ready. */
+  return left_by_loader ? ENGINE_ENTRY : way_to_engine(stack);
 }

@@ -6,7 +6,7 @@
  * engine to it takes 0.8 ms, and the short commands need neither.
  *
  * From the build: of the engine its LOADER_PATH, ENGINE_ENTRY (an address), ENGINE_HEADERS (its program headers)
- * and ENGINE_HEADER_COUNT; and HANDOFF_NAMES, a list of variables. Included after kin.h.
+ * and ENGINE_HEADER_COUNT; and HANDOFF_NAME, a variable. Included after kin.h and `parse`.
  */
 
 #if defined(__x86_64__)
@@ -105,7 +105,9 @@ static int is_loader(const struct elf_header *header, long length, long file) {
   if (header->segments + header->segment_count * sizeof(*segment) > (word)length) return 0;
   if (call(STATX, file, (long)"", AT_EMPTY_PATH, STATX_BASIC_STATS, (long)&facts, 0) != 0) return 0;
   for (int at = 0; at < header->segment_count; at++, segment++)
-    if (segment->type == PT_LOAD && segment->offset + segment->file_bytes > facts.size) return 0;
+    if (segment->type == PT_LOAD && (segment->offset > facts.size || segment->file_bytes > facts.size - segment->offset ||
+                                     segment->file_bytes > segment->memory_bytes))
+      return 0;
   return 1;
 }
 
@@ -141,38 +143,38 @@ static long map_loader(word page, word *base) {
   return IS_ERROR(result) ? result : (long)(*base + header->entry);
 }
 
-/* Whether this is a shim that goes on as this program. */
-static int is_handoff(char **env) {
-  for (; *env; env++)
-    for (const char *name = HANDOFF_NAMES; *name; name += length_of(name) + 1)
-      if (is_named(*env, name)) return 1;
+/* Whether this is a shim that goes on as this program (`handoff/arrival.ts`). */
+static int is_handoff(char **argv, char **env) {
+  struct command command;
+  command.argv = argv;
+  parse(&command);
+  for (; *env && !command.action; env++)
+    if (is_named(*env, HANDOFF_NAME) && (*env)[sizeof(HANDOFF_NAME)]) return 1;
   return 0;
 }
 
-__attribute__((noreturn)) static void refuse(long error) {
+static void complain(long error) {
   static const char message[] = "containerd-shim-wedge-v2: cannot load " LOADER_PATH ", the dynamic loader of glibc: error ";
   char digits[] = "0000\n";
   char *first = digits + sizeof(digits) - 2;
   for (; error; error /= 10) *--first = '0' + error % 10;
   call(WRITE, 2, (long)message, sizeof(message) - 1, 0, 0, 0);
   call(WRITE, 2, (long)first, digits + sizeof(digits) - 1 - first, 0, 0, 0);
-  leave(EXIT_NO_LOADER);
 }
 
-/*
- * Where to go on for the engine: in the loader, which finds `stack` as the kernel would have left it, or at once
- * where there has been one (`ld.so PROGRAM`).
- */
-static word way_to_engine(word *stack, int has_loader) {
+/* Where to go on for the engine: in the loader, which finds `stack` as the kernel would have left it. */
+static word way_to_engine(word *stack) {
   static const long pause[2] = {0, RETRY_NANOSECONDS};
-  char **env = (char **)(stack + *stack + 2);
   word base = 0;
-  long entry;
-  if (has_loader) return ENGINE_ENTRY;
-  while (IS_ERROR(entry = map_loader(*auxiliary(stack, AT_PAGESZ), &base))) {
-    if (!is_handoff(env)) refuse(-entry);
-    /* A shim that wakes up: without it nobody has its containers. What was in the way may go. */
+  long entry = map_loader(*auxiliary(stack, AT_PAGESZ), &base);
+  if (IS_ERROR(entry)) {
+    complain(-entry);
+    if (!is_handoff((char **)(stack + 1), (char **)(stack + *stack + 2))) leave(EXIT_NO_LOADER);
+  }
+  /* A shim that wakes up: nobody else has its containers, and what is in the way may go. Signals wait with it. */
+  while (IS_ERROR(entry)) {
     call(NANOSLEEP, (long)pause, 0, 0, 0, 0, 0);
+    entry = map_loader(*auxiliary(stack, AT_PAGESZ), &base);
   }
   *auxiliary(stack, AT_BASE) = base;
   *auxiliary(stack, AT_ENTRY) = ENGINE_ENTRY;

@@ -1,5 +1,13 @@
 import { afterAll, beforeEach, expect, test } from "bun:test";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger } from "../../src/base/log.ts";
@@ -41,7 +49,11 @@ test("a container that is deleted leaves no note but the first, nor takes away a
   const signpost = new Signpost({ bundle: first, socket, log });
   writeFileSync(join(third, "address"), "unix:///another");
   for (const bundle of [first, second]) signpost.put(bundle);
+  const link = join(directory, "link");
+  symlinkSync(directory, link);
   for (const bundle of [first, second, third]) signpost.take(bundle);
+  signpost.take(join(link, "first"));
+  signpost.take(join(directory, "gone"));
   expect([noteIn(first), noteIn(second), noteIn(third)]).toEqual([
     `unix://${socket}`,
     undefined,

@@ -70,12 +70,25 @@ describe("where there is no dynamic loader", () => {
       stdio: ["ignore", "ignore", "pipe"],
       env: { PATH: process.env["PATH"], WEDGE_HANDOFF: "3:4" },
     });
+    const reader = child.stderr.getReader();
+    // Once, and then it waits.
+    expect(Buffer.from((await reader.read()).value ?? []).toString()).toBe(refusalOf(ENOENT));
     await Bun.sleep(300);
     expect(child.exitCode).toBe(null);
     cpSync(loader, join(root, loader), { dereference: true });
     // From here on it is the loader that says what it lacks.
     expect(await child.exited).toBe(127);
-    expect(await new Response(child.stderr).text()).toContain("libc.so.6");
+    expect(Buffer.from((await reader.read()).value ?? []).toString()).toContain("libc.so.6");
+  });
+
+  test.each([
+    ["with an action", SHORT.with(-1, "start"), "3:4"],
+    ["with an empty variable", [], ""],
+  ])("who comes %s is no such shim", async (_what, words, value) => {
+    const { program } = makeRoot();
+    const env = { WEDGE_HANDOFF: value };
+    const { exitCode, stderr } = await runShim(words, { cwd: "/", program, env });
+    expect({ exitCode, stderr }).toEqual({ exitCode: 127, stderr: refusalOf(ENOENT) });
   });
 });
 
