@@ -43,6 +43,8 @@ enum { MMAP = 222, MUNMAP = 215, NANOSLEEP = 101 };
 /* The header of the loader's file and its program headers; there are some ten. */
 #define HEADERS_BYTES 2048
 #define EXIT_NO_LOADER 127
+/* Of an errno. */
+#define ERROR_DIGITS 3
 #define RETRY_NANOSECONDS 100000000
 
 struct elf_header {
@@ -155,11 +157,12 @@ static int is_handoff(char **argv, char **env) {
 
 static void complain(long error) {
   static const char message[] = "containerd-shim-wedge-v2: cannot load " LOADER_PATH ", the dynamic loader of glibc: error ";
-  char digits[] = "0000\n";
-  char *first = digits + sizeof(digits) - 2;
-  for (; error; error /= 10) *--first = '0' + error % 10;
-  call(WRITE, 2, (long)message, sizeof(message) - 1, 0, 0, 0);
-  call(WRITE, 2, (long)first, digits + sizeof(digits) - 1 - first, 0, 0, 0);
+  char line[sizeof(message) + ERROR_DIGITS];
+  char *end = line + sizeof(message) - 1;
+  memcpy(line, message, sizeof(message) - 1);
+  for (long unit = error > 99 ? 100 : error > 9 ? 10 : 1; unit; unit /= 10) *end++ = '0' + error / unit % 10;
+  *end++ = '\n';
+  call(WRITE, 2, (long)line, end - line, 0, 0, 0);
 }
 
 /* Where to go on for the engine: in the loader, which finds `stack` as the kernel would have left it. */
