@@ -70,6 +70,7 @@ describe("where there is no dynamic loader", () => {
       stdio: ["ignore", "ignore", "pipe"],
       env: { PATH: process.env["PATH"], WEDGE_HANDOFF: "3:4" },
     });
+    using _end = { [Symbol.dispose]: () => child.kill("SIGKILL") };
     const reader = child.stderr.getReader();
     // Once, and then it waits.
     expect(Buffer.from((await reader.read()).value ?? []).toString()).toBe(refusalOf(ENOENT));
