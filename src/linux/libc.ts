@@ -55,6 +55,11 @@ export const pollTable = group({
   poll: { args: ["ptr", "u64", "i32"], returns: "i32" },
 });
 
+/** Waiting awake. */
+export const waitTable = group({
+  sched_yield: { args: [], returns: "i32" },
+});
+
 /** Descriptors that tell of events: eventfd(2), inotify(7). */
 export const eventTable = group({
   eventfd: { args: ["u32", "i32"], returns: "i32" },

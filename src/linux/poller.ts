@@ -18,6 +18,8 @@ import type { Inventory } from "../base/inventory.ts";
 import { check, hasCode } from "./errno.ts";
 import { duplicateFd, OwnedFd } from "./fd.ts";
 import { pollTable } from "./libc.ts";
+import { Linger } from "./linger.ts";
+import { isReadable } from "./pipe.ts";
 
 const EPOLL_CLOEXEC = 0o2000000;
 const EPOLL_CTL_ADD = 1;
@@ -31,8 +33,8 @@ const EPOLLHUP = 0x010;
 const EVENT_BYTES = process.arch === "x64" ? 12 : 16;
 const EVENT_DATA_OFFSET = EVENT_BYTES - 8;
 const EVENTS_PER_WAIT = 64;
-/** Rounds of ready descriptors served before timers and sockets get their turn. */
-const ROUNDS_PER_TURN = 16;
+/** Descriptors are served so long before timers and sockets get their turn. */
+const TURN_MS = 1;
 /** Looked at so often while this process has no descriptor left to lend. */
 const EXHAUSTED_RETRY_MS = 100;
 
@@ -74,6 +76,7 @@ export class Poller implements Disposable {
   readonly #entries = new Map<number, Entry>();
   readonly #events = new Uint8Array(EVENT_BYTES * EVENTS_PER_WAIT);
   readonly #view = new DataView(this.#events.buffer);
+  readonly #linger = new Linger();
   #nextKey = 1;
   #isLent = false;
   #isDispatching = false;
@@ -184,17 +187,28 @@ export class Poller implements Disposable {
     this.#lent?.end();
   }
 
+  /** Serves what is ready for a turn, then sees to it that what comes next is served. */
   #dispatch(): void {
     if (this.#isDisposed) return;
     this.#isDispatching = true;
-    let round = 0;
+    let isDry = false;
     try {
-      while (round < ROUNDS_PER_TURN && this.#serveOnce()) round++;
+      const deadlineMs = performance.now() + TURN_MS;
+      do isDry = !this.#serveOnce();
+      while (!isDry && performance.now() < deadlineMs);
     } finally {
       this.#isDispatching = false;
-      if (round < ROUNDS_PER_TURN) this.#lend();
-      else setImmediate(() => this.#dispatch());
+      if (!isDry) setImmediate(() => this.#dispatch());
+      // Not now: what the handlers have promised comes first.
+      else if (this.#linger.noteServed()) setImmediate(() => this.#lingerOn());
+      else this.#lend();
     }
+  }
+
+  #lingerOn(): void {
+    if (this.#isDisposed) return;
+    this.#linger.wait(() => isReadable(this.#epoll.fd));
+    this.#dispatch();
   }
 
   /** Serves what is ready now; false when nothing was. */
@@ -204,6 +218,10 @@ export class Poller implements Disposable {
       "epoll_wait",
       pollTable().epoll_wait(this.#epoll.fd, ptr(this.#events), EVENTS_PER_WAIT, 0),
     );
+    if (count === 0) return false;
+    this.#linger.noteEvent();
+    this.#wakeups += count;
+    this.onWakeup?.();
     // Copied out first: a handler may call back into the poller.
     const ready: { key: number; mask: number }[] = [];
     for (let index = 0; index < count; index++) {
@@ -213,8 +231,6 @@ export class Poller implements Disposable {
         key: this.#view.getUint32(offset + EVENT_DATA_OFFSET, true),
       });
     }
-    this.#wakeups += count;
-    if (count > 0) this.onWakeup?.();
     for (const { key, mask } of ready) {
       // Disposed by an earlier handler of this round: its event is stale.
       this.#entries.get(key)?.onReady({
@@ -224,7 +240,7 @@ export class Poller implements Disposable {
         error: (mask & EPOLLERR) !== 0,
       });
     }
-    return count > 0;
+    return true;
   }
 }
 

@@ -4,6 +4,7 @@ import { ptr } from "bun:ffi";
 import { check } from "./errno.ts";
 import { O_CLOEXEC, O_NONBLOCK, O_RDWR, OwnedFd, openFd } from "./fd.ts";
 import { fileTable } from "./libc.ts";
+import { stayAwake } from "./linger.ts";
 
 export const O_NOCTTY = 0o400;
 
@@ -35,6 +36,8 @@ const ICANON = 0o2;
 /** ISIG, ICANON, ECHO, ECHONL, IEXTEN. */
 const RAW_CLEARS_LFLAG = 0o1 | ICANON | 0o10 | 0o100 | 0o100000;
 
+const REFILL_MS = 0.016;
+
 /** A window, in characters. */
 export interface WindowSize {
   readonly columns: number;
@@ -44,6 +47,18 @@ export interface WindowSize {
 /** A terminal's modes as the kernel holds them, to be given back unchanged. */
 export interface Termios {
   readonly bytes: Uint8Array;
+}
+
+/**
+ * Blocks for the 16 microseconds or so after which a terminal that was just read has more, if there is more.
+ *
+ * A terminal keeps a page for the reader of its master, and a worker of the kernel's fills it anew. A read
+ * that comes too early sleeps until the worker has done, non-blocking or not (flush_work in n_tty_read), and
+ * to wake us costs more than we save. There is no asking whether it has done without disturbing it: poll(2)
+ * sleeps as well, and FIONREAD takes the lock that it needs.
+ */
+export function awaitRefill(): void {
+  stayAwake(REFILL_MS);
 }
 
 /** Sets the size; whoever runs in the foreground of the terminal gets SIGWINCH when it changes. */

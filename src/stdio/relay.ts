@@ -19,10 +19,10 @@ import type { Poller } from "../linux/poller.ts";
 import { Gate } from "./gate.ts";
 
 const CHUNK_BYTES = 64 * 1024;
-/** A terminal gives at most a page per read, so a chunk is put together from several. */
-const LEAST_READ_BYTES = 4096;
-/** Chunks moved before other descriptors get their turn. */
-const CHUNKS_PER_TURN = 16;
+/** A terminal gives at most a page per read, less a byte, so a chunk is put together from several. */
+const LEAST_READ_BYTES = 4095;
+/** Chunks are moved so long before other descriptors get their turn. */
+const TURN_MS = 2;
 const SPLICE_BYTES = 1024 * 1024;
 /** A stream that has moved this much gets bigger pipes: fewer wake-ups for the same bytes. */
 const LONG_STREAM_BYTES = 2 * 1024 * 1024;
@@ -45,6 +45,8 @@ export interface RelayOptions {
   readonly sink: number | undefined;
   /** Takes all that comes, in the place of a sink. The bytes are lent for the call. */
   readonly take?: (bytes: Uint8Array) => void;
+  /** Called before a chunk is gone on with. */
+  readonly beforeNextRead?: () => void;
   /** Whether both are pipes, so that bytes need not be copied. */
   readonly arePipes?: boolean;
   /** Told once, in no case after disposal. The relay holds nothing any more by then. */
@@ -156,7 +158,8 @@ export class Relay implements Disposable {
   }
 
   #pump(): void {
-    for (let chunk = 0; chunk < CHUNKS_PER_TURN; chunk++) {
+    const deadlineMs = performance.now() + TURN_MS;
+    do {
       if (this.#state === "ended" || !this.#flush()) return;
       if (this.#state === "ending") {
         this.#end({ kind: "sourceEnded" });
@@ -167,7 +170,7 @@ export class Relay implements Disposable {
         return;
       }
       if (!(this.#options.arePipes ? this.#spliceSome() : this.#copySome())) return;
-    }
+    } while (performance.now() < deadlineMs);
     // More may be there: the poller calls again after the others had their turn.
     this.#waitForSource();
   }
@@ -218,6 +221,10 @@ export class Relay implements Disposable {
       }
       if (count === "stop") break;
       length += count;
+      // Little was all there was. If not, the poller tells.
+      isDry = length < LEAST_READ_BYTES && !this.#endsWhenDry;
+      if (isDry) break;
+      this.#options.beforeNextRead?.();
     }
     if (length > 0) this.#lastByte = sharedChunk[length - 1];
     this.#pending = sharedChunk.subarray(0, length);
@@ -286,7 +293,10 @@ export class Relay implements Disposable {
       return false;
     }
     this.#grow(source, sink, moved);
-    return true;
+    if (moved >= LEAST_READ_BYTES) return true;
+    // Little was all there was. If not, the poller tells.
+    this.#waitForSource();
+    return false;
   }
 
   #grow(source: number, sink: number, moved: number): void {

@@ -8,6 +8,7 @@ import { hasCode } from "../linux/errno.ts";
 import { duplicateFd, OwnedFd, setNonBlocking } from "../linux/fd.ts";
 import type { Poller } from "../linux/poller.ts";
 import {
+  awaitRefill,
   endOfInputCharacter,
   openSlave,
   setWindowSize,
@@ -155,6 +156,7 @@ export class Terminal implements Part {
       source: master,
       sink: this.#sink.fd,
       take: (bytes) => this.#sink.take(bytes),
+      beforeNextRead: awaitRefill,
       onEnd: (end) => this.#outputEnded(end),
       onSourceError: (error) => this.#masterFailed(error),
       onSinkError: (error, bytes) => this.#sink.refused(error, bytes),

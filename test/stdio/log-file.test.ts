@@ -58,8 +58,11 @@ class SmallDisk implements Disposable {
     writeFileSync(join(path, "ballast"), new Uint8Array(48 * 1024));
   }
 
+  /** For all that is still on its way, too. */
   makeRoom(): void {
     rmSync(join(this.path, "ballast"));
+    const mount = ["mount", "-o", "remount,size=8m", this.path];
+    expect(Bun.spawnSync(mount, this.#quiet).success).toBe(true);
   }
 
   [Symbol.dispose](): void {

@@ -7,6 +7,8 @@
 
 import type { Socket, SocketHandler } from "bun";
 import { ShimError } from "../../base/error.ts";
+import { Linger } from "../../linux/linger.ts";
+import { isReadable } from "../../linux/pipe.ts";
 import type { Peer } from "../service.ts";
 import { TtrpcClient } from "./client.ts";
 import type { Acceptor, Listener } from "./server.ts";
@@ -44,6 +46,7 @@ class BunTransport implements Transport {
   readonly #socket: Socket<BunTransport>;
   #events: TransportEvents | undefined;
   #error: Error | undefined;
+  readonly #linger = new Linger();
   #isWaiting = false;
   #isPaused = false;
   #early: Early | undefined = { chunks: [], hasClosed: false, error: undefined };
@@ -101,8 +104,16 @@ class BunTransport implements Transport {
 
   receive(chunk: Uint8Array): void {
     noteReceived(chunk.length);
+    this.#linger.noteEvent();
     if (this.#events === undefined) this.#early?.chunks.push(chunk);
     else this.#events.onData(chunk);
+    // Once what is promised now has been answered.
+    if (this.#linger.noteServed()) setImmediate(() => this.#lingerOn());
+  }
+
+  #lingerOn(): void {
+    const { fd } = this.#socket;
+    if (fd >= 0) this.#linger.wait(() => isReadable(fd));
   }
 
   failed(error: Error): void {
