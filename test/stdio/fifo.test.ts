@@ -125,16 +125,6 @@ describe.each([
     expect(child.exit).toBeUndefined();
   });
 
-  test("128 kB are taken before anybody reads", async () => {
-    await using kit = new Kit();
-    const stdout = fifoOf(kit, "out");
-    const stdio = await kit.open({ stdout });
-    const child = await kit.start(stdio, "head -c 131072 /dev/zero");
-    expect((await child.exited).status).toBe(0);
-    using reader = kit.reader(stdout);
-    expect((await kit.readToEnd(reader)).length).toBe(131_072);
-  });
-
   test("stdout and stderr on one FIFO keep their order", async () => {
     await using kit = new Kit();
     const stdout = fifoOf(kit, "out");

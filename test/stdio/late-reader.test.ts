@@ -1,4 +1,4 @@
-/** Readers that come when the process has ended and its streams are about to be let go. */
+/** Readers that come when the process has ended. */
 
 import { describe, expect, test } from "bun:test";
 import { chownSync } from "node:fs";
@@ -13,6 +13,16 @@ describe.each([
     chownSync(path, uid, uid);
     return path;
   }
+
+  test("128 kB are taken before anybody reads", async () => {
+    await using kit = new Kit();
+    const stdout = fifoOf(kit, "out");
+    const stdio = await kit.open({ stdout });
+    const child = await kit.start(stdio, "head -c 131072 /dev/zero");
+    expect((await child.exited).status).toBe(0);
+    using reader = kit.reader(stdout);
+    expect((await kit.readToEnd(reader)).length).toBe(131_072);
+  });
 
   test("what nobody has read waits a moment for a reader before the end, and no longer", async () => {
     await using kit = new Kit();
