@@ -89,10 +89,14 @@ export class ExecProcess extends TaskProcess {
     return { execId, paths, processJson, startFailure, process, state: this.#state };
   }
 
-  /** The container's own state shows through while it is frozen. */
+  /**
+   * The container's own state shows through while it is frozen. What could not be started is as it was before,
+   * as the stock shim has it.
+   */
   override get status(): "created" | "running" | "pausing" | "paused" | "stopped" {
     const parent = this.#init.status;
     if (parent === "paused" || parent === "pausing") return parent;
+    if (this.#state.kind === "stopped" && this.child === undefined) return "created";
     return this.#state.kind === "deleted" ? "stopped" : this.#state.kind;
   }
 

@@ -24,11 +24,12 @@ const STATUS = {
 
 /** The answer to State. `exec_id` stays empty, as the stock shim leaves it: `id` names the process. */
 export function toStateResponse(bundle: string, process: TaskProcess): StateResponse {
-  const { termination } = process;
+  const { pid } = process;
+  const termination = pid === 0 ? undefined : process.termination;
   return {
     id: process.id,
     bundle,
-    pid: process.pid,
+    pid,
     status: STATUS[process.status],
     ...process.paths,
     exitStatus: termination?.status ?? 0,

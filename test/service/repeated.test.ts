@@ -134,6 +134,13 @@ describe("Exec and Start", () => {
     const first = String(await start());
     expect(first).toContain("no such file or directory");
     expect(String(await start())).toBe(first);
+    // As the stock shim has it, whoever waits for it is let go.
+    const exec = { id: bundle.id, execId: "e" };
+    const state = place.service.state(exec);
+    expect(state).toMatchObject({ status: Status.CREATED, pid: 0, exitStatus: 0 });
+    expect(state.exitedAt).toBeUndefined();
+    expect((await place.service.wait(exec, callOf())).exitStatus).toBe(255);
+    await place.service.delete(exec, callOf());
   });
 });
 
