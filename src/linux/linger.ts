@@ -1,5 +1,5 @@
 /**
- * Waiting awake for an event that is about to come.
+ * Staying awake for an event that is about to come.
  *
  * A sleep between two events that follow each other closely costs the sleeper and whoever wakes it
  * more than looking again: the more so on a virtual machine, whose idle processors are the host's until
@@ -8,50 +8,111 @@
 
 import { waitTable } from "./libc.ts";
 
-/** An event that comes so soon was worth waiting for: the longest wait, and the wake-up that it saves. */
+/** An event that comes so soon is worth waiting for: the longest wait, and the wake-up that it saves. */
 const SOON_MS = 0.1;
 const LONGEST_WAIT_MS = 0.05;
+/**
+ * Who gets the processor back so late shares it with somebody who has work to do, and sleeps between events
+ * for a while: twice as long each time that it happens again.
+ */
+const CROWDED_MS = 0.5;
+const FIRST_REST_MS = 1;
+const LONGEST_REST_MS = 64;
 
-/** Whether, after one event, the next of its kind is worth waiting for: it is if this one came soon after the last. */
+/** What a wait needs of its surroundings. */
+export interface LingerOptions {
+  /** A clock of milliseconds. */
+  readonly now?: () => number;
+  /** Lets others have the processor. */
+  readonly yieldProcessor?: () => void;
+}
+
+/**
+ * Decides after each event whether to stay awake for the next: if the event came soon after the one before,
+ * whatever they were, and nobody else needs the processor.
+ */
 export class Linger {
   readonly #now: () => number;
+  readonly #yield: () => void;
+  /** Each says whether an event of its kind has come. */
+  readonly #looks = new Set<() => boolean>();
   #servedAtMs = Number.NEGATIVE_INFINITY;
+  #restUntilMs = Number.NEGATIVE_INFINITY;
+  #restMs = FIRST_REST_MS;
   #isWorthwhile = false;
+  #isAboutToWait = false;
 
-  /** `now` is a clock of milliseconds. */
-  constructor(now: () => number = () => performance.now()) {
-    this.#now = now;
+  constructor(options: LingerOptions = {}) {
+    this.#now = options.now ?? (() => performance.now());
+    this.#yield = options.yieldProcessor ?? (() => waitTable().sched_yield());
+  }
+
+  /** From now on `hasEvent` is asked too, until disposal. It must not throw, wait, or change anything. */
+  watch(hasEvent: () => boolean): Disposable {
+    this.#looks.add(hasEvent);
+    return { [Symbol.dispose]: () => void this.#looks.delete(hasEvent) };
   }
 
   /** To be told when an event has come, before it is served. */
   noteEvent(): void {
-    this.#isWorthwhile = this.#now() - this.#servedAtMs < SOON_MS;
+    const nowMs = this.#now();
+    this.#isWorthwhile = nowMs - this.#servedAtMs < SOON_MS && nowMs >= this.#restUntilMs;
   }
 
-  /** To be told when all that has come is served. Returns whether to {@link wait}. */
-  noteServed(): boolean {
+  /** To be told when it is served. */
+  noteServed(): void {
     this.#servedAtMs = this.#now();
-    return this.#isWorthwhile;
   }
 
-  /** Blocks until `isReady` tells of the next event, 50 microseconds at most. */
-  wait(isReady: () => boolean): void {
-    if (stayAwake(LONGEST_WAIT_MS, isReady)) return;
-    // The next one has to come soon by itself before another is waited for.
+  /**
+   * Where it is worthwhile, the next turn of the event loop begins with a wait for the next event, of
+   * some 50 microseconds at most; what was promised in this turn comes first. Returns whether it does.
+   */
+  stayAwake(): boolean {
+    if (!this.#isWorthwhile) return false;
     this.#isWorthwhile = false;
-    this.#servedAtMs = Number.NEGATIVE_INFINITY;
+    if (this.#isAboutToWait) return true;
+    this.#isAboutToWait = true;
+    setImmediate(() => {
+      this.#isAboutToWait = false;
+      // The next event has to come soon by itself before another is waited for.
+      if (!this.#wait(LONGEST_WAIT_MS)) this.#servedAtMs = Number.NEGATIVE_INFINITY;
+    });
+    return true;
+  }
+
+  /** Lets some `ms` pass, awake, for something that nobody can be asked of; not where others need the processor. */
+  pass(ms: number): void {
+    if (this.#now() >= this.#restUntilMs) this.#spend(ms, () => false);
+  }
+
+  #wait(ms: number): boolean {
+    return this.#spend(ms, () => {
+      for (const hasEvent of this.#looks) if (hasEvent()) return true;
+      return false;
+    });
+  }
+
+  /** Looks until `isOver`; false where `ms` have passed before, or the processor is needed by others. */
+  #spend(ms: number, isOver: () => boolean): boolean {
+    let nowMs = this.#now();
+    const deadlineMs = nowMs + ms;
+    while (!isOver()) {
+      if (nowMs >= deadlineMs) return false;
+      const givenAtMs = nowMs;
+      // To somebody, perhaps, who is about to do what is waited for.
+      this.#yield();
+      nowMs = this.#now();
+      if (nowMs - givenAtMs > CROWDED_MS) {
+        this.#restUntilMs = nowMs + this.#restMs;
+        this.#restMs = Math.min(this.#restMs * 2, LONGEST_REST_MS);
+        return isOver();
+      }
+    }
+    this.#restMs = FIRST_REST_MS;
+    return true;
   }
 }
 
-/**
- * Blocks for `ms`, or until `isDone` says so; returns what it said last. Between looks others may have the
- * processor (sched_yield(2)), one of whom may be about to do what is waited for.
- */
-export function stayAwake(ms: number, isDone: () => boolean = () => false): boolean {
-  const deadlineMs = performance.now() + ms;
-  do {
-    if (isDone()) return true;
-    waitTable().sched_yield();
-  } while (performance.now() < deadlineMs);
-  return false;
-}
+/** The one of this process, as it has one event loop. */
+export const linger = new Linger();

@@ -5,8 +5,8 @@
  * All of them sit in one epoll instance (epoll(7)). An epoll descriptor is itself pollable, so a
  * duplicate of it is lent to the event loop in the guise of a socket: when anything is ready, the
  * loop tries to read the duplicate, is told ENOTSOCK, closes it and calls back. That is the wake-up;
- * after the handlers have run a new duplicate is lent. It costs about 10 microseconds, allocates
- * nothing that stays, and needs no thread and no timer.
+ * when all that was ready has been served, and no more is about to come (`linger.ts`), a new duplicate is
+ * lent. It costs about 10 microseconds, allocates nothing that stays, and needs no thread and no timer.
  *
  * Watches are level-triggered: a handler that leaves its descriptor ready is called again, so it
  * must consume, narrow its interest, or dispose the watch.
@@ -18,7 +18,7 @@ import type { Inventory } from "../base/inventory.ts";
 import { check, hasCode } from "./errno.ts";
 import { duplicateFd, OwnedFd } from "./fd.ts";
 import { pollTable } from "./libc.ts";
-import { Linger } from "./linger.ts";
+import { linger } from "./linger.ts";
 import { isReadable } from "./pipe.ts";
 
 const EPOLL_CLOEXEC = 0o2000000;
@@ -76,10 +76,13 @@ export class Poller implements Disposable {
   readonly #entries = new Map<number, Entry>();
   readonly #events = new Uint8Array(EVENT_BYTES * EVENTS_PER_WAIT);
   readonly #view = new DataView(this.#events.buffer);
-  readonly #linger = new Linger();
+  readonly #look = linger.watch(() => isReadable(this.#epoll.fd));
+  /** Ready when the kernel was last asked, and yet to be served. */
+  readonly #ready: { readonly key: number; readonly mask: number }[] = [];
   #nextKey = 1;
   #isLent = false;
   #isDispatching = false;
+  #isScheduled = false;
   #isDisposed = false;
   #wakeups = 0;
   /** Told each time that descriptors are ready, before their watchers are. */
@@ -134,6 +137,7 @@ export class Poller implements Disposable {
 
   [Symbol.dispose](): void {
     this.#isDisposed = true;
+    this.#look[Symbol.dispose]();
     this.#entries.clear();
     this.#takeBack();
     this.#epoll[Symbol.dispose]();
@@ -147,9 +151,10 @@ export class Poller implements Disposable {
     check("epoll_ctl", pollTable().epoll_ctl(this.#epoll.fd, operation, fd, ptr(event)));
   }
 
-  /** Lends a duplicate to the event loop, unless one is out already or nothing is watched. */
+  /** Lends a duplicate to the event loop, unless it will be looked without, or nothing is watched. */
   #lend(): void {
-    if (this.#isLent || this.#isDispatching || this.#isDisposed || this.#entries.size === 0) return;
+    const isServed = this.#isLent || this.#isDispatching || this.#isScheduled;
+    if (isServed || this.#isDisposed || this.#entries.size === 0) return;
     const duplicate = this.#duplicate();
     if (duplicate === undefined) return;
     this.#isLent = true;
@@ -194,53 +199,60 @@ export class Poller implements Disposable {
     let isDry = false;
     try {
       const deadlineMs = performance.now() + TURN_MS;
-      do isDry = !this.#serveOnce();
-      while (!isDry && performance.now() < deadlineMs);
+      do {
+        isDry = !this.#collect();
+        if (!isDry) this.#serveNext();
+      } while (!isDry && performance.now() < deadlineMs);
     } finally {
       this.#isDispatching = false;
-      if (!isDry) setImmediate(() => this.#dispatch());
-      // Not now: what the handlers have promised comes first.
-      else if (this.#linger.noteServed()) setImmediate(() => this.#lingerOn());
+      if (!isDry || linger.stayAwake()) this.#dispatchNextTurn();
       else this.#lend();
     }
   }
 
-  #lingerOn(): void {
-    if (this.#isDisposed) return;
-    this.#linger.wait(() => isReadable(this.#epoll.fd));
-    this.#dispatch();
+  #dispatchNextTurn(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(() => {
+      this.#isScheduled = false;
+      this.#dispatch();
+    });
   }
 
-  /** Serves what is ready now; false when nothing was. */
-  #serveOnce(): boolean {
+  /** Asks the kernel what is ready, once all that was has been served; false when nothing is. */
+  #collect(): boolean {
     if (this.#isDisposed) return false;
+    if (this.#ready.length > 0) return true;
     const count = check(
       "epoll_wait",
       pollTable().epoll_wait(this.#epoll.fd, ptr(this.#events), EVENTS_PER_WAIT, 0),
     );
     if (count === 0) return false;
-    this.#linger.noteEvent();
+    linger.noteEvent();
     this.#wakeups += count;
-    this.onWakeup?.();
-    // Copied out first: a handler may call back into the poller.
-    const ready: { key: number; mask: number }[] = [];
     for (let index = 0; index < count; index++) {
       const offset = index * EVENT_BYTES;
-      ready.push({
+      this.#ready.push({
         mask: this.#view.getUint32(offset, true),
         key: this.#view.getUint32(offset + EVENT_DATA_OFFSET, true),
       });
     }
-    for (const { key, mask } of ready) {
-      // Disposed by an earlier handler of this round: its event is stale.
-      this.#entries.get(key)?.onReady({
-        readable: (mask & EPOLLIN) !== 0,
-        writable: (mask & EPOLLOUT) !== 0,
-        hangup: (mask & EPOLLHUP) !== 0,
-        error: (mask & EPOLLERR) !== 0,
-      });
-    }
+    this.onWakeup?.();
     return true;
+  }
+
+  #serveNext(): void {
+    const next = this.#ready.shift();
+    if (next === undefined) return;
+    const { key, mask } = next;
+    // Disposed by a handler before it: its event is stale.
+    this.#entries.get(key)?.onReady({
+      readable: (mask & EPOLLIN) !== 0,
+      writable: (mask & EPOLLOUT) !== 0,
+      hangup: (mask & EPOLLHUP) !== 0,
+      error: (mask & EPOLLERR) !== 0,
+    });
+    if (this.#ready.length === 0) linger.noteServed();
   }
 }
 

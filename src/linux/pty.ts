@@ -4,7 +4,7 @@ import { ptr } from "bun:ffi";
 import { check } from "./errno.ts";
 import { O_CLOEXEC, O_NONBLOCK, O_RDWR, OwnedFd, openFd } from "./fd.ts";
 import { fileTable } from "./libc.ts";
-import { stayAwake } from "./linger.ts";
+import { linger } from "./linger.ts";
 
 export const O_NOCTTY = 0o400;
 
@@ -50,7 +50,7 @@ export interface Termios {
 }
 
 /**
- * Blocks for the 16 microseconds or so after which a terminal that was just read has more, if there is more.
+ * Blocks, for 16 microseconds or so, until a terminal that was just read has more, if there is more.
  *
  * A terminal keeps a page for the reader of its master, and a worker of the kernel's fills it anew. A read
  * that comes too early sleeps until the worker has done, non-blocking or not (flush_work in n_tty_read), and
@@ -58,7 +58,7 @@ export interface Termios {
  * sleeps as well, and FIONREAD takes the lock that it needs.
  */
 export function awaitRefill(): void {
-  stayAwake(REFILL_MS);
+  linger.pass(REFILL_MS);
 }
 
 /** Sets the size; whoever runs in the foreground of the terminal gets SIGWINCH when it changes. */

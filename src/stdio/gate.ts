@@ -37,6 +37,11 @@ export class Gate implements Disposable {
     else if (!wasOpen) this.#watch.modify(this.#interest());
   }
 
+  /** Calls `onReady` in the next turn too, ready or not, if it is open then. */
+  callNextTurn(): void {
+    this.#immediate ??= setImmediate(() => this.#toldImmediately());
+  }
+
   /** Waits for nothing any more, but keeps the place in the poller. */
   shut(): void {
     this.#cancelImmediate();
@@ -45,7 +50,7 @@ export class Gate implements Disposable {
     this.#watch?.modify({});
   }
 
-  /** Whether the next turn of the event loop will be told of a descriptor that is always ready. */
+  /** Whether the next turn of the event loop will be told, of a descriptor that is always ready for one. */
   get isRunning(): boolean {
     return this.#immediate !== undefined;
   }
@@ -64,7 +69,7 @@ export class Gate implements Disposable {
     } catch (error) {
       if (!hasCode(error, "EPERM")) throw error;
       // epoll(7) refuses what is always ready.
-      if (this.#isOpen) this.#immediate ??= setImmediate(() => this.#toldImmediately());
+      if (this.#isOpen) this.callNextTurn();
     }
   }
 

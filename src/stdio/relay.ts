@@ -170,9 +170,12 @@ export class Relay implements Disposable {
         return;
       }
       if (!(this.#options.arePipes ? this.#spliceSome() : this.#copySome())) return;
-    } while (performance.now() < deadlineMs);
-    // More may be there: the poller calls again after the others had their turn.
+      // What has ended or paused does not wait for its source.
+    } while (this.#state !== "flowing" || performance.now() < deadlineMs);
+    // More may be there: we are called again after the others had their turn. Where nothing is, and that
+    // is the end, nobody else would tell.
     this.#waitForSource();
+    if (this.#endsWhenDry) this.#sourceGate.callNextTurn();
   }
 
   /** Writes what is pending; false when it must wait, or has ended. */
@@ -214,6 +217,7 @@ export class Relay implements Disposable {
     let length = 0;
     let isDry = false;
     while (CHUNK_BYTES - length >= LEAST_READ_BYTES) {
+      if (length > 0) this.#options.beforeNextRead?.();
       const count = this.#read(sharedChunk.subarray(length));
       if (count === "again") {
         isDry = true;
@@ -221,10 +225,9 @@ export class Relay implements Disposable {
       }
       if (count === "stop") break;
       length += count;
-      // Little was all there was. If not, the poller tells.
+      // Little was all there was, but for a terminal that is being filled. If not, the poller tells.
       isDry = length < LEAST_READ_BYTES && !this.#endsWhenDry;
       if (isDry) break;
-      this.#options.beforeNextRead?.();
     }
     if (length > 0) this.#lastByte = sharedChunk[length - 1];
     this.#pending = sharedChunk.subarray(0, length);

@@ -1,52 +1,46 @@
 import { describe, expect, test } from "bun:test";
-import { Linger, stayAwake } from "../../src/linux/linger.ts";
+import { Linger } from "../../src/linux/linger.ts";
 
-describe("stayAwake", () => {
-  test("looks at once, and no more once it is so", () => {
-    let looks = 0;
-    const isReady = () => {
-      looks++;
-      return true;
-    };
-    expect(stayAwake(0, isReady)).toBe(true);
-    expect(looks).toBe(1);
+/** One whose clock stands still but for `passMs` and for what a yield takes. */
+function setUp({ yieldMs = 0.01 } = {}) {
+  let nowMs = 1000;
+  let yields = 0;
+  const linger = new Linger({
+    now: () => nowMs,
+    yieldProcessor: () => {
+      yields++;
+      nowMs += yieldMs;
+    },
   });
+  return {
+    linger,
+    passMs: (ms: number) => {
+      nowMs += ms;
+    },
+    /** How often the processor was given away since this was last asked. */
+    yields: () => {
+      const count = yields;
+      yields = 0;
+      return count;
+    },
+    /** An event, which takes a moment to be served. Returns whether the next is waited for awake. */
+    serve: () => {
+      linger.noteEvent();
+      nowMs += 5;
+      linger.noteServed();
+      return linger.stayAwake();
+    },
+  };
+}
 
-  test("looks until it is so", () => {
-    let looks = 0;
-    expect(stayAwake(10_000, () => ++looks === 10)).toBe(true);
-    expect(looks).toBe(10);
-  });
-
-  test("gives up", () => {
-    expect(stayAwake(1)).toBe(false);
-  });
-});
+const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 describe("Linger", () => {
-  /** One whose clock stands still but for `passMs`. */
-  function setUp() {
-    let nowMs = 0;
-    const linger = new Linger(() => nowMs);
-    return {
-      linger,
-      passMs: (ms: number) => {
-        nowMs += ms;
-      },
-      /** An event, which takes a moment to be served. Returns whether the next is worth waiting for. */
-      serve: () => {
-        linger.noteEvent();
-        nowMs += 5;
-        return linger.noteServed();
-      },
-    };
-  }
-
-  test("waits for no event after the first", () => {
+  test("does not stay awake after the first event", () => {
     expect(setUp().serve()).toBe(false);
   });
 
-  test("waits where the last event came soon after the one before was served", () => {
+  test("stays awake where an event came soon after the one before was served", () => {
     const { serve, passMs } = setUp();
     serve();
     passMs(0.05);
@@ -57,20 +51,76 @@ describe("Linger", () => {
     expect(serve()).toBe(false);
   });
 
-  test("goes on after a wait that was worth it", () => {
+  test("waits in the next turn, once, until anything that is watched has an event", async () => {
+    const { linger, serve, yields } = setUp();
+    let looks = 0;
+    using _never = linger.watch(() => false);
+    using _soon = linger.watch(() => ++looks === 4);
+    serve();
+    expect([serve(), serve()]).toEqual([true, true]);
+    expect(looks).toBe(0);
+    await nextTurn();
+    expect(looks).toBe(4);
+    expect(yields()).toBe(3);
+  });
+
+  test("goes on after a wait that was worth it", async () => {
     const { linger, serve } = setUp();
+    using _always = linger.watch(() => true);
     serve();
     serve();
-    linger.wait(() => true);
+    await nextTurn();
     expect(serve()).toBe(true);
   });
 
-  test("waits no more after a wait in vain, until an event comes soon by itself", () => {
-    const { linger, serve } = setUp();
+  test("waits 50 microseconds, and no more after that until an event comes soon by itself", async () => {
+    const { linger, serve, passMs, yields } = setUp();
+    using _never = linger.watch(() => false);
     serve();
     serve();
-    linger.wait(() => false);
-    expect(linger.noteServed()).toBe(false);
+    await nextTurn();
+    expect(yields()).toBe(5);
+    // As a poller does that looks once more.
+    expect(linger.stayAwake()).toBe(false);
+    passMs(0.06);
+    expect(serve()).toBe(false);
+    passMs(0.06);
     expect(serve()).toBe(true);
+    await nextTurn();
+  });
+
+  test("asks nobody who is watched no more", async () => {
+    const { linger, serve } = setUp();
+    let looks = 0;
+    linger.watch(() => ++looks > 0)[Symbol.dispose]();
+    serve();
+    serve();
+    await nextTurn();
+    expect(looks).toBe(0);
+  });
+
+  test("leaves the processor to others where it came back late, each time for longer", async () => {
+    const { linger, passMs, yields } = setUp({ yieldMs: 0.6 });
+    for (const restMs of [1, 2, 4, 8, 16, 32, 64, 64]) {
+      linger.pass(0.016);
+      expect(yields()).toBe(1);
+      passMs(restMs - 0.1);
+      linger.pass(0.016);
+      linger.noteServed();
+      linger.noteEvent();
+      expect(linger.stayAwake()).toBe(false);
+      expect(yields()).toBe(0);
+      passMs(0.2);
+    }
+    linger.noteServed();
+    linger.noteEvent();
+    expect(linger.stayAwake()).toBe(true);
+    await nextTurn();
+  });
+
+  test("lets time pass", () => {
+    const { linger, yields } = setUp();
+    linger.pass(0.035);
+    expect(yields()).toBe(4);
   });
 });

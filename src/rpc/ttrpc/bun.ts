@@ -7,7 +7,7 @@
 
 import type { Socket, SocketHandler } from "bun";
 import { ShimError } from "../../base/error.ts";
-import { Linger } from "../../linux/linger.ts";
+import { linger } from "../../linux/linger.ts";
 import { isReadable } from "../../linux/pipe.ts";
 import type { Peer } from "../service.ts";
 import { TtrpcClient } from "./client.ts";
@@ -46,13 +46,14 @@ class BunTransport implements Transport {
   readonly #socket: Socket<BunTransport>;
   #events: TransportEvents | undefined;
   #error: Error | undefined;
-  readonly #linger = new Linger();
+  readonly #look: Disposable;
   #isWaiting = false;
   #isPaused = false;
   #early: Early | undefined = { chunks: [], hasClosed: false, error: undefined };
 
   constructor(socket: Socket<BunTransport>) {
     this.#socket = socket;
+    this.#look = linger.watch(() => this.fd >= 0 && isReadable(this.fd));
   }
 
   get fd(): number {
@@ -104,16 +105,11 @@ class BunTransport implements Transport {
 
   receive(chunk: Uint8Array): void {
     noteReceived(chunk.length);
-    this.#linger.noteEvent();
+    linger.noteEvent();
     if (this.#events === undefined) this.#early?.chunks.push(chunk);
     else this.#events.onData(chunk);
-    // Once what is promised now has been answered.
-    if (this.#linger.noteServed()) setImmediate(() => this.#lingerOn());
-  }
-
-  #lingerOn(): void {
-    const { fd } = this.#socket;
-    if (fd >= 0) this.#linger.wait(() => isReadable(fd));
+    linger.noteServed();
+    linger.stayAwake();
   }
 
   failed(error: Error): void {
@@ -126,6 +122,7 @@ class BunTransport implements Transport {
   }
 
   closed(closeError: Error | undefined): void {
+    this.#look[Symbol.dispose]();
     const error = this.#error ?? closeError;
     if (this.#events !== undefined) this.#events.onClosed(error);
     else if (this.#early !== undefined) {
