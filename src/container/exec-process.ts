@@ -91,13 +91,15 @@ export class ExecProcess extends TaskProcess {
 
   /**
    * The container's own state shows through while it is frozen. What could not be started is as it was before,
-   * as the stock shim has it.
+   * as the stock shim has it; what was killed before it began has ended.
    */
   override get status(): "created" | "running" | "pausing" | "paused" | "stopped" {
     const parent = this.#init.status;
     if (parent === "paused" || parent === "pausing") return parent;
-    if (this.#state.kind === "stopped" && this.child === undefined) return "created";
-    return this.#state.kind === "deleted" ? "stopped" : this.#state.kind;
+    const { kind } = this.#state;
+    const hasFailed = kind === "stopped" && this.child === undefined && !this.isStartAborted;
+    if (hasFailed) return "created";
+    return kind === "deleted" ? "stopped" : kind;
   }
 
   override get termination(): Termination | undefined {

@@ -174,6 +174,11 @@ export abstract class TaskProcess {
     this.#startAbort.abort();
   }
 
+  /** Whether it can never be started any more. */
+  protected get isStartAborted(): boolean {
+    return this.#startAbort?.signal.aborted === true;
+  }
+
   /** Tells every waiter of the end that is recorded; of a process that never began, that it did not. */
   announceTermination(): void {
     const termination = this.termination ?? neverStarted();
@@ -229,7 +234,7 @@ export abstract class TaskProcess {
       child: this.#child?.snapshot(inventory),
       stdio: this.#stdio?.snapshot(inventory),
       wantsStdinClosed: this.#wantsStdinClosed,
-      isStartAborted: this.#startAbort?.signal.aborted === true,
+      isStartAborted: this.isStartAborted,
       isEndTold: this.#isEndTold,
       wantedSize: this.#wantedSize,
     };

@@ -24,13 +24,13 @@ const STATUS = {
 
 /** The answer to State. `exec_id` stays empty, as the stock shim leaves it: `id` names the process. */
 export function toStateResponse(bundle: string, process: TaskProcess): StateResponse {
-  const { pid } = process;
-  const termination = pid === 0 ? undefined : process.termination;
+  const { status } = process;
+  const termination = status === "created" ? undefined : process.termination;
   return {
     id: process.id,
     bundle,
-    pid,
-    status: STATUS[process.status],
+    pid: process.pid,
+    status: STATUS[status],
     ...process.paths,
     exitStatus: termination?.status ?? 0,
     exitedAt: toExitedAt(termination),
