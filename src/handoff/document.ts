@@ -32,8 +32,11 @@ import { revision, version } from "../version.ts";
 import { causeState } from "./cause.ts";
 
 const FORMAT = "wedge-handoff";
-/** 2: an end that is recorded may be yet to be told (`isEndTold` of a process). */
-const FORMAT_VERSION = 2;
+/**
+ * 2: an end that is recorded may be yet to be told (`isEndTold` of a process).
+ * 3: a terminal has one descriptor for both directions (no `masterForInput`).
+ */
+const FORMAT_VERSION = 3;
 /** For people who look into /proc. */
 const LABEL = "wedge-handoff";
 /** More than any shim can hold, with a full journal and full connections. */
@@ -69,6 +72,7 @@ export type HandoffDocument = Shaped<typeof documentState>;
 /** Formats by version. */
 const READERS: ReadonlyMap<number, Shape<HandoffDocument>> = new Map([
   [1, documentState],
+  [2, documentState],
   [FORMAT_VERSION, documentState],
 ]);
 

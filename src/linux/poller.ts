@@ -64,16 +64,23 @@ export interface Watched {
   readonly events: number;
 }
 
-interface Entry {
-  readonly fd: number;
+interface Watcher {
   events: number;
   readonly onReady: (ready: Readiness) => void;
+}
+
+/** A descriptor's place in epoll, which all who watch it share: epoll has one of each. */
+interface Place {
+  readonly key: number;
+  readonly fd: number;
+  readonly watchers: Set<Watcher>;
 }
 
 /** One epoll instance; the process needs one, made by the composition root. */
 export class Poller implements Disposable {
   readonly #epoll: OwnedFd;
-  readonly #entries = new Map<number, Entry>();
+  readonly #places = new Map<number, Place>();
+  readonly #placesByFd = new Map<number, Place>();
   readonly #events = new Uint8Array(EVENT_BYTES * EVENTS_PER_WAIT);
   readonly #view = new DataView(this.#events.buffer);
   readonly #look = linger.watch(() => isReadable(this.#epoll.fd));
@@ -94,26 +101,22 @@ export class Poller implements Disposable {
   }
 
   /**
-   * Calls `onReady` whenever `fd` is ready, until the watch is disposed. `fd` stays the caller's.
-   * Throws SystemError: EPERM for a regular file, EEXIST for a descriptor watched already.
+   * Calls `onReady` whenever `fd` is ready, until the watch is disposed. `fd` stays the caller's, and may
+   * be watched by several. Throws SystemError: EPERM for a regular file.
    */
   watch(fd: number, interest: Interest, onReady: (ready: Readiness) => void): Watch {
     assert(!this.#isDisposed, "poller is in use");
-    const key = this.#nextKey++;
-    this.#control(EPOLL_CTL_ADD, fd, key, interest);
-    const entry: Entry = { fd, events: maskOf(interest), onReady };
-    this.#entries.set(key, entry);
+    const watcher: Watcher = { events: maskOf(interest), onReady };
+    const place = this.#join(fd, watcher);
     this.#lend();
     return {
       modify: (next) => {
-        if (!this.#entries.has(key)) return;
-        this.#control(EPOLL_CTL_MOD, fd, key, next);
-        entry.events = maskOf(next);
+        if (!place.watchers.has(watcher)) return;
+        watcher.events = maskOf(next);
+        this.#control(EPOLL_CTL_MOD, place);
       },
       [Symbol.dispose]: () => {
-        if (!this.#entries.delete(key) || this.#isDisposed) return;
-        this.#control(EPOLL_CTL_DEL, fd, key, {});
-        if (this.#entries.size === 0) this.#takeBack();
+        if (place.watchers.delete(watcher) && !this.#isDisposed) this.#left(place);
       },
     };
   }
@@ -125,12 +128,12 @@ export class Poller implements Disposable {
 
   /** All that is watched now, for poll(2). */
   watched(): readonly Watched[] {
-    return [...this.#entries.values()].map(({ fd, events }) => ({ fd, events }));
+    return [...this.#places.values()].map((place) => ({ fd: place.fd, events: eventsOf(place) }));
   }
 
   /** Adds to `inventory` what is watched and belongs to nothing that it knows. */
   inspect(inventory: Inventory): void {
-    for (const { fd } of this.#entries.values()) {
+    for (const { fd } of this.#places.values()) {
       if (!inventory.knowsDescriptor(fd)) inventory.addObstacle(`descriptor ${fd} is waited for`);
     }
   }
@@ -138,23 +141,50 @@ export class Poller implements Disposable {
   [Symbol.dispose](): void {
     this.#isDisposed = true;
     this.#look[Symbol.dispose]();
-    this.#entries.clear();
+    this.#places.clear();
+    this.#placesByFd.clear();
     this.#takeBack();
     this.#epoll[Symbol.dispose]();
   }
 
-  #control(operation: number, fd: number, key: number, interest: Interest): void {
+  #join(fd: number, watcher: Watcher): Place {
+    const known = this.#placesByFd.get(fd);
+    if (known !== undefined) {
+      known.watchers.add(watcher);
+      this.#control(EPOLL_CTL_MOD, known);
+      return known;
+    }
+    const place: Place = { key: this.#nextKey++, fd, watchers: new Set([watcher]) };
+    this.#control(EPOLL_CTL_ADD, place);
+    this.#places.set(place.key, place);
+    this.#placesByFd.set(fd, place);
+    return place;
+  }
+
+  /** One of its watchers is gone. */
+  #left(place: Place): void {
+    if (place.watchers.size > 0) {
+      this.#control(EPOLL_CTL_MOD, place);
+      return;
+    }
+    this.#places.delete(place.key);
+    this.#placesByFd.delete(place.fd);
+    this.#control(EPOLL_CTL_DEL, place);
+    if (this.#places.size === 0) this.#takeBack();
+  }
+
+  #control(operation: number, place: Place): void {
     const event = new Uint8Array(EVENT_BYTES);
     const view = new DataView(event.buffer);
-    view.setUint32(0, maskOf(interest), true);
-    view.setUint32(EVENT_DATA_OFFSET, key, true);
-    check("epoll_ctl", pollTable().epoll_ctl(this.#epoll.fd, operation, fd, ptr(event)));
+    view.setUint32(0, eventsOf(place), true);
+    view.setUint32(EVENT_DATA_OFFSET, place.key, true);
+    check("epoll_ctl", pollTable().epoll_ctl(this.#epoll.fd, operation, place.fd, ptr(event)));
   }
 
   /** Lends a duplicate to the event loop, unless it will be looked without, or nothing is watched. */
   #lend(): void {
     const isServed = this.#isLent || this.#isDispatching || this.#isScheduled;
-    if (isServed || this.#isDisposed || this.#entries.size === 0) return;
+    if (isServed || this.#isDisposed || this.#places.size === 0) return;
     const duplicate = this.#duplicate();
     if (duplicate === undefined) return;
     this.#isLent = true;
@@ -244,16 +274,25 @@ export class Poller implements Disposable {
   #serveNext(): void {
     const next = this.#ready.shift();
     if (next === undefined) return;
-    const { key, mask } = next;
-    // Disposed by a handler before it: its event is stale.
-    this.#entries.get(key)?.onReady({
-      readable: (mask & EPOLLIN) !== 0,
-      writable: (mask & EPOLLOUT) !== 0,
-      hangup: (mask & EPOLLHUP) !== 0,
-      error: (mask & EPOLLERR) !== 0,
-    });
+    // One that was disposed by a handler before it is not there any more: its event is stale.
+    for (const watcher of [...(this.#places.get(next.key)?.watchers ?? [])]) {
+      const mask = next.mask & (watcher.events | EPOLLHUP | EPOLLERR);
+      if (mask === 0 || !this.#places.get(next.key)?.watchers.has(watcher)) continue;
+      watcher.onReady({
+        readable: (mask & EPOLLIN) !== 0,
+        writable: (mask & EPOLLOUT) !== 0,
+        hangup: (mask & EPOLLHUP) !== 0,
+        error: (mask & EPOLLERR) !== 0,
+      });
+    }
     if (this.#ready.length === 0) linger.noteServed();
   }
+}
+
+function eventsOf({ watchers }: Place): number {
+  let events = 0;
+  for (const watcher of watchers) events |= watcher.events;
+  return events;
 }
 
 function maskOf(interest: Interest): number {

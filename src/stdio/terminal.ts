@@ -5,7 +5,7 @@ import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
 import { flag, maybe, record, type Shaped, whole } from "../base/shape.ts";
 import { hasCode } from "../linux/errno.ts";
-import { duplicateFd, OwnedFd, setNonBlocking } from "../linux/fd.ts";
+import { OwnedFd, setNonBlocking } from "../linux/fd.ts";
 import type { Poller } from "../linux/poller.ts";
 import {
   awaitRefill,
@@ -23,6 +23,7 @@ import { type RestoreContext, Sink, sinkState } from "./sink.ts";
 /** The fields of a {@link Terminal} whose master has come. */
 export const terminalFields = {
   master: maybe(whole),
+  /** Of formats before 3 of the handoff: a duplicate of the master, to type into. */
   masterForInput: maybe(whole),
   slave: maybe(whole),
   input: maybe(inputSourceState),
@@ -54,7 +55,6 @@ export class Terminal implements Part {
   readonly #sink: Sink;
   readonly #ended = Promise.withResolvers<void>();
   #master: OwnedFd | undefined;
-  #masterForInput: OwnedFd | undefined;
   #slave: OwnedFd | undefined;
   #outputRelay: Relay | undefined;
   #inputRelay: Relay | undefined;
@@ -88,10 +88,9 @@ export class Terminal implements Part {
     terminal.#outputRelay = terminal.#relayOutput(master.fd);
     terminal.#outputRelay.continue(state.output);
     if (state.output.state === "paused") terminal.#retryLater();
-    const masterForInput = OwnedFd.restore(state.masterForInput);
-    terminal.#masterForInput = masterForInput;
-    if (input !== undefined && masterForInput.isOpen && state.typing !== undefined) {
-      terminal.#inputRelay = terminal.#relayInput(input, masterForInput.fd);
+    OwnedFd.restore(state.masterForInput)[Symbol.dispose]();
+    if (input !== undefined && state.typing !== undefined) {
+      terminal.#inputRelay = terminal.#relayInput(input, master.fd);
       terminal.#inputRelay.continue(state.typing);
     }
     return terminal;
@@ -105,7 +104,7 @@ export class Terminal implements Part {
     return {
       kind: "terminal",
       master: inventory.keep("pty-master", this.#master),
-      masterForInput: inventory.keep("pty-master-input", this.#masterForInput),
+      masterForInput: undefined,
       slave: inventory.keep("pty-slave", this.#slave),
       input: this.#input?.snapshot(inventory),
       sink: this.#sink.snapshot(inventory),
@@ -144,9 +143,7 @@ export class Terminal implements Part {
     this.#outputRelay = this.#relayOutput(fd);
     this.#outputRelay.start();
     if (this.#input === undefined) return;
-    // A descriptor has one place in the poller: the other direction gets a duplicate.
-    this.#masterForInput = duplicateFd(fd);
-    this.#inputRelay = this.#relayInput(this.#input, this.#masterForInput.fd);
+    this.#inputRelay = this.#relayInput(this.#input, fd);
     this.#inputRelay.start();
   }
 
@@ -209,7 +206,6 @@ export class Terminal implements Part {
     return [
       ...openOnes({
         "pty-master": this.#master,
-        "pty-master-input": this.#masterForInput,
         "pty-slave": this.#slave,
       }),
       ...(this.#input?.descriptors() ?? []),
@@ -269,7 +265,6 @@ export class Terminal implements Part {
   }
 
   #releaseInput(): void {
-    this.#masterForInput?.[Symbol.dispose]();
     this.#input?.[Symbol.dispose]();
   }
 }

@@ -37,7 +37,7 @@ describe("the handoff document", () => {
     ["nothing", "", /handoff document/],
     ["garbage", "{", /handoff document/],
     ["another file", '{"format":"other","version":1}', /other 1/],
-    ["a newer format", '{"format":"wedge-handoff","version":99}', /reads wedge-handoff up to 2/],
+    ["a newer format", '{"format":"wedge-handoff","version":99}', /reads wedge-handoff up to 3/],
     ["a format without its fields", '{"format":"wedge-handoff","version":1}', /document\.writer/],
   ])("%s is refused", (_, text, message) => {
     expect(() => decodeDocument(Buffer.from(text))).toThrow(message);
