@@ -131,6 +131,49 @@ test("tells each of many events that follow each other closely", async () => {
   expect(poller.wakeups).toBe(200);
 });
 
+test("tells each of those who watch one descriptor what it has asked for", async () => {
+  using poller = new Poller();
+  using eventfd = openEventfd();
+  const told: string[] = [];
+  const reader = poller.watch(eventfd.fd, {}, ({ readable, writable }) => {
+    told.push(`reader ${readable} ${writable}`);
+    reader.modify({});
+  });
+  const writer = poller.watch(eventfd.fd, {}, ({ readable, writable }) => {
+    told.push(`writer ${readable} ${writable}`);
+    writer.modify({});
+  });
+  writeFd(eventfd.fd, ONE);
+  reader.modify({ readable: true });
+  await Bun.sleep(5);
+  expect(told.splice(0)).toEqual(["reader true false"]);
+  expect(poller.watched()).toEqual([{ fd: eventfd.fd, events: 0 }]);
+  writer.modify({ writable: true });
+  reader.modify({ readable: true });
+  await Bun.sleep(5);
+  expect(told.splice(0).sort()).toEqual(["reader true false", "writer false true"]);
+  reader[Symbol.dispose]();
+  writer.modify({ writable: true });
+  await Bun.sleep(5);
+  expect(told.splice(0)).toEqual(["writer false true"]);
+  writer[Symbol.dispose]();
+  expect(poller.watched()).toEqual([]);
+});
+
+test("tells a watcher nothing that another has disposed of in the same call", async () => {
+  using poller = new Poller();
+  using eventfd = openEventfd();
+  let calls = 0;
+  const watches = [0, 1].map(() =>
+    poller.watch(eventfd.fd, { writable: true }, () => {
+      calls++;
+      for (const watch of watches) watch[Symbol.dispose]();
+    }),
+  );
+  await Bun.sleep(5);
+  expect(calls).toBe(1);
+});
+
 test("may be disposed of by a handler while it waits awake", async () => {
   const poller = new Poller();
   using eventfd = openEventfd();

@@ -56,6 +56,15 @@ describe("the console socket", () => {
     expect(existsSync(dirname(path))).toBe(false);
   });
 
+  test("leaves one descriptor of the terminal, for both directions", async () => {
+    await using kit = new Kit();
+    const [stdin, stdout] = [kit.fifo("in"), kit.fifo("out")];
+    const stdio = await kit.open({ terminal: true, stdin, stdout });
+    await start(kit, stdio, "sleep 60");
+    const names = stdio.descriptors().map(({ name }) => name);
+    expect(names.filter((name) => name.startsWith("pty"))).toEqual(["pty-master", "pty-slave"]);
+  });
+
   test("is gone after close() where no descriptor is left, and the client is let go", async () => {
     await using kit = new Kit();
     const stdio = await kit.open({
