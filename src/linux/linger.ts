@@ -97,8 +97,8 @@ export class Linger {
   #spend(ms: number, isOver: () => boolean): boolean {
     let nowMs = this.#now();
     const deadlineMs = nowMs + ms;
-    while (!isOver()) {
-      if (nowMs >= deadlineMs) return false;
+    let isDone = isOver();
+    while (!isDone && nowMs < deadlineMs) {
       const givenAtMs = nowMs;
       // To somebody, perhaps, who is about to do what is waited for.
       this.#yield();
@@ -108,9 +108,10 @@ export class Linger {
         this.#restMs = Math.min(this.#restMs * 2, LONGEST_REST_MS);
         return isOver();
       }
+      isDone = isOver();
     }
     this.#restMs = FIRST_REST_MS;
-    return true;
+    return isDone;
   }
 }
 

@@ -4,18 +4,22 @@ import { Linger } from "../../src/linux/linger.ts";
 /** One whose clock stands still but for `passMs` and for what a yield takes. */
 function setUp({ yieldMs = 0.01 } = {}) {
   let nowMs = 1000;
+  let yieldTakesMs = yieldMs;
   let yields = 0;
   const linger = new Linger({
     now: () => nowMs,
     yieldProcessor: () => {
       yields++;
-      nowMs += yieldMs;
+      nowMs += yieldTakesMs;
     },
   });
   return {
     linger,
     passMs: (ms: number) => {
       nowMs += ms;
+    },
+    setYieldMs: (ms: number) => {
+      yieldTakesMs = ms;
     },
     /** How often the processor was given away since this was last asked. */
     yields: () => {
@@ -116,6 +120,22 @@ describe("Linger", () => {
     linger.noteEvent();
     expect(linger.stayAwake()).toBe(true);
     await nextTurn();
+  });
+
+  test("rests no longer than at first where the processor has come back at once since", () => {
+    const { linger, passMs, yields, setYieldMs } = setUp({ yieldMs: 0.6 });
+    linger.pass(0.016);
+    passMs(1);
+    linger.pass(0.016);
+    passMs(2);
+    setYieldMs(0.01);
+    linger.pass(0.016);
+    setYieldMs(0.6);
+    linger.pass(0.016);
+    passMs(1);
+    yields();
+    linger.pass(0.016);
+    expect(yields()).toBe(1);
   });
 
   test("lets time pass", () => {
