@@ -79,6 +79,7 @@ export function reopenForWriting(fd: number): OwnedFd {
   return openFd(`/proc/self/fd/${fd}`, O_WRONLY | O_NONBLOCK);
 }
 
+/** Of each call in turn: whoever waits awake asks some fifty times. */
 const entry = new Uint8Array(POLLFD_BYTES);
 const view = new DataView(entry.buffer);
 

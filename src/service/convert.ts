@@ -25,6 +25,7 @@ const STATUS = {
 /** The answer to State. `exec_id` stays empty, as the stock shim leaves it: `id` names the process. */
 export function toStateResponse(bundle: string, process: TaskProcess): StateResponse {
   const { status } = process;
+  // What could not be started is told to its waiters as ended, but is not.
   const termination = status === "created" ? undefined : process.termination;
   return {
     id: process.id,

@@ -55,6 +55,8 @@ export class Terminal implements Part {
   readonly #sink: Sink;
   readonly #ended = Promise.withResolvers<void>();
   #master: OwnedFd | undefined;
+  /** What a program before format 3 left for the input: until all is restored it may have to have it back. */
+  readonly #heldForInput = new DisposableStack();
   #slave: OwnedFd | undefined;
   #outputRelay: Relay | undefined;
   #inputRelay: Relay | undefined;
@@ -88,7 +90,7 @@ export class Terminal implements Part {
     terminal.#outputRelay = terminal.#relayOutput(master.fd);
     terminal.#outputRelay.continue(state.output);
     if (state.output.state === "paused") terminal.#retryLater();
-    OwnedFd.restore(state.masterForInput)[Symbol.dispose]();
+    terminal.#heldForInput.use(OwnedFd.restore(state.masterForInput));
     if (input !== undefined && state.typing !== undefined) {
       terminal.#inputRelay = terminal.#relayInput(input, master.fd);
       terminal.#inputRelay.continue(state.typing);
@@ -265,6 +267,7 @@ export class Terminal implements Part {
   }
 
   #releaseInput(): void {
+    this.#heldForInput.dispose();
     this.#input?.[Symbol.dispose]();
   }
 }
