@@ -15,7 +15,7 @@ import { ownPid } from "../linux/self.ts";
 import { CallHistory, type OpenCall } from "./call-history.ts";
 import { criuConfigText, withCriuConfig } from "./criu-config.ts";
 import { type Deadlines, defaultDeadlines } from "./deadlines.ts";
-import { findExecutable, scrubEnvironment } from "./environment.ts";
+import { findExecutable, type Lookup, scrubEnvironment } from "./environment.ts";
 import { type FailureKind, kindOf, RuntimeError } from "./error.ts";
 import { type Invocation, invoke, type Outcome } from "./invocation.ts";
 import { readLastError } from "./log.ts";
@@ -77,6 +77,8 @@ export class Runc implements Runtime {
   readonly #children: Children;
   readonly #history: CallHistory;
   readonly #deadlines: Deadlines;
+  /** Where the command was found; a container keeps its runtime for as long as that is there. */
+  #path: string | undefined;
   /** Counts this object's temporary files. */
   #fileCount = 0;
 
@@ -187,7 +189,7 @@ export class Runc implements Runtime {
     if (options.signal?.aborted) {
       throw unstarted(verb, "canceled", "canceled before it began");
     }
-    const found = findExecutable(this.#options.command, this.#environment);
+    const found = this.#findExecutable();
     if (found.kind === "missing") throw unstarted(verb, "runtimeNotFound", found.message);
     // Verbs without a container have no bundle to speak of, and say what they have to say on stderr.
     const logFile = call.id === "" ? undefined : this.#temporaryFile(`${verb}-log`);
@@ -215,6 +217,16 @@ export class Runc implements Runtime {
     } finally {
       if (logFile !== undefined) rmSync(logFile, { force: true });
     }
+  }
+
+  #findExecutable(): Lookup {
+    if (this.#path !== undefined) {
+      const known = findExecutable(this.#path, this.#environment);
+      if (known.kind === "found") return known;
+    }
+    const found = findExecutable(this.#options.command, this.#environment);
+    this.#path = found.kind === "found" ? found.path : undefined;
+    return found;
   }
 
   #environmentFor({ criuConfig = [] }: Call, files: DisposableStack): readonly string[] {

@@ -1,7 +1,7 @@
 /** Verbs over scripts that misbehave in every way a runtime may. Real runtimes: `life.test.ts`. */
 
 import { describe, expect, test } from "bun:test";
-import { readdirSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openFd } from "../../src/linux/fd.ts";
@@ -37,6 +37,23 @@ describe("a call", () => {
     expect(said).toContain("KEPT=1\n");
     expect(said).toContain("LD_LIBRARY_PATH=/lib\n");
     expect(said).not.toMatch(/NOTIFY_SOCKET|BUN_/);
+  });
+
+  test("runs the executable that was found first, for as long as that is there", async () => {
+    using preferred = openRuncScript("echo preferred > said");
+    using other = openRuncScript("echo other > said");
+    renameSync(preferred.executable, `${preferred.executable}.not-yet`);
+    using fake = openRuncScript("echo last > said", {
+      environment: [`PATH=${preferred.directory}:${other.directory}:/bin`],
+    });
+    await fake.runtime.start("c1");
+    expect(fake.read("bundle/said")).toBe("other\n");
+    renameSync(`${preferred.executable}.not-yet`, preferred.executable);
+    await fake.runtime.pause("c1");
+    expect(fake.read("bundle/said")).toBe("other\n");
+    rmSync(other.executable);
+    await fake.runtime.resume("c1");
+    expect(fake.read("bundle/said")).toBe("preferred\n");
   });
 
   test("fails with the last error of its own log, word for word, and leaves no file", async () => {
