@@ -197,6 +197,7 @@ function build(
       return { runtime: new Runc(runtime, { children, history, deadlines }), root: runtime.root };
     },
     publish: publishTo(() => publisher, eventObservers),
+    onCreating: () => publisher.prepare(),
     shutdown: () => {
       // Before the answer: whoever has it may run `delete`, or start a shim at the same address.
       server.stopAccepting();

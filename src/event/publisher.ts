@@ -22,6 +22,8 @@ export interface EventSink {
   /** Resolves when the event has been taken; rejects on refusal, time-out, or a broken connection. */
   forward(envelope: Envelope): Promise<void>;
   close(): void;
+  /** Resolves when the connection has ended, by whomever. Never rejects. */
+  readonly closed?: Promise<void>;
   /** How long the service had been there when the connection was made, milliseconds; undefined when nobody knows. */
   readonly ageMs?: number | undefined;
 }
@@ -58,6 +60,7 @@ export class Publisher {
   readonly #store: JournalStore;
   readonly #journal: Journal;
   #sink: EventSink | undefined;
+  #connecting: Promise<EventSink | undefined> | undefined;
   #forwarding: Promise<void> | undefined;
   #endPause: (() => void) | undefined;
   /** Nothing is waited for any more but what is on its way. */
@@ -125,6 +128,13 @@ export class Publisher {
     this.#forwarding ??= this.#forwardAll();
   }
 
+  /** Connects ahead of an event that is about to come, so that it need not wait for that. Returns at once. */
+  prepare(): void {
+    // Where a connection is tried again already, that goes by its own pace.
+    if (this.#sink !== undefined || this.#forwarding !== undefined || this.#isStopping) return;
+    this.#open().catch(() => {});
+  }
+
   /** Waits until all is taken, at most `timeoutMs` milliseconds. */
   async drain(timeoutMs: number): Promise<void> {
     const late = Promise.withResolvers<void>();
@@ -160,7 +170,8 @@ export class Publisher {
         await this.#send(head);
         if (failures > 0) this.#options.log.info("Events are taken again", { after: failures });
         failures = 0;
-        this.#isReturning = false;
+        // It may have ended right after its answer.
+        this.#isReturning = this.#sink === undefined;
       } catch (error) {
         this.#sink?.close();
         this.#sink = undefined;
@@ -188,13 +199,35 @@ export class Publisher {
     const timer = setTimeout(() => this.#beginOutage(), momentMs);
     this.#isSending = true;
     try {
-      this.#sink ??= await this.#connect();
-      await this.#sink?.forward(entry.envelope);
+      const sink = this.#sink ?? (await this.#open());
+      await sink?.forward(entry.envelope);
       this.#taken(entry);
     } finally {
       clearTimeout(timer);
       this.#isSending = false;
     }
+  }
+
+  /** The connection that is being made, or a new one; kept until it ends. Rejects when nobody answers. */
+  async #open(): Promise<EventSink | undefined> {
+    this.#connecting ??= this.#connect();
+    try {
+      const sink = await this.#connecting;
+      if (this.#isStopping) sink?.close();
+      else this.#sink = sink;
+      void sink?.closed?.then(() => this.#lost(sink));
+      return sink;
+    } finally {
+      this.#connecting = undefined;
+    }
+  }
+
+  /** A manager that ends takes its connections with it, and needs time when it is back. */
+  #lost(sink: EventSink): void {
+    if (this.#sink !== sink) return;
+    this.#sink = undefined;
+    this.#isReturning = true;
+    this.#absentAtMs = performance.now();
   }
 
   /** Connects; to a manager that has just come back, only once its listeners had time to do the same. */

@@ -20,6 +20,7 @@ export async function connectEventSink(address: string): Promise<EventSink> {
       await events.forward({ envelope }, { timeoutMs: FORWARD_TIMEOUT_MS });
     },
     close: () => client.close(),
+    closed: client.closed,
     // A socket is modified when it is bound.
     ageMs: ageMsOf(path),
   };

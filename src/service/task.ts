@@ -75,6 +75,8 @@ export interface TaskServiceOptions {
   /** The OCI runtime for one container. */
   readonly openRuntime: (bundle: string, options: RuncOptions) => OpenedRuntime;
   readonly publish: Publish;
+  /** Called while the runtime creates a container: an event will follow. */
+  readonly onCreating?: () => void;
   /** Called when Shutdown may be obeyed; returns at once, the answer goes out first. */
   readonly shutdown: () => void;
   /** Called when a container has been deleted, and all that is left to do about it is in its bundle. */
@@ -90,9 +92,6 @@ export const taskServiceState = record({
   repeated: repeatedCallsState,
 });
 export type TaskServiceState = Shaped<typeof taskServiceState>;
-
-const NOTHING: Empty = {};
-const SIGKILL = 9;
 
 /** Implements containerd.task.v2.Task and containerd.task.v3.Task. */
 export class TaskService {
@@ -176,9 +175,10 @@ export class TaskService {
   }
 
   async #makeContainer(request: CreateTaskRequest, signal: AbortSignal): Promise<Container> {
-    const { context, openRuntime } = this.#options;
+    const { context, openRuntime, onCreating } = this.#options;
     const options = decodeRuncOptions(request.options);
     forgetDeletion(request.bundle);
+    if (onCreating !== undefined) setImmediate(onCreating); // by then the runtime is at work
     return await Container.create(
       {
         id: request.id,
@@ -238,14 +238,14 @@ export class TaskService {
     this.#exits.followExec(container, exec, active);
     undo.move();
     // Init ended while the runtime was at it, and the kill of what init leaves came too early for this.
-    if (container.init.isDead && container.killsRestOnExit) exec.child?.signal(SIGKILL);
+    if (container.init.isDead && container.killsRestOnExit) container.killExecs();
     return pid;
   }
 
   async delete(request: DeleteRequest, { signal }: CallContext): Promise<DeleteResponse> {
     if (request.execId === "") await this.#giveUpCreation(request.id);
-    const run = () => this.#delete(request);
-    return (await this.#repeated.deletes.run(request, signal, run)).response;
+    const { deletes } = this.#repeated;
+    return (await deletes.run(request, signal, () => this.#delete(request))).response;
   }
 
   async #delete({ id, execId }: DeleteRequest): Promise<Deleted> {
@@ -281,14 +281,14 @@ export class TaskService {
     container.addExec({ execId, paths: toPaths(request), processJson });
     this.#repeated.deletes.forget(request);
     this.#publish(container, taskExecAdded({ containerId: request.id, execId }));
-    return NOTHING;
+    return {};
   }
 
   resizePty({ id, execId, width, height }: ResizePtyRequest): Empty {
     const container = this.#registry.get(id);
     if (execId !== "") container.exec(execId).permit("resize");
     container.process(execId).resize(width, height);
-    return NOTHING;
+    return {};
   }
 
   state({ id, execId }: StateRequest): StateResponse {
@@ -304,7 +304,7 @@ export class TaskService {
     using _verb = container.beginVerb();
     await container.init.pause();
     this.#publishUnlessEnded(container, taskPaused({ containerId: id }));
-    return NOTHING;
+    return {};
   }
 
   async resume({ id }: ResumeRequest): Promise<Empty> {
@@ -312,14 +312,14 @@ export class TaskService {
     using _verb = container.beginVerb();
     await container.init.resume();
     this.#publishUnlessEnded(container, taskResumed({ containerId: id }));
-    return NOTHING;
+    return {};
   }
 
   async kill({ id, execId, signal, all }: KillRequest): Promise<Empty> {
     const container = this.#registry.get(id);
     if (execId === "") await container.init.kill({ signal, all });
     else container.exec(execId).kill(signal);
-    return NOTHING;
+    return {};
   }
 
   pids({ id }: PidsRequest): PidsResponse {
@@ -333,7 +333,7 @@ export class TaskService {
 
   closeIO({ id, execId }: CloseIORequest): Empty {
     this.#registry.get(id).process(execId).closeStdin();
-    return NOTHING;
+    return {};
   }
 
   async checkpoint({ id, path, options }: CheckpointTaskRequest): Promise<Empty> {
@@ -343,12 +343,12 @@ export class TaskService {
     using _verb = container.beginVerb();
     await container.init.checkpoint({ imagePath: path, workPath, leaveRunning: !exit, criu });
     this.#publish(container, taskCheckpointed({ containerId: id, checkpoint: path }));
-    return NOTHING;
+    return {};
   }
 
   async update({ id, resources }: UpdateTaskRequest): Promise<Empty> {
     await this.#registry.get(id).init.update(toResourcesJson(resources));
-    return NOTHING;
+    return {};
   }
 
   async wait({ id, execId }: WaitRequest, { signal }: CallContext): Promise<WaitResponse> {
@@ -379,7 +379,7 @@ export class TaskService {
   shutdown(_request: ShutdownRequest): Empty {
     if (this.#registry.size === 0) this.#options.shutdown();
     else this.#wantsShutdown = this.#registry.isOnlyCreating;
-    return NOTHING;
+    return {};
   }
 
   /** A Create has failed, and it was the only one. */

@@ -21,6 +21,8 @@ class FakeManager {
   ageMs: number | undefined;
   connections = 0;
   refusals = 0;
+  /** Ends the connections that there are. */
+  end: () => void = () => {};
   readonly #expected = new Map<number, () => void>();
 
   readonly connect = async (): Promise<EventSink> => {
@@ -29,8 +31,11 @@ class FakeManager {
       throw new Error("connection refused");
     }
     this.connections += 1;
+    const { promise: closed, resolve } = Promise.withResolvers<void>();
+    this.end = resolve;
     return {
       ageMs: this.ageMs,
+      closed,
       forward: async (envelope) => {
         if (!this.isUp || this.failures-- > 0) throw new Error("broken pipe");
         this.taken.push(envelope);
@@ -62,8 +67,10 @@ function publisher(manager: FakeManager, options: Partial<PublisherOptions> = {}
 class FakeStore implements JournalStore {
   readonly kept = new Set<number>();
   isClosed = false;
+  saves = 0;
 
   save(entries: readonly JournalEntry[]): void {
+    this.saves += 1;
     for (const { number } of entries) this.kept.add(number);
   }
 
@@ -304,6 +311,59 @@ describe("Publisher", () => {
     expect(subject.pending).toBe(1);
     await subject.stop(60_000);
     expect(manager.taken.map(pidOf)).toEqual([1]);
+  });
+
+  test("a connection is made ahead of an event that is about to come, and used for it", async () => {
+    const manager = new FakeManager();
+    const subject = publisher(manager);
+    subject.prepare();
+    subject.prepare();
+    await until(() => manager.connections === 1);
+    await Bun.sleep(0);
+    subject.publish(event(1), "/b");
+    await manager.received(1);
+    subject.prepare();
+    expect(manager.connections).toBe(1);
+  });
+
+  test("a manager that is away while a connection is made ahead gets the event when it is back", async () => {
+    const manager = new FakeManager();
+    manager.isUp = false;
+    const subject = publisher(manager);
+    subject.prepare();
+    await until(() => manager.refusals === 1);
+    manager.isUp = true;
+    subject.publish(event(1), "/b");
+    await manager.received(1);
+    expect(manager.connections).toBe(1);
+  });
+
+  test("a connection that has ended is not used for the next event, and nothing is kept on disk for it", async () => {
+    const manager = new FakeManager();
+    const store = new FakeStore();
+    const subject = publisher(manager, { store });
+    subject.publish(event(1), "/b");
+    await manager.received(1);
+    manager.end();
+    await Bun.sleep(0);
+    subject.publish(event(2), "/b");
+    await manager.received(2);
+    expect(manager.connections).toBe(2);
+    expect(store.saves).toBe(0);
+  });
+
+  test("a manager whose connection has ended needs time when it is back", async () => {
+    const manager = new FakeManager();
+    manager.ageMs = 0;
+    const subject = publisher(manager, { settleMs: 30 });
+    subject.publish(event(1), "/b");
+    await manager.received(1);
+    manager.end();
+    await Bun.sleep(0);
+    const publishedAtMs = performance.now();
+    subject.publish(event(2), "/b");
+    await manager.received(2);
+    expect(performance.now() - publishedAtMs).toBeGreaterThan(29);
   });
 
   test("without a manager nothing is kept", () => {
