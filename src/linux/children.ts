@@ -28,7 +28,7 @@ import { type Inheritance, lendInheritance, plainInheritance } from "./inheritan
 import { copyTable, processTable } from "./libc.ts";
 import { openPidfd } from "./pidfd.ts";
 import type { Poller } from "./poller.ts";
-import { signalSet } from "./signals.ts";
+import { holdSignals, signalSet } from "./signals.ts";
 
 export type { Child, Exit } from "./child.ts";
 
@@ -39,11 +39,15 @@ const POSIX_SPAWN_SETSIGDEF = 0x04;
 const POSIX_SPAWN_SETSIGMASK = 0x08;
 const POSIX_SPAWN_SETSID = 0x80;
 const SIGCHLD = 17;
+const CLONE_VM = 0x100;
 const CLONE_FILES = 0x400;
+const CLONE_SETTLS = 0x8_0000;
 /** clone(2): the copy gets a user namespace of its own. */
 export const CLONE_NEWUSER = 0x1000_0000;
 const COPY_STACK_BYTES = 64 * 1024;
-const STACK_ALIGNMENT = 16;
+/** On both sides of the thread pointer: where libc's variables are from there depends on the processor. */
+const COPY_TLS_BYTES = 32 * 1024;
+const ALIGNMENT = 64;
 /** Above sizeof of posix_spawn_file_actions_t (80) and posix_spawnattr_t (336) of glibc. */
 const SPAWN_STRUCT_BYTES = 512;
 /** The status of a process whose exit nobody could see; what containerd uses for "unknown". */
@@ -146,30 +150,41 @@ export function hasChildren(): boolean {
   return processTable().wait4(-1, null, WNOHANG, null) >= 0 || errno() !== ECHILD;
 }
 
+/** A copy of this process, and the memory of this one that it runs on: to be kept until it has ended. */
+export interface Copy {
+  readonly pid: number;
+  readonly memory: readonly Uint8Array[];
+}
+
 /**
- * Starts a copy of this process that runs `task` and ends with its result; returns its pid.
+ * Starts a copy of this process that runs `task` and ends with its result.
  *
- * clone(2) enters the function of libc directly, on a stack and in memory of the copy's own, so no
- * JavaScript runs there and no lock that another thread held matters. The table of descriptors is
- * shared, not copied: the copy keeps none open. Takes about half a millisecond.
+ * clone(2) enters the function of libc directly, so no JavaScript runs there and no lock that another
+ * thread held matters. The table of descriptors is shared: the copy keeps none open. So is memory where the
+ * function is a bare system call, with a stack and an errno of its own: to copy the pages of an engine, and
+ * to write to them anew, costs milliseconds. No handler of a signal runs in the copy.
  * Throws SystemError: EAGAIN, EPERM.
  */
-export function copyProcess(task: CopyTask, namespaces = 0): number {
+export function copyProcess(task: CopyTask, namespaces = 0): Copy {
   const libc = copyTable();
   const name = cString(task.call);
   const entry = libc.dlsym(null, ptr(name));
   assert(entry !== null, `libc has ${task.call}`);
   const stack = new Uint8Array(COPY_STACK_BYTES);
-  const top = ptr(stack) + COPY_STACK_BYTES - STACK_ALIGNMENT;
+  const storage = new Uint8Array(COPY_TLS_BYTES * 2);
   const path = cString(task.call === "umount" ? task.path : "");
   const argument = task.call === "umount" ? ptr(path) : (task.seconds as Pointer);
-  const pid = libc.clone(
-    entry,
-    (top - (top % STACK_ALIGNMENT)) as Pointer,
-    namespaces | CLONE_FILES | SIGCHLD,
-    argument,
-  );
-  return check("clone", pid);
+  const sharing = task.call === "umount" ? CLONE_VM | CLONE_SETTLS : 0;
+  const flags = namespaces | sharing | CLONE_FILES | SIGCHLD;
+  const stackTop = aligned(ptr(stack) + COPY_STACK_BYTES - ALIGNMENT);
+  const threadPointer = aligned(ptr(storage) + COPY_TLS_BYTES);
+  using _held = holdSignals();
+  const pid = libc.clone(entry, stackTop, flags, argument, null, threadPointer, null);
+  return { pid: check("clone", pid), memory: [stack, storage, path] };
+}
+
+function aligned(address: number): Pointer {
+  return (address - (address % ALIGNMENT)) as Pointer;
 }
 
 /** Waits for one child to end, however long, and blocks meanwhile. Throws SystemError. */
@@ -209,7 +224,10 @@ export class Children implements Disposable {
 
   /** Copies this process for one call and waits for it; see {@link copyProcess}. */
   copy(task: CopyTask, namespaces = 0): Child {
-    return this.#track(copyProcess(task, namespaces));
+    const { pid, memory } = copyProcess(task, namespaces);
+    const child = this.#track(pid);
+    void child.exited.then(() => memory);
+    return child;
   }
 
   /**

@@ -88,9 +88,9 @@ export const processTable = group({
   syscall: { args: ["i64", "i64", "i64", "i64", "i64", "i64"], returns: "i64" },
 });
 
-/** Copies of this process that run one function of libc. */
+/** Processes that run one function of libc in the memory of this one. */
 export const copyTable = group({
-  clone: { args: ["ptr", "ptr", "i32", "ptr"], returns: "i32" },
+  clone: { args: ["ptr", "ptr", "i32", "ptr", "ptr", "ptr", "ptr"], returns: "i32" },
   dlsym: { args: ["ptr", "ptr"], returns: "ptr" },
 });
 

@@ -3,8 +3,9 @@
 import { CFunction, type Pointer, ptr, toArrayBuffer } from "bun:ffi";
 import { ShimError } from "../base/error.ts";
 import { successorImage } from "../version.ts";
-import { check, checkReturned, errno, SystemError } from "./errno.ts";
+import { check, errno, SystemError } from "./errno.ts";
 import { processTable, selfTable } from "./libc.ts";
+import { holdSignals } from "./signals.ts";
 
 /** The number of set_tid_address(2). */
 const SYS_SET_TID_ADDRESS = process.arch === "x64" ? 218 : 96;
@@ -18,9 +19,6 @@ const PROT_WRITE = 2;
 const PROT_EXEC = 4;
 const MAP_PRIVATE = 2;
 const MAP_ANONYMOUS = 0x20;
-const SIG_SETMASK = 2;
-/** sizeof(sigset_t) of glibc. */
-const SIGSET_BYTES = 128;
 /** sizeof(stack_t). */
 const SIGNAL_STACK_BYTES = 24;
 
@@ -44,15 +42,16 @@ export function moveToNewProcess(): void {
   // libc keeps the id of its thread in memory: the new process's is put there, and the end of the old one
   // must not clear it.
   const flags = CLONE_VM | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD;
-  const own = new Uint8Array(SIGSET_BYTES);
-  const all = new Uint8Array(SIGSET_BYTES).fill(0xff);
-  // A handler would run on the stack that both have.
-  checkReturned("pthread_sigmask", selfTable().pthread_sigmask(SIG_SETMASK, ptr(all), ptr(own)));
-  setTidAddress(0n);
-  const result = Number(successor(flags, tidAddress));
-  if (result < 0) setTidAddress(tidAddress);
-  checkReturned("pthread_sigmask", selfTable().pthread_sigmask(SIG_SETMASK, ptr(own), null));
-  if (result < 0) throw new SystemError("clone", -result);
+  {
+    // A handler would run on the stack that both have.
+    using _held = holdSignals();
+    setTidAddress(0n);
+    const result = Number(successor(flags, tidAddress));
+    if (result < 0) {
+      setTidAddress(tidAddress);
+      throw new SystemError("clone", -result);
+    }
+  }
   // The kernel takes that from whoever shares memory.
   check("sigaltstack", selfTable().sigaltstack(ptr(signalStack), null));
   check("setsid", selfTable().setsid());

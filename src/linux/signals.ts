@@ -24,6 +24,7 @@ const NAMES: ReadonlyMap<number, NodeJS.Signals> = new Map([
 
 const SIG_BLOCK = 0;
 const SIG_UNBLOCK = 1;
+const SIG_SETMASK = 2;
 /** sizeof(sigset_t) of glibc. */
 const SIGSET_BYTES = 128;
 /** sizeof(struct signalfd_siginfo), which begins with the signal's number. */
@@ -54,6 +55,18 @@ export function blockSignals(signals: readonly number[]): void {
 /** Lets signals through to this thread; those that are pending arrive. */
 export function unblockSignals(signals: readonly number[]): void {
   changeMask(SIG_UNBLOCK, signals);
+}
+
+/** Keeps all signals from this thread until disposal: no handler runs meanwhile, here or in what is cloned. */
+export function holdSignals(): Disposable {
+  const own = new Uint8Array(SIGSET_BYTES);
+  const all = new Uint8Array(SIGSET_BYTES).fill(0xff);
+  const { pthread_sigmask } = selfTable();
+  checkReturned("pthread_sigmask", pthread_sigmask(SIG_SETMASK, ptr(all), ptr(own)));
+  return {
+    [Symbol.dispose]: () =>
+      checkReturned("pthread_sigmask", pthread_sigmask(SIG_SETMASK, ptr(own), null)),
+  };
 }
 
 function changeMask(how: number, signals: readonly number[]): void {

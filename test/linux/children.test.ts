@@ -2,7 +2,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { readlinkSync } from "node:fs";
 import { Children, CLONE_NEWUSER } from "../../src/linux/children.ts";
 import { descriptorLimit } from "../../src/linux/descriptor-limit.ts";
-import { openPipe, readFd } from "../../src/linux/fd.ts";
+import { openFd, openPipe, readFd } from "../../src/linux/fd.ts";
 import { Poller, type Watch } from "../../src/linux/poller.ts";
 import { becomeSubreaper } from "../../src/linux/self.ts";
 
@@ -207,6 +207,15 @@ describe("Children.copy()", () => {
     const copy = children.copy({ call: "umount", path: "/proc/self/no-such-mount" });
     expect(copy.pid).not.toBe(process.pid);
     expect(await copy.exited).toMatchObject({ status: 255, signal: 0 });
+  });
+
+  test("a copy has an errno of its own", async () => {
+    const copies = Array.from({ length: 100 }, () => {
+      const copy = children.copy({ call: "umount", path: "/proc/self/status" }); // EINVAL
+      expect(() => openFd("/no/such/file", 0)).toThrow("no such file or directory");
+      return copy.exited;
+    });
+    for (const exit of await Promise.all(copies)) expect(exit.status).toBe(255);
   });
 
   test("a copy can live in a user namespace of its own until it is killed", async () => {
