@@ -74,11 +74,11 @@ export function locateCgroup(pid: number, roots = SYSTEM_ROOTS): CgroupLocation 
   const processDirectory = `${roots.proc}/${pid}`;
   const text = readOptional(`${processDirectory}/cgroup`);
   if (text === undefined) return undefined;
-  const own = parseMemberships(readOptional(`${roots.proc}/self/cgroup`) ?? "");
-  const all = parseMemberships(text);
-  const memberships = all.filter((one) => !own.some((other) => isSame(one, other)));
   // On v1 a dying process counts as one of the root cgroup, whose figures are the whole machine's.
-  if (all.some(({ path }) => path === "/") && isExiting(processDirectory)) return undefined;
+  if (/:\/$/m.test(text) && isExiting(processDirectory)) return undefined;
+  const own = new Set((readOptional(`${roots.proc}/self/cgroup`) ?? "").split("\n"));
+  const lines = text.split("\n").filter((line) => !own.has(line));
+  const memberships = lines.flatMap(parseMembership);
 
   let mounts: readonly CgroupMount[] | undefined;
   const allMounts = () => {
@@ -101,19 +101,18 @@ export function locateCgroup(pid: number, roots = SYSTEM_ROOTS): CgroupLocation 
   return found === undefined ? undefined : { version: 2, path: found };
 }
 
-function isSame(one: Membership, other: Membership): boolean {
-  return one.path === other.path && one.controllers.join() === other.controllers.join();
+/** Parses /proc/PID/cgroup. */
+export function parseMemberships(text: string): readonly Membership[] {
+  return text.split("\n").flatMap(parseMembership);
 }
 
-/** Parses /proc/PID/cgroup: lines of `id:controller,…:path`; the path may hold colons. */
-export function parseMemberships(text: string): readonly Membership[] {
-  return text.split("\n").flatMap((line) => {
-    const first = line.indexOf(":");
-    const second = line.indexOf(":", first + 1);
-    if (first < 0 || second < 0) return [];
-    const names = line.slice(first + 1, second);
-    return [{ controllers: names === "" ? [] : names.split(","), path: line.slice(second + 1) }];
-  });
+/** Parses a line of it, `id:controller,…:path`; the path may hold colons. None of an empty line. */
+function parseMembership(line: string): readonly Membership[] {
+  const first = line.indexOf(":");
+  const second = line.indexOf(":", first + 1);
+  if (first < 0 || second < 0) return [];
+  const names = line.slice(first + 1, second);
+  return [{ controllers: names === "" ? [] : names.split(","), path: line.slice(second + 1) }];
 }
 
 /** Parses the cgroup mounts in a mountinfo file (proc(5)). */

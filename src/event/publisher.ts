@@ -125,7 +125,7 @@ export class Publisher {
       for (const entry of lost) this.#store.release(entry);
       this.#store.save(this.#journal.entries);
     }
-    this.#forwarding ??= this.#forwardAll();
+    this.#forwarding ??= this.#forwardSoon();
   }
 
   /** Connects ahead of an event that is about to come, so that it need not wait for that. Returns at once. */
@@ -159,6 +159,17 @@ export class Publisher {
       this.#options.log.warn("Events were not taken before the end", { left: this.pending });
     }
     this.#store.close();
+  }
+
+  /**
+   * In the next turn: what is published is a fact that somebody is about to be answered with, and a
+   * manager that is woken by its event first takes the processor from us.
+   */
+  async #forwardSoon(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    setImmediate(resolve);
+    await promise;
+    await this.#forwardAll();
   }
 
   async #forwardAll(): Promise<void> {
