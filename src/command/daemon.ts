@@ -1,5 +1,5 @@
 /**
- * The daemon: the same executable without an action word, in a session of its own.
+ * The daemon: the same executable without an action word, in a process group of its own.
  *
  * What it is started with stands here alone; `src/native/launcher.c` has it from the build.
  */

@@ -37,7 +37,7 @@ export function launch(invocation: Invocation): number {
       ],
       cwd: process.cwd(),
       stdio: [0, 1, 2, writer.fd],
-      leads: "session",
+      leads: "group",
       blocked: HEEDED_SIGNALS,
     });
   }

@@ -101,7 +101,7 @@ export const selfTable = group({
   mmap: { args: ["ptr", "u64", "i32", "i32", "i32", "i64"], returns: "ptr" },
   mprotect: { args: ["ptr", "u64", "i32"], returns: "i32" },
   prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
-  setsid: { args: [], returns: "i32" },
+  setpgid: { args: ["i32", "i32"], returns: "i32" },
   fexecve: { args: ["i32", "ptr", "ptr"], returns: "i32" },
   pthread_sigmask: { args: ["i32", "ptr", "ptr"], returns: "i32" },
 });

@@ -1,4 +1,4 @@
-/** Going on as another process: with the same memory, by another pid and in a session of its own. */
+/** Going on as another process: with the same memory, by another pid and in a process group of its own. */
 
 import { CFunction, type Pointer, ptr, toArrayBuffer } from "bun:ffi";
 import { ShimError } from "../base/error.ts";
@@ -23,7 +23,7 @@ const MAP_ANONYMOUS = 0x20;
 const SIGNAL_STACK_BYTES = 24;
 
 /**
- * Moves all of this process into a new one, which leads a session and is nobody's child; the old one ends
+ * Moves all of this process into a new one, which leads a process group and is nobody's child; the old one ends
  * with status 0. Descriptors, directory and the handling of signals go with it, its children and pending
  * signals do not. No page is copied. The engine goes on as if nothing had been, with the pid of before
  * (`ownPid` tells the new one), and libc without rseq(2): what it takes for its processor may be another.
@@ -54,7 +54,7 @@ export function moveToNewProcess(): void {
   }
   // The kernel takes that from whoever shares memory.
   check("sigaltstack", selfTable().sigaltstack(ptr(signalStack), null));
-  check("setsid", selfTable().setsid());
+  check("setpgid", selfTable().setpgid(0, 0));
 }
 
 let loaded: ReturnType<typeof CFunction> | undefined;

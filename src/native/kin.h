@@ -3,7 +3,7 @@
  * have been started in its place, so it may do what another was started for (`command/spare.ts`).
  *
  * It is all that can be asked of the kernel without changing anything: the program, the environment,
- * namespaces and root, users and capabilities, labels, and what a process may have been given from outside
+ * namespaces and root, session, users and capabilities, labels, and what a process may have been given from outside
  * since it was started (`given`): cgroups, limits, scheduling, processors, OOM score. Not to be asked for are a
  * Landlock domain, what a seccomp filter says (how many there are is), and the session keyring.
  *
@@ -12,12 +12,12 @@
 
 #if defined(__x86_64__)
 enum {
-  PERSONALITY = 135, IOPRIO_GET = 252, GET_MEMPOLICY = 239, PRLIMIT64 = 302, SCHED_GETAFFINITY = 204,
+  GETSID = 124, PERSONALITY = 135, IOPRIO_GET = 252, GET_MEMPOLICY = 239, PRLIMIT64 = 302, SCHED_GETAFFINITY = 204,
   SCHED_GETATTR = 315, STATX = 332
 };
 #elif defined(__aarch64__)
 enum {
-  PERSONALITY = 92, IOPRIO_GET = 31, GET_MEMPOLICY = 236, PRLIMIT64 = 261, SCHED_GETAFFINITY = 123, SCHED_GETATTR = 275,
+  GETSID = 156, PERSONALITY = 92, IOPRIO_GET = 31, GET_MEMPOLICY = 236, PRLIMIT64 = 261, SCHED_GETAFFINITY = 123, SCHED_GETATTR = 275,
   STATX = 291
 };
 #endif
@@ -174,6 +174,7 @@ static word kin_of(word given, char **env) {
   kin = add_answer(kin, 25);
   call(PRLIMIT64, 0, RLIMIT_NOFILE, 0, (long)files_soft, 0, 0);
   kin = add_number(kin, files_soft[0]);
+  kin = add_number(kin, call(GETSID, 0, 0, 0, 0, 0, 0));
   kin = add_number(kin, call(GET_MEMPOLICY, (long)&policy, (long)nodes, NODES_BYTES * 8, 0, 0, 0));
   kin = add(add_number(kin, policy), nodes, sizeof(nodes));
   return add_number(kin, call(PERSONALITY, PERSONALITY_ASK, 0, 0, 0, 0, 0));

@@ -47,7 +47,7 @@
 #define O_NOFOLLOW O_NOFOLLOW_X86
 enum {
   READ = 0, WRITE = 1, CLOSE = 3, RT_SIGACTION = 13, RT_SIGPROCMASK = 14, CLONE = 56, EXECVE = 59, EXIT = 60, WAIT4 = 61,
-  GETPPID = 110, SETSID = 112, PRCTL = 157, OPENAT = 257, READLINKAT = 267, FACCESSAT = 269, DUP3 = 292,
+  SETPGID = 109, GETPPID = 110, PRCTL = 157, OPENAT = 257, READLINKAT = 267, FACCESSAT = 269, DUP3 = 292,
   PIPE2 = 293, CLOSE_RANGE = 436
 };
 __asm__(".globl launcher_entry\nlauncher_entry:\n"
@@ -58,7 +58,7 @@ __asm__(".globl launcher_entry\nlauncher_entry:\n"
 #define O_NOFOLLOW O_NOFOLLOW_ARM
 enum {
   READ = 63, WRITE = 64, CLOSE = 57, RT_SIGACTION = 134, RT_SIGPROCMASK = 135, CLONE = 220, EXECVE = 221, EXIT = 93,
-  WAIT4 = 260, GETPPID = 173, SETSID = 157, PRCTL = 167, OPENAT = 56, READLINKAT = 78, FACCESSAT = 48, DUP3 = 24,
+  WAIT4 = 260, SETPGID = 154, GETPPID = 173, PRCTL = 167, OPENAT = 56, READLINKAT = 78, FACCESSAT = 48, DUP3 = 24,
   PIPE2 = 59, CLOSE_RANGE = 436
 };
 __asm__(".globl launcher_entry\nlauncher_entry:\n"
@@ -237,7 +237,7 @@ __attribute__((noreturn, always_inline)) static inline void become_daemon(const 
   long defaults[4] = {0, 0, 0, 0};
   for (long number = 1; number <= SIGNALS; number++) call(RT_SIGACTION, number, (long)defaults, 0, sizeof(word), 0, 0);
   call(RT_SIGPROCMASK, SIG_SETMASK, (long)&blocked, 0, sizeof(blocked), 0, 0);
-  call(SETSID, 0, 0, 0, 0, 0, 0);
+  call(SETPGID, 0, 0, 0, 0, 0, 0);
   /* As much is open as is meant to be: 0, 1, 2 and the channel. */
   call(DUP3, channel, CHANNEL, 0, 0, 0, 0);
   if (call(CLOSE_RANGE, CHANNEL + 1, ~0U, 0, 0, 0, 0) == 0) call(EXECVE, (long)path, (long)argv, (long)env, 0, 0, 0);

@@ -120,7 +120,7 @@ describe("start", () => {
   );
 
   test(
-    "the daemon leads a session, has no descriptor but its own, and the engine set up as we want it",
+    "the daemon leads a process group, has no descriptor but its own, and the engine set up as we want it",
     async () => {
       await using place = new Place();
       const bundle = place.bundle("a");
@@ -145,7 +145,7 @@ describe("start", () => {
         0,
       );
       const stat = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
-      expect(Number(stat[3])).toBe(pid); // Session.
+      expect(Number(stat[2])).toBe(pid); // Process group.
       expect(readlinkSync(`/proc/${pid}/cwd`)).toBe(bundle);
       const environment = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
       expect(environment).toContain("KEPT=yes");

@@ -65,12 +65,12 @@ matrix("security", { versions: "all", runtimes: ["wedge"], daemon: { variables }
     await scene.remove(id);
   });
 
-  test("the shim leads a session, has no port open, and an environment without what only its manager is to have", async () => {
+  test("the shim leads a process group, has no port open, and an environment without what only its manager is to have", async () => {
     const id = await scene.start(["sleep", "600"]);
     const shim = shimOf(scene);
-    const [, pid = "", session = ""] =
-      /^(\d+) \(.*\) \S+ \d+ \d+ (\d+) /.exec(readFileSync(join(shim, "stat"), "utf8")) ?? [];
-    expect(session).toBe(pid);
+    const [, pid = "", group = ""] =
+      /^(\d+) \(.*\) \S+ \d+ (\d+) /.exec(readFileSync(join(shim, "stat"), "utf8")) ?? [];
+    expect(group).toBe(pid);
     const environment = readFileSync(join(shim, "environ"), "utf8");
     expect(environment).not.toMatch(new RegExp(Object.keys(variables).join("|")));
     expect(environment).toContain("PATH=");

@@ -35,6 +35,13 @@ function statusOf(pid: number, field: string): string {
   return new RegExp(`^${field}:\\s+(.*)$`, "m").exec(readOr(`/proc/${pid}/status`, ""))?.[1] ?? "";
 }
 
+/** A process's group and session (proc(5), stat). */
+function groupOf(pid: number): { readonly group: number; readonly session: number } {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const [, , group, session] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return { group: Number(group), session: Number(session) };
+}
+
 test(
   "a hired process is to the kernel what a launched one is",
   async () => {
@@ -46,6 +53,9 @@ test(
       expect(`${field} ${statusOf(spare, field)}`).toBe(`${field} ${statusOf(launched, field)}`);
     for (const file of ["limits", "cgroup", "oom_score_adj", "coredump_filter", "timerslack_ns"])
       expect(readOr(`/proc/${spare}/${file}`, "")).toBe(readOr(`/proc/${launched}/${file}`, ""));
+    // The scheduler shares out processors by session (sched(7), autogroups): a shim is in its manager's.
+    const { session } = groupOf(process.pid);
+    for (const pid of [launched, spare]) expect(groupOf(pid)).toEqual({ group: pid, session });
     const environment = (pid: number) =>
       readOr(`/proc/${pid}/environ`, "")
         .split("\0")
@@ -60,6 +70,7 @@ test.each([
   ["a library that is loaded before all others", [], { LD_PRELOAD: "libm.so.6" }],
   ["another limit", ["prlimit", "--nofile=5000:5000", "--"], {}],
   ["another priority", ["nice", "-n", "3"], {}],
+  ["another session", ["setsid", "--wait"], {}],
   ["another umask", ["perl", "-e", "umask 027; exec @ARGV"], {}],
   ["another real-time priority", ["chrt", "--rr", "9"], {}],
   ["another I/O priority", ["ionice", "-c", "2", "-n", "1"], {}],

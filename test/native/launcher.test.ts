@@ -84,7 +84,7 @@ describe("the launcher", () => {
       });
       const [pid = 0] = daemonsOf(place.namespace);
       const stat = readOr(`/proc/${pid}/stat`, "").split(") ")[1]?.split(" ") ?? [];
-      expect(Number(stat[3])).toBe(pid); // Session.
+      expect(Number(stat[2])).toBe(pid); // Process group.
       await until(() => !openedBy(pid).some((target) => target.startsWith("pipe:")));
       expect(openedBy(pid).filter((target) => target === "/dev/null")).toHaveLength(3);
       const environment = readOr(`/proc/${pid}/environ`, "").split("\0");
