@@ -6,6 +6,7 @@
  * an interrupt of some 20 to 50 microseconds has brought them back.
  */
 
+import { readFileSync } from "node:fs";
 import { waitTable } from "./libc.ts";
 
 /** An event that comes so soon is worth waiting for: the longest wait, and the wake-up that it saves. */
@@ -18,6 +19,8 @@ const LONGEST_WAIT_MS = 0.05;
 const CROWDED_MS = 0.5;
 const FIRST_REST_MS = 1;
 const LONGEST_REST_MS = 64;
+/** How often it is looked whether there is work for all processors without us. */
+const LOOK_MS = 1;
 
 /** What a wait needs of its surroundings. */
 export interface LingerOptions {
@@ -25,6 +28,8 @@ export interface LingerOptions {
   readonly now?: () => number;
   /** Lets others have the processor. */
   readonly yieldProcessor?: () => void;
+  /** Whether more want to run than there are processors. */
+  readonly isCrowded?: () => boolean;
 }
 
 /**
@@ -34,17 +39,20 @@ export interface LingerOptions {
 export class Linger {
   readonly #now: () => number;
   readonly #yield: () => void;
+  readonly #isCrowded: () => boolean;
   /** Each says whether an event of its kind has come. */
   readonly #looks = new Set<() => boolean>();
   #servedAtMs = Number.NEGATIVE_INFINITY;
   #restUntilMs = Number.NEGATIVE_INFINITY;
   #restMs = FIRST_REST_MS;
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
   #isWorthwhile = false;
   #isAboutToWait = false;
 
   constructor(options: LingerOptions = {}) {
     this.#now = options.now ?? (() => performance.now());
     this.#yield = options.yieldProcessor ?? (() => waitTable().sched_yield());
+    this.#isCrowded = options.isCrowded ?? isMachineCrowded;
   }
 
   /** From now on `hasEvent` is asked too, until disposal. It must not throw, wait, or change anything. */
@@ -72,6 +80,7 @@ export class Linger {
     if (!this.#isWorthwhile) return false;
     this.#isWorthwhile = false;
     if (this.#isAboutToWait) return true;
+    if (this.#mustRest()) return false;
     this.#isAboutToWait = true;
     setImmediate(() => {
       this.#isAboutToWait = false;
@@ -79,6 +88,18 @@ export class Linger {
       if (!this.#wait(LONGEST_WAIT_MS)) this.#servedAtMs = Number.NEGATIVE_INFINITY;
     });
     return true;
+  }
+
+  /**
+   * A yield to who does not wait for us would cost us our turn (sched_yield(2) forfeits what is left of it),
+   * just when the next event comes.
+   */
+  #mustRest(): boolean {
+    const nowMs = this.#now();
+    if (nowMs - this.#lookedAtMs < LOOK_MS) return false;
+    if (this.#isCrowded()) this.#restUntilMs = nowMs + LOOK_MS;
+    else this.#lookedAtMs = nowMs;
+    return nowMs < this.#restUntilMs;
   }
 
   /** Lets some `ms` pass, awake, for something that nobody can be asked of; not where others need the processor. */
@@ -112,6 +133,16 @@ export class Linger {
     }
     this.#restMs = FIRST_REST_MS;
     return isDone;
+  }
+}
+
+/** By what the kernel counts as runnable now, this process included (proc(5), loadavg). */
+function isMachineCrowded(): boolean {
+  try {
+    const [, , , runnable] = readFileSync("/proc/loadavg", "latin1").split(" ");
+    return Number.parseInt(runnable ?? "", 10) > navigator.hardwareConcurrency;
+  } catch {
+    return true; // no descriptor to spare
   }
 }
 

@@ -6,17 +6,22 @@ function setUp({ yieldMs = 0.01 } = {}) {
   let nowMs = 1000;
   let yieldTakesMs = yieldMs;
   let yields = 0;
+  let isCrowded = false;
   const linger = new Linger({
     now: () => nowMs,
     yieldProcessor: () => {
       yields++;
       nowMs += yieldTakesMs;
     },
+    isCrowded: () => isCrowded,
   });
   return {
     linger,
     passMs: (ms: number) => {
       nowMs += ms;
+    },
+    setCrowded: (now: boolean) => {
+      isCrowded = now;
     },
     setYieldMs: (ms: number) => {
       yieldTakesMs = ms;
@@ -53,6 +58,19 @@ describe("Linger", () => {
     expect(serve()).toBe(true);
     passMs(0.15);
     expect(serve()).toBe(false);
+  });
+
+  test("does not stay awake while others need the processor", () => {
+    const { serve, passMs, setCrowded } = setUp();
+    serve();
+    setCrowded(true);
+    passMs(0.05);
+    expect(serve()).toBe(false);
+    setCrowded(false);
+    passMs(1);
+    serve();
+    passMs(0.05);
+    expect(serve()).toBe(true);
   });
 
   test("waits in the next turn, once, until anything that is watched has an event", async () => {
