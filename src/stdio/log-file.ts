@@ -3,7 +3,7 @@
  * `log`, then `log.1` the youngest of the old ones, `log.2`, and so on.
  */
 
-import { fstatSync, ftruncateSync, mkdirSync, renameSync } from "node:fs";
+import { fstatSync, ftruncateSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
 import type { Inventory } from "../base/inventory.ts";
@@ -208,21 +208,29 @@ export class LogFile implements Disposable {
   /** On failure the file grows on, and the next record tries again. */
   #rotate(): void {
     try {
-      if (this.#options.maxFiles === 1) {
-        ftruncateSync(this.#fd.fd);
-      } else {
-        for (let age = this.#options.maxFiles - 1; age > 0; age--) this.#makeOlder(age);
-        const next = openLogFile(this.#path);
-        this.#fd[Symbol.dispose]();
-        this.#fd = next;
-      }
+      if (this.#options.maxFiles === 1) ftruncateSync(this.#fd.fd);
+      else this.#putAside();
       this.#bytes = 0;
       this.#rotations++;
+      this.#hasRotationFailed = false;
     } catch (error) {
       if (this.#hasRotationFailed) return;
       this.#hasRotationFailed = true;
       this.#log.warn("Cannot rotate a log", { path: this.#path, error: messageOf(error) });
     }
+  }
+
+  /** The new file comes first: where it cannot be had, each attempt would push an old one out. */
+  #putAside(): void {
+    const fresh = `${this.#path}.new`;
+    using undo = new DisposableStack();
+    const next = undo.use(openLogFile(fresh));
+    undo.defer(() => rmSync(fresh, { force: true }));
+    for (let age = this.#options.maxFiles - 1; age > 0; age--) this.#makeOlder(age);
+    renameSync(fresh, this.#path);
+    undo.move();
+    this.#fd[Symbol.dispose]();
+    this.#fd = next;
   }
 
   #makeOlder(age: number): void {

@@ -14,6 +14,7 @@ import {
 import { join } from "node:path";
 import { silentLogger } from "../../src/base/log.ts";
 import { LogFile } from "../../src/stdio/log-file.ts";
+import { withoutDescriptors } from "../linux/no-descriptors.ts";
 import { Kit } from "./kit.ts";
 
 /** The payloads of CRI records, lines joined as a kubelet does. */
@@ -143,7 +144,30 @@ describe("a log file", () => {
     mkdirSync(`${path}.1`); // A file cannot take a directory's place.
     await log(kit, "max-size=1k&max-files=2", "seq 1 3000", path);
     expect(readFileSync(path, "utf8")).toBe(seq(1, 3000));
+    expect(readdirSync(kit.dir).sort()).toEqual(["log", "log.1"]);
     expect(kit.warnings).toEqual(["Cannot rotate a log"]);
+  });
+
+  test("loses no old file while a new one cannot be opened, and goes on rotating later", async () => {
+    await using kit = new Kit();
+    const path = join(kit.dir, "log");
+    using file = new LogFile(path, { format: "raw", maxBytes: 10, maxFiles: 3 }, kit.log);
+    const write = (text: string) =>
+      file.write([{ bytes: Buffer.from(text), payload: text.length }]);
+    const failToRotate = () =>
+      withoutDescriptors(async () => {
+        for (const text of ["d-------\n", "e-------\n", "f-------\n"]) write(text);
+      });
+    for (const text of ["a-------\n", "b-------\n", "c-------\n"]) write(text);
+    await failToRotate();
+    const contents = () => filesOf(path).map((each) => readFileSync(each, "utf8"));
+    const grown = "c-------\nd-------\ne-------\nf-------\n";
+    expect(contents()).toEqual(["a-------\n", "b-------\n", grown]);
+    write("g-------\n");
+    expect(contents()).toEqual(["b-------\n", grown, "g-------\n"]);
+    expect(readdirSync(kit.dir).sort()).toEqual(["log", "log.1", "log.2"]);
+    await failToRotate();
+    expect(kit.warnings).toEqual(["Cannot rotate a log", "Cannot rotate a log"]);
   });
 
   test("takes a terminal too", async () => {
