@@ -6,11 +6,12 @@
 import { accessSync, constants, lstatSync, mkdirSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
+import { SOCKET_PATH_BYTES } from "../linux/listener.ts";
 import type { Variables } from "./flags.ts";
 
 const MODE = 0o700;
-/** What a path may have (unix(7)) without the name that a socket has in it: a slash and 64 digits. */
-const DIRECTORY_BYTES_MAX = 106 - 65;
+/** Without the name that a socket has in it: a slash and 64 digits. */
+const DIRECTORY_BYTES_MAX = SOCKET_PATH_BYTES - 65;
 const OTHERS_MAY_WRITE = 0o022;
 
 /** The candidates of user `uid`, in order: every shim has the same. */

@@ -18,11 +18,11 @@ const AF_UNIX = 1;
 const SOCK_STREAM = 1;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
-/** Of sockaddr_un: the family, and a path of 108 bytes with its NUL. */
+/** The longest path of a unix socket: sun_path without its NUL (unix(7)). */
+export const SOCKET_PATH_BYTES = 107;
+/** Of sockaddr_un: the family, and the path with its NUL. */
 const PATH_OFFSET = 2;
-const ADDRESS_BYTES = 110;
-/** What every containerd and its tools can name; one less than the kernel's own limit (unix(7)). */
-const PATH_BYTES_MAX = 106;
+const ADDRESS_BYTES = PATH_OFFSET + SOCKET_PATH_BYTES + 1;
 /** Connections that wait while the daemon comes up; the kernel cuts it to net.core.somaxconn. */
 const BACKLOG = 4096;
 const DIRECTORY_MODE = 0o700;
@@ -118,10 +118,10 @@ function bindListener(address: Uint8Array, path: string): OwnedFd {
 
 function encodeAddress(path: string): Uint8Array {
   const bytes = Buffer.from(path);
-  if (bytes.length > PATH_BYTES_MAX || bytes.includes(0)) {
+  if (bytes.length > SOCKET_PATH_BYTES || bytes.includes(0)) {
     throw new ShimError(
       "invalidArgument",
-      `Cannot use the socket path ${path}: ${bytes.length} bytes where ${PATH_BYTES_MAX} are the limit; ` +
+      `Cannot use the socket path ${path}: ${bytes.length} bytes where ${SOCKET_PATH_BYTES} are the limit; ` +
         "choose a shorter socket directory",
     );
   }

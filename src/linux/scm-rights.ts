@@ -5,6 +5,7 @@ import { cString } from "./bytes.ts";
 import { check, errno, SystemError } from "./errno.ts";
 import { O_CLOEXEC, O_NONBLOCK, OwnedFd } from "./fd.ts";
 import { socketTable } from "./libc.ts";
+import { SOCKET_PATH_BYTES } from "./listener.ts";
 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
@@ -14,8 +15,6 @@ const SCM_RIGHTS = 1;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 const EAGAIN = 11;
 const EINTR = 4;
-/** The longest path a unix socket can have: sun_path without its final NUL, and one less for old tools. */
-export const SOCKET_PATH_BYTES = 106;
 /** sizeof(struct msghdr) and the offsets of its fields, on every 64-bit Linux. */
 const MSGHDR_BYTES = 56;
 const MSG_IOV = 16;

@@ -5,14 +5,10 @@ import { join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
 import { within } from "../base/limit.ts";
 import type { OwnedFd } from "../linux/fd.ts";
+import { SOCKET_PATH_BYTES } from "../linux/listener.ts";
 import type { Poller, Watch } from "../linux/poller.ts";
 import { windowSize } from "../linux/pty.ts";
-import {
-  acceptUnix,
-  listenUnix,
-  receiveDescriptors,
-  SOCKET_PATH_BYTES,
-} from "../linux/scm-rights.ts";
+import { acceptUnix, listenUnix, receiveDescriptors } from "../linux/scm-rights.ts";
 import { type NamedFd, openOnes } from "./part.ts";
 
 /** The name within the directory; bundles can be deep, so it is short and elsewhere. */

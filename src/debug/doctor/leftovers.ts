@@ -2,6 +2,7 @@
 
 import { readdirSync, statfsSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { SOCKET_PATH_BYTES } from "../../linux/listener.ts";
 import { type MountInfo, readMountInfo } from "../../linux/mount.ts";
 import type { Host, HostShim } from "../host/shims.ts";
 import { listUnixSockets } from "../host/unix-sockets.ts";
@@ -11,8 +12,6 @@ import { broken, type Finding, note, ok } from "./finding.ts";
 const SOCKET_FOLDER = "/run/containerd/s";
 const STATE_FOLDER = "/io.containerd.runtime.v2.task/";
 const DIGEST_CHARACTERS = 64;
-/** Of sun_path, its end included (unix(7)). */
-const SOCKET_PATH_MAX = 107;
 const NAMED_MAX = 5;
 const MIB = 1024 * 1024;
 const FREE_MIB_MIN = 16;
@@ -70,13 +69,13 @@ export function checkSocketLength(shims: readonly Pick<HostShim, "socket" | "id"
     ...shims.flatMap(({ socket }) => (socket === undefined ? [] : [dirname(socket)])),
   ]);
   const long = [...folders].filter(
-    (folder) => folder.length + 1 + DIGEST_CHARACTERS > SOCKET_PATH_MAX,
+    (folder) => folder.length + 1 + DIGEST_CHARACTERS > SOCKET_PATH_BYTES,
   );
   if (long.length === 0) return ok(check, "paths of sockets are short enough");
-  const max = SOCKET_PATH_MAX - DIGEST_CHARACTERS - 1;
+  const max = SOCKET_PATH_BYTES - DIGEST_CHARACTERS - 1;
   return broken(
     check,
-    `sockets in ${named(long)} have paths longer than ${SOCKET_PATH_MAX} bytes`,
+    `sockets in ${named(long)} have paths longer than ${SOCKET_PATH_BYTES} bytes`,
     `give containerd a socket directory of at most ${max} characters`,
   );
 }
