@@ -1,6 +1,6 @@
 /** Files that a reader finds whole or not at all, whenever the writer dies. */
 
-import { closeSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, openSync, renameSync, rmSync, symlinkSync, writeSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { hasCode } from "../linux/errno.ts";
 import { ownPid } from "../linux/self.ts";
@@ -15,7 +15,7 @@ export function writeFileAtomically(
   content: string | Uint8Array,
   mode: number,
 ): void {
-  const temporary = join(dirname(path), `.${basename(path)}.${ownPid()}`);
+  const temporary = temporaryOf(path);
   const fd = createFile(temporary, mode);
   try {
     try {
@@ -31,6 +31,18 @@ export function writeFileAtomically(
     rmSync(temporary, { force: true });
     throw error;
   }
+}
+
+/** Makes `path` a symbolic link to `target` in the same way, and takes no descriptor for it. */
+export function linkAtomically(path: string, target: string): void {
+  const temporary = temporaryOf(path);
+  rmSync(temporary, { force: true });
+  symlinkSync(target, temporary);
+  renameSync(temporary, path);
+}
+
+function temporaryOf(path: string): string {
+  return join(dirname(path), `.${basename(path)}.${ownPid()}`);
 }
 
 /** Opens a file that was not there before; one that is can only be a dead process's of the same pid. */

@@ -6,10 +6,10 @@
  * the journal keeps.
  */
 
-import { closeSync, constants, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, constants, openSync, readFileSync, readlinkSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { hasCode } from "../linux/errno.ts";
-import { writeFileAtomically } from "./atomic-file.ts";
+import { linkAtomically, writeFileAtomically } from "./atomic-file.ts";
 
 const EXIT_FILE = "exit.json";
 /** The runtime's; it begins with the pid. */
@@ -31,8 +31,9 @@ export interface ExitRecord {
 
 /**
  * Replaces the record in the bundle. On a full disk it goes behind the pid in `init.pid`: that file is
- * there before the container runs, and the rest of its first block is allocated. Throws what node:fs
- * throws: ENOENT when the bundle is gone.
+ * there before the container runs, and the rest of its first block is allocated. Where no descriptor is
+ * left, `exit.json` is a symbolic link whose target is the record: symlink(2) needs none. Throws what
+ * node:fs throws: ENOENT when the bundle is gone.
  */
 export function saveExitRecord(bundle: string, record: ExitRecord): void {
   const text = JSON.stringify({
@@ -43,12 +44,14 @@ export function saveExitRecord(bundle: string, record: ExitRecord): void {
     exitedAt: record.exitedAt.toISOString(),
     oomKilled: record.oomKilled,
   });
+  const path = join(bundle, EXIT_FILE);
   try {
-    writeFileAtomically(join(bundle, EXIT_FILE), text, 0o600);
+    writeFileAtomically(path, text, 0o600);
   } catch (error) {
-    if (!hasCode(error, "ENOSPC", "EDQUOT")) throw error;
+    if (hasCode(error, "EMFILE", "ENFILE")) linkAtomically(path, text);
     // One write of a few bytes within a block that exists is whole or not at all.
-    appendLine(join(bundle, PID_FILE), text);
+    else if (hasCode(error, "ENOSPC", "EDQUOT")) appendLine(join(bundle, PID_FILE), text);
+    else throw error;
   }
 }
 
@@ -63,13 +66,17 @@ function appendLine(path: string, line: string): void {
 
 /** The record of the bundle; undefined when there is none, or none that this version can read. */
 export function loadExitRecord(bundle: string): ExitRecord | undefined {
-  const spare = readText(join(bundle, PID_FILE))?.split("\n").at(1);
-  return parseRecord(readText(join(bundle, EXIT_FILE))) ?? parseRecord(spare);
+  const path = join(bundle, EXIT_FILE);
+  const text = tryRead(readText, path) ?? tryRead(readlinkSync, path);
+  const spare = tryRead(readText, join(bundle, PID_FILE))?.split("\n").at(1);
+  return parseRecord(text) ?? parseRecord(spare);
 }
 
-function readText(path: string): string | undefined {
+const readText = (path: string) => readFileSync(path, "utf8");
+
+function tryRead(read: (path: string) => string, path: string): string | undefined {
   try {
-    return readFileSync(path, "utf8");
+    return read(path);
   } catch {
     return undefined;
   }

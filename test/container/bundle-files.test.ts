@@ -29,6 +29,7 @@ import {
   saveOptions,
 } from "../../src/container/options.ts";
 import { toRuntimeOptions } from "../../src/container/runtime-options.ts";
+import { withoutDescriptors } from "../linux/no-descriptors.ts";
 
 const root = mkdtempSync(join(tmpdir(), "wedge-"));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -146,6 +147,18 @@ describe("saveExitRecord()", () => {
     expect(loadExitRecord(bundle)).toEqual(record);
     expect(Number.parseInt(readFileSync(join(bundle, "init.pid"), "utf8"), 10)).toBe(42);
     expect(readdirSync(bundle).sort()).toEqual(["filler", "init.pid"]);
+  });
+
+  test("needs no descriptor, and may be done again", async () => {
+    const bundle = makeDirectory();
+    await withoutDescriptors(async () => {
+      saveExitRecord(bundle, { ...record, exitStatus: 0 });
+      saveExitRecord(bundle, record);
+    });
+    expect(loadExitRecord(bundle)).toEqual(record);
+    expect(readdirSync(bundle)).toEqual(["exit.json"]);
+    saveExitRecord(bundle, { ...record, exitStatus: 0 });
+    expect(loadExitRecord(bundle)?.exitStatus).toBe(0);
   });
 
   test("a bundle that is gone is ENOENT", () => {

@@ -1,7 +1,7 @@
 /** What is read of a host without asking anybody: executables, sockets, bundles. */
 
 import { afterAll, describe, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { listBundles, readBundle } from "../../src/debug/host/bundle-facts.ts";
@@ -63,6 +63,17 @@ describe("readBundle()", () => {
       ...{ socket: "/run/s/new", initPid: 77, isManaged: true },
       exit: { pid: 77, status: 137, signal: 9, exitedAt: "x", isOomKilled: true },
     });
+  });
+
+  test("reads an exit where a shim without room or descriptors has recorded it", () => {
+    const record = JSON.stringify({ version: 1, pid: 77, exitStatus: 3, signal: 0 });
+    const full = bundle("spare/full", { "config.json": {}, "init.pid": `77\n${record}` });
+    const exhausted = bundle("spare/exhausted", { "config.json": {}, "init.pid": "77" });
+    symlinkSync(record, join(exhausted, "exit.json"));
+    for (const path of [full, exhausted]) {
+      expect(readBundle(path)).toMatchObject({ initPid: 77, exit: { pid: 77, status: 3 } });
+    }
+    rmSync(join(folder, "spare"), { recursive: true });
   });
 
   test("takes damaged files for absent, and what is no bundle for none", () => {

@@ -1,12 +1,13 @@
 /** Ends of processes while the shim has no descriptor left to look at anything. */
 
 import { expect, test } from "bun:test";
+import { loadExitRecord } from "../../src/container/exit-record.ts";
 import { withoutDescriptors } from "../linux/no-descriptors.ts";
 import { callOf, ServicePlace } from "./kit.ts";
 
-test("exits are told, of an exec and of init, where no descriptor is left", async () => {
+test("exits are told and recorded, of an exec and of init, where no descriptor is left", async () => {
   await using place = new ServicePlace();
-  const { id } = await place.running();
+  const { id, path } = await place.running();
   await place.addExec({ id }, "e", ["sleep", "1000"]);
   await place.service.start({ id, execId: "e" }, callOf());
   const kill = async (execId: string) => {
@@ -20,6 +21,7 @@ test("exits are told, of an exec and of init, where no descriptor is left", asyn
     statuses.push(await kill("e"), await kill(""));
   });
   expect(statuses).toEqual([137, 137]);
+  expect(loadExitRecord(path)).toMatchObject({ exitStatus: 137, signal: 9 });
   expect(place.topics.slice(-2)).toEqual(["/tasks/exit", "/tasks/exit"]);
   await place.service.delete({ id, execId: "" }, callOf());
 });

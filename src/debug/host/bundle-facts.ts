@@ -4,7 +4,7 @@ import { readdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { member, parseJson, textMember } from "../../base/json.ts";
 import { findSocketPath } from "../../rpc/shim-address.ts";
-import { readText } from "./process-table.ts";
+import { readLink, readText } from "./process-table.ts";
 
 /** Annotations of CRI, by containerd. */
 const SANDBOX_ID = "io.kubernetes.cri.sandbox-id";
@@ -48,7 +48,8 @@ export function readBundle(path: string, root = ""): BundleFacts | undefined {
   const podName = textMember(annotations, SANDBOX_NAME);
   const podNamespace = textMember(annotations, SANDBOX_NAMESPACE);
   const podId = textMember(annotations, SANDBOX_ID);
-  const initPid = Number.parseInt(read("init.pid") ?? "", 10);
+  const initLines = read("init.pid")?.split("\n") ?? [];
+  const initPid = Number.parseInt(initLines[0] ?? "", 10);
   return {
     path,
     id: basename(path),
@@ -57,7 +58,7 @@ export function readBundle(path: string, root = ""): BundleFacts | undefined {
     podId,
     socket,
     initPid: initPid > 0 ? initPid : undefined,
-    exit: parseExit(parseJson(read("exit.json"))),
+    exit: readExit(join(root + path, "exit.json")) ?? parseExit(initLines[1]),
     isManaged: true,
   };
 }
@@ -81,7 +82,13 @@ function listDirectories(path: string): readonly string[] {
   }
 }
 
-function parseExit(document: unknown): RecordedExit | undefined {
+/** As a shim writes it: the text of a file, or the target of a link where it had no descriptor for a file. */
+function readExit(path: string): RecordedExit | undefined {
+  return parseExit(readText(path) ?? readLink(path));
+}
+
+function parseExit(text: string | undefined): RecordedExit | undefined {
+  const document = parseJson(text);
   const pid = member(document, "pid");
   const status = member(document, "exitStatus");
   if (typeof pid !== "number" || typeof status !== "number") return undefined;

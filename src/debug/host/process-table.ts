@@ -1,6 +1,6 @@
 /** The processes of this host, as /proc lists them (proc(5)). */
 
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 /** USER_HZ, the unit of times in /proc: 100 on every architecture that Linux has containers on. */
 const TICKS_PER_SECOND = 100;
@@ -93,5 +93,14 @@ export function readText(path: string): string | undefined {
     return readFileSync(path, "utf8");
   } catch {
     return undefined;
+  }
+}
+
+/** The target of a symbolic link; undefined when it cannot be read. */
+export function readLink(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined; // Ended meanwhile, or another user's.
   }
 }

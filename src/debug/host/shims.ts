@@ -3,12 +3,12 @@
  * bundles. No manager is asked and no shim is called, so one that hangs or sleeps is shown like any other.
  */
 
-import { readdirSync, readlinkSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { readMountInfo } from "../../linux/mount.ts";
 import { type BundleFacts, listBundles, readBundle } from "./bundle-facts.ts";
 import { recognize, type ShimKind } from "./executable-kind.ts";
-import { type HostProcess, listProcesses } from "./process-table.ts";
+import { type HostProcess, listProcesses, readLink } from "./process-table.ts";
 import { listUnixSockets, type UnixSocket } from "./unix-sockets.ts";
 
 const EXECUTABLE_PREFIX = "containerd-shim";
@@ -235,12 +235,4 @@ function isManaged({
 function isOf(facts: BundleFacts, shim: Located): boolean {
   if (shim.socket !== undefined && facts.socket !== undefined) return facts.socket === shim.socket;
   return facts.path === shim.bundle;
-}
-
-function readLink(path: string): string | undefined {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return undefined; // Ended meanwhile, or another user's.
-  }
 }
