@@ -189,7 +189,7 @@ function build(
   const eventObservers = new Set<(event: TaskEvent) => void>();
   const service = new TaskService({
     shimPid: ownPid(),
-    context: { poller, children, log, namespace },
+    context: { poller, children, log, namespace, runtimeDir: variables["XDG_RUNTIME_DIR"] },
     openRuntime: (bundle, options) => {
       // One that was handed over may have lost its bundle.
       signpost.put(bundle);

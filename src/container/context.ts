@@ -10,4 +10,6 @@ export interface ProcessContext {
   readonly log: Logger;
   /** containerd's namespace of the container. */
   readonly namespace: string;
+  /** $XDG_RUNTIME_DIR, for what is there for a moment only; /tmp otherwise. */
+  readonly runtimeDir?: string | undefined;
 }

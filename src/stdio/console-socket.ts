@@ -1,7 +1,7 @@
 /** The socket over which an OCI runtime hands us the master of the container's terminal. */
 
 import { mkdtempSync, rmdirSync, unlinkSync } from "node:fs";
-import { join } from "node:path";
+import { isAbsolute, join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
 import { within } from "../base/limit.ts";
 import type { OwnedFd } from "../linux/fd.ts";
@@ -28,7 +28,7 @@ export class ConsoleSocket implements Disposable {
   #waiting: PromiseWithResolvers<OwnedFd> | undefined;
   #isRemoved = false;
 
-  /** `runtimeDir` is $XDG_RUNTIME_DIR; /tmp where it is missing or too long. Throws SystemError. */
+  /** `runtimeDir` is $XDG_RUNTIME_DIR; /tmp where it is missing, relative or too long. Throws SystemError. */
   constructor(poller: Poller, runtimeDir: string | undefined) {
     this.#poller = poller;
     this.#directory = makeDirectory(runtimeDir);
@@ -126,11 +126,11 @@ export class ConsoleSocket implements Disposable {
   }
 }
 
-function makeDirectory(runtimeDir: string | undefined): string {
+function makeDirectory(runtimeDir = ""): string {
   const bytes = Buffer.byteLength(
-    join(runtimeDir ?? "", DIRECTORY_PREFIX + "x".repeat(RANDOM_CHARACTERS), SOCKET_NAME),
+    join(runtimeDir, DIRECTORY_PREFIX + "x".repeat(RANDOM_CHARACTERS), SOCKET_NAME),
   );
-  if (runtimeDir !== undefined && runtimeDir !== "" && bytes <= SOCKET_PATH_BYTES) {
+  if (isAbsolute(runtimeDir) && bytes <= SOCKET_PATH_BYTES) {
     try {
       return mkdtempSync(join(runtimeDir, DIRECTORY_PREFIX)); // mode 0700, by mkdtemp(3)
     } catch {

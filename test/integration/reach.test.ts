@@ -4,7 +4,16 @@
  */
 
 import { beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildExecutable } from "../compiled.ts";
 import { descriptorsOf, fifo, LiveShim, type StreamPaths } from "./live-shim.ts";
@@ -84,6 +93,23 @@ describe("a process in a container", () => {
     LIMIT_MS,
   );
 });
+
+test(
+  "the socket of a terminal is in the user's runtime directory, and gone when the terminal is there",
+  async () => {
+    const directory = mkdtempSync(join(tmpdir(), "wedge-xdg-"));
+    using _directory = { [Symbol.dispose]: () => rmSync(directory, { recursive: true }) };
+    await using shim = await LiveShim.start({ env: { XDG_RUNTIME_DIR: directory } });
+    using bundle = shim.bundle({ args: ["true"], terminal: true });
+    const seen = join(shim.path, "words");
+    const binaryName = runtime(shim, `echo "$@" >> ${seen}`);
+    await shim.create(bundle, { terminal: true, stdout: fifo(shim, "out") }, { binaryName });
+    expect(readFileSync(seen, "utf8")).toContain(`--console-socket ${directory}/`);
+    expect(readdirSync(directory)).toEqual([]);
+    await shim.remove(bundle.id);
+  },
+  LIMIT_MS,
+);
 
 test(
   "what may gain privileges in a container is the container's to say: the runtime is not kept from it",

@@ -87,11 +87,11 @@ describe("the console socket", () => {
     expect(existsSync(dirname(path))).toBe(false);
   });
 
-  test("lies in the runtime directory, and in /tmp when that is too long or not there", async () => {
+  test("lies in the runtime directory, and in /tmp when that is too long, relative or not there", async () => {
     await using kit = new Kit();
     const inside = await kit.open({ terminal: true }, { runtimeDir: kit.dir });
     expect(inside.consoleSocket).toStartWith(`${kit.dir}/`);
-    for (const runtimeDir of [`/tmp/${"x".repeat(100)}`, "/no/such/directory", ""]) {
+    for (const runtimeDir of [`/tmp/${"x".repeat(100)}`, "/no/such/directory", ".", ""]) {
       const stdio = await kit.open({ terminal: true }, { runtimeDir });
       expect(stdio.consoleSocket).toMatch(/^\/tmp\/wedge-pty-\w+\/s$/);
     }
