@@ -77,18 +77,18 @@ export async function askInspect(
   }
 }
 
-/** What a failed call of the Task API comes to; `what` says which: "Cannot pause web". */
-export function callFailure(what: string, error: unknown): Refusal {
+/** What a call that failed, within `limitMs`, comes to; `what` says which: "Cannot pause web". */
+export function callFailure(what: string, error: unknown, limitMs = ANSWER_TIMEOUT_MS): Refusal {
   if (hasReason(error, "notFound")) {
     return new Refusal(EXIT_NOT_FOUND, `${what}: ${messageOf(error)}`, { cause: error });
   }
-  if (isUnanswered(error)) return unanswered(`${what}: the shim`, error);
+  if (isUnanswered(error)) return unanswered(`${what}: the shim`, error, limitMs);
   return new Refusal(EXIT_FAILURE, `${what}: ${messageOf(error)}`, { cause: error });
 }
 
-function unanswered(who: string, error: unknown): Refusal {
+function unanswered(who: string, error: unknown, limitMs = ANSWER_TIMEOUT_MS): Refusal {
   const why = hasReason(error, "deadlineExceeded")
-    ? `does not answer within ${ANSWER_TIMEOUT_MS / 1000} s; SIGUSR1 makes it log what it does`
+    ? `does not answer within ${limitMs / 1000} s; SIGUSR1 makes it log what it does`
     : `has closed the connection: ${messageOf(error)}`;
   return new Refusal(EXIT_UNREACHABLE, `${who} ${why}`, { cause: error });
 }

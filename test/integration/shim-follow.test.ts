@@ -75,6 +75,9 @@ describe("shim call and shim trace", () => {
     );
     expect(await shim("call", id, "NoSuch")).toMatchObject({ code: 2 });
     expect(await shim("call", id, "State", "{")).toMatchObject({ code: 2 });
+    const late = await shim("call", id, "Wait", "--timeout", "100ms");
+    expect(late).toMatchObject({ code: 4, stdout: "" });
+    expect(late.stderr).toContain("does not answer within 0.1 s");
     expect((await shim("call", id, "--list")).stdout).toContain(
       "\n  Kill {id, execId, signal, all}\n",
     );

@@ -4,7 +4,6 @@ import type { DescMethod, JsonObject, JsonValue } from "@bufbuild/protobuf";
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { messageOf } from "../../base/error.ts";
 import { addressScheme } from "../../rpc/shim-address.ts";
-import type { CallOptions } from "../../rpc/ttrpc/client.ts";
 import { callFailure, connectAddress, connectShim, type ShimConnection } from "../connection.ts";
 import { parseDuration } from "../duration.ts";
 import { findShims } from "../host/shims.ts";
@@ -59,7 +58,7 @@ export function call(context: Context): CommandUnknownOpts {
       using shim = connection;
       if (list) return output.print(listMethods(messages, shim.taskVersion));
       const answer = await makeCall(shim, messages, { method, json }, id, {
-        timeoutMs: timeout * 1000,
+        timeoutMs: timeout,
       });
       output.print(`${toJson(answer)}\n`);
     });
@@ -82,7 +81,7 @@ async function makeCall(
   messages: MessageJson,
   { method: word, json }: Request,
   id: string,
-  options: CallOptions,
+  options: { readonly timeoutMs: number },
 ): Promise<JsonValue> {
   if (word === undefined)
     throw usageError("No method; give one, shim call CONTAINER --list has them");
@@ -98,7 +97,7 @@ async function makeCall(
     const bytes = messages.encode(method.input, request);
     return messages.decode(method.output, await shim.client.call(target, bytes, options), "all");
   } catch (error) {
-    throw callFailure(`${target.service}/${target.method}`, error);
+    throw callFailure(`${target.service}/${target.method}`, error, options.timeoutMs);
   }
 }
 
