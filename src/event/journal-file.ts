@@ -11,18 +11,22 @@ import {
   closeSync,
   constants,
   existsSync,
+  fstatSync,
   ftruncateSync,
+  lstatSync,
   openSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { messageOf } from "../base/error.ts";
 import type { Logger } from "../base/log.ts";
 import { Envelope } from "../gen/containerd/types/event.ts";
 import { hasCode } from "../linux/errno.ts";
 import { tryLockFile } from "../linux/file-lock.ts";
+import { ownPid } from "../linux/self.ts";
 import type { JournalEntry } from "./journal.ts";
 
 export const JOURNAL_FILE = "events.journal";
@@ -150,8 +154,8 @@ export class BundleJournals implements JournalStore {
 /** The file of one bundle, locked. */
 class JournalFile implements Disposable {
   readonly #path: string;
-  readonly #fd: number;
-  readonly #waiting = new Set<number>();
+  #fd: number;
+  #waiting = new Set<number>();
   #bytes = 0;
 
   private constructor(path: string, fd: number) {
@@ -196,11 +200,28 @@ class JournalFile implements Disposable {
     return this.#waiting.size;
   }
 
+  /** Puts a file with `entries` alone in the place of this one, all or nothing; none without the bundle. */
   rewrite(entries: readonly JournalEntry[]): void {
-    ftruncateSync(this.#fd);
-    this.#bytes = 0;
-    this.#waiting.clear();
-    this.append(entries);
+    const temporary = join(dirname(this.#path), `.${JOURNAL_FILE}.${ownPid()}`);
+    rmSync(temporary, { force: true }); // Can only be a dead process's of the same pid.
+    const { O_WRONLY, O_CREAT, O_EXCL, O_APPEND } = constants;
+    const fd = openIfThere(temporary, O_WRONLY | O_CREAT | O_EXCL | O_APPEND);
+    if (fd === undefined) return;
+    const text = entries.map(encodeEntry).join("");
+    try {
+      // Before it has its name: nobody is to find it there without its owner.
+      tryLockFile(fd);
+      writeAll(fd, text);
+      renameSync(temporary, this.#path);
+    } catch (error) {
+      closeSync(fd);
+      rmSync(temporary, { force: true });
+      throw error;
+    }
+    closeSync(this.#fd);
+    this.#fd = fd;
+    this.#bytes = Buffer.byteLength(text);
+    this.#waiting = new Set(entries.map(({ number }) => number));
   }
 
   remove(): void {
@@ -251,6 +272,11 @@ export function takeLeftJournal(bundle: string): LeftJournal | undefined {
     closeSync(fd);
     return undefined;
   }
+  if (!isAt(path, fd)) {
+    // Its owner put another in its place, or took it away, before the lock was ours.
+    closeSync(fd);
+    return takeLeftJournal(bundle);
+  }
   return {
     fd,
     entries: readEntries(readFileSync(path, "utf8"), bundle),
@@ -264,6 +290,11 @@ export function takeLeftJournal(bundle: string): LeftJournal | undefined {
     remove: () => rmSync(path, { force: true }),
     [Symbol.dispose]: () => closeSync(fd),
   };
+}
+
+function isAt(path: string, fd: number): boolean {
+  const [there, own] = [lstatSync(path, { throwIfNoEntry: false }), fstatSync(fd)];
+  return there?.ino === own.ino && there.dev === own.dev;
 }
 
 /** Reads the lines of a journal; what cannot be read is left out. */

@@ -4,8 +4,10 @@ import { describe, expect, test } from "bun:test";
 import {
   appendFileSync,
   existsSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -36,11 +38,14 @@ class Place implements Disposable {
   }
 }
 
-function entry(number: number, bundle: string): JournalEntry {
-  const { topic, event } = taskStart({ containerId: "c", pid: number });
+function entry(number: number, bundle: string, containerId = "c"): JournalEntry {
+  const { topic, event } = taskStart({ containerId, pid: number });
   const timestamp = { seconds: 1_700_000_000n, nanos: number };
   return { number, bundle, envelope: { timestamp, namespace: "ns", topic, event } };
 }
+
+/** Of which some sixty fill a file. */
+const bigEntry = (number: number, bundle: string) => entry(number, bundle, "x".repeat(100_000));
 
 const fileOf = (bundle: string) => join(bundle, "events.journal");
 
@@ -185,20 +190,51 @@ describe("events in bundles", () => {
     using place = new Place();
     const bundle = place.bundle("a");
     const store = new BundleJournals(place.path, place.log);
-    const filler = "x".repeat(100_000);
-    const big = (number: number): JournalEntry => {
-      const { topic, event } = taskStart({ containerId: filler, pid: number });
-      const envelope = { timestamp: undefined, namespace: "ns", topic, event };
-      return { number, bundle, envelope };
-    };
-    store.save([big(1)]);
+    store.save([bigEntry(1, bundle)]);
     for (let number = 2; number <= 200; number++) {
-      store.save([big(number - 1), big(number)]);
-      store.release(big(number - 1));
+      store.save([bigEntry(number - 1, bundle), bigEntry(number, bundle)]);
+      store.release(bigEntry(number - 1, bundle));
     }
     expect(statSync(fileOf(bundle)).size).toBeLessThan(9 * 1024 * 1024);
     store.close();
     using journal = takeLeftJournal(bundle);
     expect(journal?.entries.map(({ number }) => number)).toEqual([200]);
+  });
+
+  test("a file that is written anew is there, whole and its owner's, at every instant", () => {
+    using place = new Place();
+    const bundle = place.bundle("a");
+    const store = new BundleJournals(place.path, place.log);
+    const former = join(place.path, "former");
+    store.save([bigEntry(1, bundle)]);
+    linkSync(fileOf(bundle), former);
+    let last = 1;
+    while (statSync(former).size < 8 * 1024 * 1024) store.save([bigEntry(++last, bundle)]);
+    const waiting = [last - 1, last, last + 1];
+    store.save(waiting.map((number) => bigEntry(number, bundle)));
+    // The former one was not touched, and the present one is another.
+    expect(statSync(former).size).toBeGreaterThan(8 * 1024 * 1024);
+    expect(statSync(fileOf(bundle)).size).toBeLessThan(1024 * 1024);
+    expect(left(bundle)).toBeUndefined();
+    expect(readdirSync(bundle)).toEqual(["events.journal"]);
+    store.close();
+    expect(left(bundle)).toEqual(waiting);
+  });
+
+  test("a file that there is no room to write anew stays as it is", () => {
+    using place = new Place();
+    const bundle = place.bundle("full");
+    const mounted = Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=12m", "none", bundle]);
+    expect(mounted.success).toBe(true);
+    using _mount = { [Symbol.dispose]: () => Bun.spawnSync(["umount", "-l", bundle]) };
+    const store = new BundleJournals(place.path, place.log);
+    const entries = Array.from({ length: 80 }, (_, index) => bigEntry(index + 1, bundle));
+    store.save(entries);
+    expect(place.warnings).toEqual(["Events cannot be kept on disk"]);
+    expect(readdirSync(bundle)).toEqual(["events.journal"]);
+    store.close();
+    const kept = left(bundle) ?? [];
+    expect(kept.length).toBeGreaterThan(60);
+    expect(kept).toEqual(entries.slice(0, kept.length).map(({ number }) => number));
   });
 });
