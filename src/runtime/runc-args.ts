@@ -17,13 +17,14 @@ import type {
 /** What stands before the verb. */
 export interface GlobalFlags {
   readonly root: string;
-  readonly logFile: string;
+  readonly logFile: string | undefined;
   readonly systemdCgroup: boolean;
 }
 
-export function globalArgs(flags: GlobalFlags): string[] {
-  const args = ["--root", flags.root, "--log", flags.logFile, "--log-format", "json"];
-  if (flags.systemdCgroup) args.push("--systemd-cgroup");
+export function globalArgs({ root, logFile, systemdCgroup }: GlobalFlags): string[] {
+  const args = ["--root", root];
+  if (logFile !== undefined) args.push("--log", logFile, "--log-format", "json");
+  if (systemdCgroup) args.push("--systemd-cgroup");
   return args;
 }
 

@@ -49,6 +49,8 @@ import type {
 } from "./runtime.ts";
 
 const SIGKILL = 9;
+/** By these a container is ended, which must be possible when its bundle has been taken away. */
+const ENDING_VERBS: ReadonlySet<Verb> = new Set(["delete", "kill", "resume"]);
 
 export interface RuncContext {
   readonly children: Children;
@@ -191,16 +193,19 @@ export class Runc implements Runtime {
     }
     const found = this.#findExecutable();
     if (found.kind === "missing") throw unstarted(verb, "runtimeNotFound", found.message);
+    const { bundle } = this.#options;
+    const isHomeless = ENDING_VERBS.has(verb) && !existsSync(bundle);
     // Verbs without a container have no bundle to speak of, and say what they have to say on stderr.
-    const logFile = call.id === "" ? undefined : this.#temporaryFile(`${verb}-log`);
+    const hasLog = call.id !== "" && !isHomeless;
+    const logFile = hasLog ? this.#temporaryFile(`${verb}-log`) : undefined;
     let open: OpenCall | undefined;
     using files = new DisposableStack();
     if (logFile !== undefined) makePrivate(logFile);
     try {
       const outcome = await this.#invoke(call, {
-        argv: [found.path, ...this.#globalArgs(logFile), ...call.args],
+        argv: [found.path, ...this.#globalArgs(call, logFile), ...call.args],
         env: this.#environmentFor(call, files),
-        cwd: this.#options.bundle,
+        cwd: isHomeless ? "/" : bundle,
         stdio: call.stdio,
         input: call.input,
         timeoutMs: options.timeoutMs ?? this.#deadlines[verb],
@@ -252,8 +257,8 @@ export class Runc implements Runtime {
     }
   }
 
-  #globalArgs(logFile: string | undefined): readonly string[] {
-    if (logFile === undefined) return [];
+  #globalArgs({ id }: Call, logFile: string | undefined): readonly string[] {
+    if (id === "") return [];
     const { root, systemdCgroup } = this.#options;
     return globalArgs({ root, logFile, systemdCgroup });
   }

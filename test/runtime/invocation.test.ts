@@ -59,6 +59,13 @@ describe("an executable that cannot be run", () => {
   });
 });
 
+test("a verb that ends a container is run though its bundle is gone, and says why it fails", async () => {
+  using fake = openRuncScript('echo "$@ in $(pwd)" >&2; exit 1');
+  rmSync(fake.bundle, { recursive: true });
+  const { message } = await failureOf(fake.runtime.delete("c1", { force: false }));
+  expect(message).toBe("failed to delete task: --root /run/none/ns delete c1 in /");
+});
+
 describe("a call that hangs", () => {
   test("is killed at its deadline, with what runs below it, and says what hung", async () => {
     using fake = openRuncScript(`${logError("waiting for a hook")}; sleep 1000; true`);

@@ -21,6 +21,7 @@ describe("globalArgs()", () => {
   });
 
   test("--systemd-cgroup stands last", () => {
+    expect(globalArgs({ ...flags, logFile: undefined })).toEqual(["--root", "/run/r/ns"]);
     const args = globalArgs({ ...flags, systemdCgroup: true });
     expect(args.join(" ")).toBe("--root /run/r/ns --log /b/log --log-format json --systemd-cgroup");
   });
