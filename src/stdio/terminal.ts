@@ -236,8 +236,13 @@ export class Terminal implements Part {
 
   #retryLater(): void {
     clearTimeout(this.#retryTimer);
-    this.#retryTimer = setTimeout(() => this.#outputRelay?.resume(), this.#retryMs);
-    this.#retryMs = Math.min(this.#retryMs * 2, LONGEST_RETRY_MS);
+    const waitMs = this.#retryMs;
+    this.#retryTimer = setTimeout(() => {
+      // For a failure within this call, which is the same one still.
+      this.#retryMs = Math.min(waitMs * 2, LONGEST_RETRY_MS);
+      this.#outputRelay?.resume();
+      this.#retryMs = FIRST_RETRY_MS;
+    }, waitMs);
   }
 
   #finish(): void {
