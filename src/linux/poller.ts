@@ -91,6 +91,7 @@ export class Poller implements Disposable {
   #isDispatching = false;
   #isScheduled = false;
   #isDisposed = false;
+  #retryTimer: ReturnType<typeof setTimeout> | undefined;
   #wakeups = 0;
   /** Told each time that descriptors are ready, before their watchers are. */
   onWakeup: (() => void) | undefined;
@@ -140,6 +141,7 @@ export class Poller implements Disposable {
 
   [Symbol.dispose](): void {
     this.#isDisposed = true;
+    clearTimeout(this.#retryTimer);
     this.#look[Symbol.dispose]();
     this.#places.clear();
     this.#placesByFd.clear();
@@ -213,7 +215,10 @@ export class Poller implements Disposable {
     } catch (error) {
       // EINVAL is that the lowest number asked for is above the limit.
       if (!hasCode(error, "EMFILE", "EINVAL")) throw error;
-      setTimeout(() => this.#dispatch(), EXHAUSTED_RETRY_MS);
+      this.#retryTimer ??= setTimeout(() => {
+        this.#retryTimer = undefined;
+        this.#dispatch();
+      }, EXHAUSTED_RETRY_MS);
       return undefined;
     }
   }

@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, spyOn, test } from "bun:test";
 import { openEventfd, takeEventfd } from "../../src/linux/eventfd.ts";
 import { writeFd } from "../../src/linux/fd.ts";
 import { Poller } from "../../src/linux/poller.ts";
@@ -22,6 +22,17 @@ test.each([3, 4])("tells what happens while %d descriptors are allowed", async (
     for (let round = 0; round < 3; round++) expect(await tell()).toBe(1);
   });
   expect(await tell()).toBe(1);
+});
+
+test("looks again by one timer while no descriptor is left, however many are watched", async () => {
+  using poller = new Poller();
+  using eventfds = new DisposableStack();
+  using timers = spyOn(globalThis, "setTimeout");
+  const fds = Array.from({ length: 5 }, () => eventfds.use(openEventfd()).fd);
+  await withDescriptorLimit(3, async () => {
+    for (const fd of fds) eventfds.use(poller.watch(fd, { readable: true }, () => {}));
+  });
+  expect(timers).toHaveBeenCalledTimes(1);
 });
 
 test("leaves timers and sockets their turn while a descriptor is always ready", async () => {
