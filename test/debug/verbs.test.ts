@@ -2,7 +2,8 @@
 
 import { describe, expect, test } from "bun:test";
 import { Output } from "../../src/debug/output/output.ts";
-import { makeProgram } from "../../src/debug/program.ts";
+import { makeProgram, runProgram } from "../../src/debug/program.ts";
+import { EXIT_USAGE } from "../../src/debug/refusal.ts";
 import { type Context, examplesOf } from "../../src/debug/verb.ts";
 import { VERBS } from "../../src/debug/verbs.ts";
 
@@ -37,3 +38,9 @@ describe.each(program.commands.map((command) => [command.name(), command] as con
     });
   },
 );
+
+test.each(["abc", "0", "1.5", ""])("shim top --count %p is a usage error", async (count) => {
+  await expect(runProgram(program, ["top", "--count", count])).rejects.toMatchObject({
+    exitCode: EXIT_USAGE,
+  });
+});

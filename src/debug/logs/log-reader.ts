@@ -25,8 +25,9 @@ export class LogReader implements Disposable {
       if (!this.#isPutAside()) return;
       // What was written to it between the last read and the rotation is still to be had.
       yield* this.#readLines();
+      const next = openSync(this.#path, "r");
       closeSync(this.#fd);
-      this.#fd = openSync(this.#path, "r");
+      this.#fd = next;
       this.#offset = 0;
     }
   }

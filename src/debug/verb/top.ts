@@ -1,6 +1,6 @@
 /** `shim top`: what containers and shims use now, live. */
 
-import { type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import { type CommandUnknownOpts, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { parseDuration } from "../duration.ts";
 import { type Context, newVerb } from "../verb.ts";
 
@@ -28,11 +28,16 @@ export function top({ output }: Context): CommandUnknownOpts {
         .default("cpu"),
     )
     .option("--interval <time>", "between two looks: 500ms, 5s", parseDuration, DEFAULT_INTERVAL_MS)
-    .option("--count <n>", "end after so many (default: for ever, on a pipe 1)", Number)
+    .option("--count <n>", "end after so many (default: for ever, on a pipe 1)", parseCount)
     .option("--json", "a list of objects for each interval")
     .action(async ({ namespace, sort, interval, count, json }) => {
       const { runTop } = await import("../top-loop.ts");
       const options = { namespace, sort, intervalMs: interval, count, isJson: json ?? false };
       await runTop(options, output);
     });
+}
+
+function parseCount(text: string): number {
+  if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError("Give a whole number, 1 or more.");
+  return Number(text);
 }

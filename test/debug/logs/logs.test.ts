@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseLogLine } from "../../../src/debug/logs/log-line.ts";
 import { asideFiles, LogReader } from "../../../src/debug/logs/log-reader.ts";
+import { withoutDescriptors } from "../../linux/no-descriptors.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "wedge-logs-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -35,6 +36,17 @@ describe("parseLogLine()", () => {
 });
 
 describe("LogReader", () => {
+  test("keeps the file that it has while the next cannot be opened", async () => {
+    const path = join(directory, "kept");
+    writeFileSync(path, "one\n");
+    using reader = new LogReader(path);
+    expect([...reader.lines()]).toEqual(["one"]);
+    renameSync(path, `${path}.1`);
+    writeFileSync(path, "two\n");
+    await withoutDescriptors(async () => expect(() => [...reader.lines()]).toThrow("EMFILE"));
+    expect([...reader.lines()]).toEqual(["two"]);
+  });
+
   test("gives whole lines, and the rest when it has come", () => {
     const path = join(directory, "whole");
     writeFileSync(path, "one\ntw");
