@@ -32,7 +32,6 @@ export interface Invocation {
   readonly id: string;
   /** A socket to listen on, where there is no descriptor 3. */
   readonly socket: string;
-  readonly debugSocket: string;
   /** Given with `delete` alone; otherwise the working directory is the bundle. */
   readonly bundle: string;
   /** containerd's gRPC socket. */
@@ -101,7 +100,7 @@ const FLAGS: Readonly<Record<string, FlagDefinition>> = {
   address: { isBoolean: false, usage: "socket of containerd's gRPC service" },
   bundle: { isBoolean: false, usage: "path of the bundle, where it is not the working directory" },
   debug: { isBoolean: true, usage: "log every step" },
-  "debug-socket": { isBoolean: false, usage: "path of a debugging socket to serve" },
+  "debug-socket": { isBoolean: false, usage: "of no effect: no debugging socket is served" },
   id: { isBoolean: false, usage: "id of the task" },
   info: {
     isBoolean: true,
@@ -171,7 +170,6 @@ export function parseInvocation(
       namespace: texts.get("namespace") ?? "",
       id: texts.get("id") ?? "",
       socket: texts.get("socket") ?? "",
-      debugSocket: texts.get("debug-socket") ?? "",
       bundle: texts.get("bundle") ?? "",
       address: texts.get("address") ?? "",
       publishBinary: texts.get("publish-binary") ?? "",

@@ -42,7 +42,11 @@ describe("parseInvocation()", () => {
       "-namespace k -address /c.sock -publish-binary /bin/c -id x -bundle /b/x delete".split(" "),
       { action: "delete", bundle: "/b/x", isDebug: false },
     ],
-    ["sockets", ["-socket", "/s", "-debug-socket", "/d"], { socket: "/s", debugSocket: "/d" }],
+    [
+      "a socket, and one that is not served",
+      ["-debug-socket", "/d", "-socket", "/s"],
+      { socket: "/s" },
+    ],
   ])("%s", (_name, args, wanted) => {
     expect(parse(args)).toMatchObject(wanted);
   });
