@@ -4,6 +4,7 @@
  */
 
 import { messageOf, ShimError } from "../base/error.ts";
+import { within } from "../base/limit.ts";
 import type { Logger } from "../base/log.ts";
 import { plain, record, whole } from "../base/shape.ts";
 import type { Child } from "../linux/children.ts";
@@ -127,11 +128,7 @@ export async function settleStdio(
   id: string,
 ): Promise<void> {
   if (stdio === undefined) return;
-  const late = Promise.withResolvers<"late">();
-  const timer = setTimeout(() => late.resolve("late"), DRAIN_TIMEOUT_MS);
-  const outcome = await Promise.race([stdio.drained, late.promise]);
-  clearTimeout(timer);
-  if (outcome === "late") {
+  if ((await within(stdio.drained, DRAIN_TIMEOUT_MS)) === "late") {
     log.warn("Output was not read in time and is cut off", { id, limitMs: DRAIN_TIMEOUT_MS });
   }
 }

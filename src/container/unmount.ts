@@ -9,6 +9,7 @@ import { readlinkSync, realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { messageOf, ShimError } from "../base/error.ts";
+import { within } from "../base/limit.ts";
 import type { Children } from "../linux/children.ts";
 import { hasCode, SystemError } from "../linux/errno.ts";
 import {
@@ -119,11 +120,8 @@ async function unmountInCopy(path: string, children: Children): Promise<boolean>
     if (thrown instanceof SystemError) return false;
     throw thrown;
   }
-  const { promise: timeout, resolve } = Promise.withResolvers<undefined>();
-  const timer = setTimeout(resolve, CALL_LIMIT_MS, undefined);
-  const exit = await Promise.race([copy.exited, timeout]);
-  clearTimeout(timer);
-  if (exit === undefined) {
+  const exit = await within(copy.exited, CALL_LIMIT_MS);
+  if (exit === "late") {
     throw new ShimError(
       "deadlineExceeded",
       `Failed to unmount ${path}: its file system does not answer for ${CALL_LIMIT_MS / 1000} s`,

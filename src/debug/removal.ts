@@ -1,5 +1,6 @@
 /** Taking a container away that was found running: its processes, its task, its shim, its files. */
 
+import { within } from "../base/limit.ts";
 import { callFailure, type ShimConnection } from "./connection.ts";
 import type { Target } from "./host/target.ts";
 import { removeTraces } from "./run/bundle-trace.ts";
@@ -71,9 +72,5 @@ async function endShim({ client, task }: ShimConnection, id: string): Promise<bo
   } catch {
     // It has closed the connection first: what was wanted.
   }
-  const late = Promise.withResolvers<boolean>();
-  const timer = setTimeout(() => late.resolve(false), END_TIMEOUT_MS);
-  const hasEnded = await Promise.race([client.closed.then(() => true), late.promise]);
-  clearTimeout(timer);
-  return hasEnded;
+  return (await within(client.closed, END_TIMEOUT_MS)) !== "late";
 }
