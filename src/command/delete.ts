@@ -20,6 +20,7 @@ import { readSocketPath } from "../library/bundle-address.ts";
 import { isListening, removeStaleSocket } from "../linux/listener.ts";
 import { openPidfd, signalPidfd } from "../linux/pidfd.ts";
 import { waitUntilReady } from "../linux/ready.ts";
+import { killOrphans } from "../runtime/orphans.ts";
 import type { RuntimeOptions } from "../runtime/runtime.ts";
 import { hasRuntimeState, type InitIdentity, isAlive, readInitIdentity } from "../runtime/state.ts";
 import type { Invocation, Variables } from "./flags.ts";
@@ -59,6 +60,8 @@ export async function deleteTask(invocation: Invocation): Promise<number> {
     environment: entriesOf(environment.variables),
   });
   const socket = readSocketPath(bundle);
+  // What is still being made could not be cleared for good.
+  killOrphans(bundle, KILL_LIMIT_MS);
   // Read before anything is taken away: without a pid the end of the task is not believed.
   const pid = readPid(join(bundle, "init.pid")) ?? readInitIdentity(runtime.root, id)?.pid ?? 0;
   if (hasRuntimeState(runtime.root, id)) await clearPod({ id, bundle, socket, runtime }, warn);
@@ -84,6 +87,7 @@ async function clearPod(task: Remains, warn: Warn): Promise<void> {
   const ids = readPodMembers(task.bundle, task.runtime.root, task.id);
   await clear(task, warn);
   const others = ids.map((id) => ({ ...task, id, bundle: join(dirname(task.bundle), id) }));
+  for (const { bundle } of others) killOrphans(bundle, KILL_LIMIT_MS);
   await Promise.all(
     others
       .filter(({ id }) => hasRuntimeState(task.runtime.root, id))

@@ -65,8 +65,8 @@ import { type Used, watchUnused } from "./unused.ts";
 const DRAIN_TIMEOUT_MS = 3000;
 /** A shim that was told to end by a signal must not hold up the host (containers go on, the journal is kept). */
 const PUBLISH_TIMEOUT_MS = 5000;
-/** Ends of processes that have been seen; of init it may be the runtime that is still at it. */
-const HURRY_TIMEOUT_MS = 500;
+/** Ends of processes that have been seen, and the undoing of what was given up: a runtime may be at it. */
+const HURRY_TIMEOUT_MS = 2000;
 /** One that its manager has let go is in nobody's way: a manager that hangs may come to itself. */
 const LINGER_TIMEOUT_MS = 30_000;
 /** How soon a shim that cannot be restored is tried again. */
@@ -92,7 +92,10 @@ export async function serve(
   await using end = new AsyncDisposableStack();
   const stop = Promise.withResolvers<string>();
   void ended.then(stop.resolve);
-  const { shim, inherited } = assemble(invocation, { arrival, end, stop: stop.resolve, listener });
+  const ending = new AbortController();
+  const { shim, inherited } = assemble(invocation, {
+    ...{ arrival, end, stop: stop.resolve, ending: ending.signal, listener },
+  });
   const { service, server, publisher, log } = shim;
   const cause = shim.document?.cause.kind;
   log.debug("Serving", { pid: ownPid(), id: invocation.id, cause, wakers: arrival?.wakers });
@@ -105,6 +108,8 @@ export async function serve(
   const reason = await stop.promise;
   log.debug("Ending", { reason, containers: service.size });
   shim.mover[Symbol.dispose]();
+  // A runtime that went on without us would have no deadline.
+  ending.abort();
   // Who waits for them is still there, and the journal still open.
   await within(service.hurry(), HURRY_TIMEOUT_MS);
   // Before a connection ends, which makes a manager run `delete`.
@@ -132,6 +137,8 @@ interface Surroundings {
   /** Owns what ends with the shim. */
   readonly end: AsyncDisposableStack;
   readonly stop: (reason: string) => void;
+  /** Aborts when the shim is to end. */
+  readonly ending: AbortSignal;
   readonly listener: number | undefined;
 }
 
@@ -170,20 +177,20 @@ function complain(error: unknown): void {
 function build(
   invocation: Invocation,
   document: HandoffDocument | undefined,
-  { arrival, end, stop, listener: opened }: Surroundings,
+  { arrival, end, stop, ending, listener: opened }: Surroundings,
 ): Shim {
   if (document !== undefined) enterDirectory(document.directory);
   const directory = document?.directory ?? process.cwd();
   const sink = LogSink.open(2, lostLine, document?.lostLogLines);
   const log = openLog(invocation, sink);
   end.defer(() => log.flush());
-  const { inheritance, variables } = invocation.environment;
+  const { inheritance, variables, deadlines } = invocation.environment;
   const environment = toEntries(variables);
   const poller = end.use(new Poller());
   const children = end.use(new Children({ poller, reapStrays: true, inheritance }));
   const { namespace } = invocation;
   const history = new CallHistory();
-  const deadlines = parseDeadlines(invocation.environment.deadlines);
+  const calls = { children, history, deadlines: parseDeadlines(deadlines), ending };
   const listener = document?.listener ?? opened ?? openListener(invocation);
   const signpost = new Signpost({ bundle: directory, socket: socketPath(listener), log });
   const eventObservers = new Set<(event: TaskEvent) => void>();
@@ -194,7 +201,7 @@ function build(
       // One that was handed over may have lost its bundle.
       signpost.put(bundle);
       const runtime = toRuntimeOptions(options, { namespace, bundle, environment });
-      return { runtime: new Runc(runtime, { children, history, deadlines }), root: runtime.root };
+      return { runtime: new Runc(runtime, calls), root: runtime.root };
     },
     publish: publishTo(() => publisher, eventObservers),
     onCreating: () => publisher.prepare(),

@@ -28,7 +28,8 @@ export interface Invocation {
   /** What the process reads from its standard input, where `stdio` is not given. */
   readonly input?: Uint8Array | undefined;
   readonly timeoutMs: number;
-  readonly signal?: AbortSignal | undefined;
+  /** Any of them gives it up. */
+  readonly signals: readonly AbortSignal[];
   /** Told the pid as soon as there is one. */
   readonly onSpawn: (pid: number) => void;
 }
@@ -93,15 +94,15 @@ type End = { readonly kind: "exited"; readonly exit: Exit } | { readonly kind: I
 type Interruption = "timeout" | "canceled";
 
 /** Waits for the exit, the deadline or the abort; after the latter two, kills and waits a little. */
-async function waitFor(child: Child, { timeoutMs, signal }: Invocation): Promise<End> {
+async function waitFor(child: Child, { timeoutMs, signals }: Invocation): Promise<End> {
   const interrupted = Promise.withResolvers<Interruption>();
   const timer = setTimeout(() => interrupted.resolve("timeout"), timeoutMs);
   const onAbort = () => interrupted.resolve("canceled");
-  signal?.addEventListener("abort", onAbort, { once: true });
-  if (signal?.aborted) onAbort();
+  for (const signal of signals) signal.addEventListener("abort", onAbort, { once: true });
+  if (signals.some(({ aborted }) => aborted)) onAbort();
   const first = await Promise.race([child.exited, interrupted.promise]);
   clearTimeout(timer);
-  signal?.removeEventListener("abort", onAbort);
+  for (const signal of signals) signal.removeEventListener("abort", onAbort);
   if (typeof first !== "string") return { kind: "exited", exit: first };
   // It may have ended in this very turn: then its own result counts.
   if (child.exit !== undefined) return { kind: "exited", exit: child.exit };

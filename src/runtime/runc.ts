@@ -49,7 +49,7 @@ import type {
 } from "./runtime.ts";
 
 const SIGKILL = 9;
-/** By these a container is ended, which must be possible when its bundle has been taken away. */
+/** By these a container is ended: done also when all else is given up, and when its bundle has been taken away. */
 const ENDING_VERBS: ReadonlySet<Verb> = new Set(["delete", "kill", "resume"]);
 
 export interface RuncContext {
@@ -57,6 +57,8 @@ export interface RuncContext {
   /** Where calls are listed; shared by all containers of a shim. */
   readonly history?: CallHistory;
   readonly deadlines?: Deadlines;
+  /** Aborts when this process is to end: no runtime goes on making or changing a container. */
+  readonly ending?: AbortSignal;
 }
 
 /** One call, ready to be run. */
@@ -79,6 +81,7 @@ export class Runc implements Runtime {
   readonly #children: Children;
   readonly #history: CallHistory;
   readonly #deadlines: Deadlines;
+  readonly #ending: AbortSignal | undefined;
   /** Where the command was found; a container keeps its runtime for as long as that is there. */
   #path: string | undefined;
   /** Counts this object's temporary files. */
@@ -90,6 +93,7 @@ export class Runc implements Runtime {
     this.#children = context.children;
     this.#history = context.history ?? new CallHistory();
     this.#deadlines = context.deadlines ?? defaultDeadlines;
+    this.#ending = context.ending;
   }
 
   async create(id: string, request: CreateRequest): Promise<number> {
@@ -188,7 +192,9 @@ export class Runc implements Runtime {
   /** Runs one call to its end and gives what it wrote to standard output. Throws RuntimeError. */
   async #run(call: Call): Promise<string> {
     const { verb, options } = call;
-    if (options.signal?.aborted) {
+    const ending = ENDING_VERBS.has(verb) ? undefined : this.#ending;
+    const signals = [options.signal, ending].filter((signal) => signal !== undefined);
+    if (signals.some(({ aborted }) => aborted)) {
       throw unstarted(verb, "canceled", "canceled before it began");
     }
     const found = this.#findExecutable();
@@ -209,7 +215,7 @@ export class Runc implements Runtime {
         stdio: call.stdio,
         input: call.input,
         timeoutMs: options.timeoutMs ?? this.#deadlines[verb],
-        signal: options.signal,
+        signals,
         onSpawn: (pid) => {
           open = this.#history.begin(verb, call.id, pid);
         },

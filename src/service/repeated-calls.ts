@@ -107,6 +107,11 @@ export class RepeatedCalls {
     );
   }
 
+  /** Resolves when what is being created or started now is there, or has failed and is undone. */
+  async made(): Promise<void> {
+    await Promise.all([this.creates.idle(), this.starts.idle()]);
+  }
+
   /** Its creation is not to be repeated any more. */
   processStarts(process: ProcessRequest): void {
     (process.execId === "" ? this.creates : this.execs).forget(process);

@@ -114,6 +114,11 @@ export class Retries<Request, Answer> {
     }
   }
 
+  /** Resolves when all that run now have ended. */
+  async idle(): Promise<void> {
+    await Promise.allSettled([...this.#running.values()].map(({ answer }) => answer));
+  }
+
   /** Forgets what was kept about a process: what is asked from now on is about something else. */
   forget(process: ProcessRequest): void {
     this.#kept.delete(keyText(process));

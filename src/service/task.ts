@@ -119,9 +119,9 @@ export class TaskService {
     return this.#registry.values();
   }
 
-  /** Tells the ends that wait for clients to read; resolves when they are told. */
+  /** Tells the ends that wait for clients to read. Resolves when they are told, and nothing is being made. */
   async hurry(): Promise<void> {
-    await this.#exits.hurry(this.containers);
+    await Promise.all([this.#exits.hurry(this.containers), this.#repeated.made()]);
   }
 
   /** For {@link restore}. */

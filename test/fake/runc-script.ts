@@ -27,6 +27,8 @@ export interface RuncScriptOptions {
   readonly command?: string;
   /** Added to PATH. */
   readonly environment?: readonly string[];
+  /** Aborts when the process of the runtime's caller is to end. */
+  readonly ending?: AbortSignal;
 }
 
 /** A runtime that can be told to misbehave, and the directories it lives in. */
@@ -63,7 +65,7 @@ export function openRuncScript(script: string, options: RuncScriptOptions = {}):
       bundle,
       environment: [`PATH=${directory}:/usr/bin:/bin`, ...(options.environment ?? [])],
     },
-    { children, history },
+    { children, history, ...(options.ending && { ending: options.ending }) },
   );
   return {
     ...{ runtime, history, directory, executable, bundle, pidFile: join(bundle, "init.pid") },

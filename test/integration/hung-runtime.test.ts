@@ -8,7 +8,8 @@ import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { Status } from "../../src/gen/containerd/types/task/task.ts";
 import type { CallOptions } from "../../src/rpc/ttrpc/client.ts";
-import { buildExecutable } from "../compiled.ts";
+import { readOr, runShim } from "../command/shim-process.ts";
+import { buildExecutable, executable } from "../compiled.ts";
 import { type Bundle, listMountsBelow } from "../fake/bundle.ts";
 import { HangingRuntime } from "../fake/hanging-runtime.ts";
 import { LiveShim, until } from "./live-shim.ts";
@@ -42,7 +43,10 @@ class Place implements AsyncDisposable {
   }
 
   request(bundle: Bundle) {
-    return this.shim.createRequest(bundle, {}, { binaryName: this.runtime.path });
+    const request = this.shim.createRequest(bundle, {}, { binaryName: this.runtime.path });
+    // Onto itself, so that there is a mount to be undone.
+    const mount = { type: "bind", source: bundle.rootfs, target: "", options: ["rbind", "rw"] };
+    return { ...request, rootfs: [mount] };
   }
 
   async created(): Promise<Bundle> {
@@ -79,6 +83,15 @@ class Place implements AsyncDisposable {
     expect((await task.delete({ id, execId: "" }, PROMPT)).exitStatus).toBe(137);
   }
 
+  /** What containerd runs when it has lost the shim. */
+  async clear(bundle: Bundle): Promise<void> {
+    const { id, path } = bundle;
+    const flags = ["-namespace", "live", "-address", join(this.shim.path, "c.sock"), "-id", id];
+    const words = [...flags, "-bundle", path, "delete"];
+    const run = await runShim(words, { cwd: path, program: [executable] });
+    expect([run.exitCode, run.stderr]).toEqual([0, ""]);
+  }
+
   /** What the runtime knows of containers. */
   runtimeState(): readonly string[] {
     const root = join(this.shim.path, "runc/live");
@@ -87,6 +100,9 @@ class Place implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.runtime[Symbol.dispose]();
+    for (const mount of listMountsBelow(this.shim.path)) {
+      Bun.spawnSync(["umount", "--lazy", mount], { stdio: ["ignore", "inherit", "inherit"] });
+    }
     await this.shim[Symbol.asyncDispose]();
   }
 }
@@ -152,6 +168,11 @@ async function failureOf(call: Promise<unknown>): Promise<unknown> {
     () => "it succeeded",
     (error: unknown) => error,
   );
+}
+
+/** A zombie does not. */
+function isRunning(pid: number): boolean {
+  return /\) [^ZX]/.test(readOr(`/proc/${pid}/stat`, ""));
 }
 
 beforeAll(buildExecutable);
@@ -265,14 +286,56 @@ describe("a runtime that hangs past its deadline", () => {
 
 describe("a shim whose runtime hangs", () => {
   test.each(Object.keys(VERBS))(
-    "in %s ends on SIGTERM",
+    "in %s ends on SIGTERM, and what it was making with it",
     async (verb) => {
       await using place = await Place.open();
       const { bundle, ask } = await begin(verb, place);
       const asked = failureOf(ask());
-      await place.runtime.hung(verb, bundle);
+      const pid = await place.runtime.hung(verb, bundle);
       process.kill(place.shim.pid, "SIGTERM");
       await until("the shim has ended", () => !place.shim.isAlive);
+      await asked;
+      // What clears away is left to do so, or to `delete`.
+      if (verb !== "kill" && verb !== "delete") expect(isRunning(pid)).toBe(false);
+      if (verb === "create") expect(listMountsBelow(place.shim.path)).toEqual([]);
+      place.runtime.heal(verb, bundle);
+      await place.clear(bundle);
+      expect(place.runtimeState()).toEqual([]);
+      expect(listMountsBelow(place.shim.path)).toEqual([]);
+    },
+    LIMIT_MS,
+  );
+
+  // Asked to delete, `delete` would hang as the shim did.
+  test.each(Object.keys(VERBS).filter((verb) => verb !== "delete"))(
+    "in %s and is killed leaves nothing behind after delete",
+    async (verb) => {
+      await using place = await Place.open();
+      const { bundle, ask } = await begin(verb, place);
+      const asked = failureOf(ask());
+      const pid = await place.runtime.hung(verb, bundle);
+      process.kill(place.shim.pid, "SIGKILL");
+      await until("the shim has ended", () => !place.shim.isAlive);
+      await asked;
+      expect(isRunning(pid)).toBe(true);
+      await place.clear(bundle);
+      expect(isRunning(pid)).toBe(false);
+      expect(place.runtimeState()).toEqual([]);
+      expect(listMountsBelow(place.shim.path)).toEqual([]);
+    },
+    LIMIT_MS,
+  );
+
+  test(
+    "and lives keeps it, whoever deletes the task",
+    async () => {
+      await using place = await Place.open();
+      const { bundle, ask } = await begin("create", place);
+      const asked = failureOf(ask());
+      const pid = await place.runtime.hung("create", bundle);
+      await place.clear(bundle);
+      expect(isRunning(pid)).toBe(true);
+      place.runtime.heal("create", bundle);
       await asked;
     },
     LIMIT_MS,

@@ -112,7 +112,7 @@ describe("a manager that hangs for longer than a shim tries", () => {
 });
 
 describe("a shim whose runtime hangs", () => {
-  test("ends on SIGTERM all the same", async () => {
+  test("ends on SIGTERM all the same, and the runtime with it", async () => {
     await using place = new ShimPlace();
     mkdirSync(join(place.path, "bin"));
     const wrapper = join(place.path, "bin", "runtime");
@@ -124,6 +124,7 @@ describe("a shim whose runtime hangs", () => {
     await until(() => readOr(hung, "").includes("\n"));
     await place.kill(shimPid, "SIGTERM");
     client.close();
-    process.kill(Number(readFileSync(hung, "utf8")), "SIGKILL");
+    const pid = Number(readFileSync(hung, "utf8"));
+    expect(readOr(`/proc/${pid}/stat`, "")).not.toMatch(/\) [^ZX]/);
   });
 });

@@ -100,6 +100,19 @@ describe("a call that hangs", () => {
   });
 });
 
+test("when its process is to end, what makes a container is given up, and what clears one away is not", async () => {
+  const ending = new AbortController();
+  using fake = openRuncScript("case $* in *start*) touch ../began; sleep 1000;; esac", {
+    ending: ending.signal,
+  });
+  const failed = failureOf(fake.runtime.start("c1"));
+  while (!readdirSync(fake.directory).includes("began")) await Bun.sleep(5);
+  ending.abort();
+  expect((await failed).kind).toBe("canceled");
+  expect((await failureOf(fake.runtime.pause("c1"))).kind).toBe("canceled");
+  await fake.runtime.delete("c1", { force: true });
+});
+
 function hasGroup(leader: number): boolean {
   try {
     process.kill(-leader, 0);

@@ -1,0 +1,80 @@
+/**
+ * Runtime processes that have outlived the shim that ran them.
+ *
+ * A shim that is killed takes none with it, and one that hangs would never end: the deadline has died with
+ * the shim. A call's log file is in the bundle while it runs, by a name that no other call has, and a word
+ * of the runtime's command line: who has that word is at that call.
+ */
+
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { openPidfd, signalProcessGroup } from "../linux/pidfd.ts";
+import { waitUntilReady } from "../linux/ready.ts";
+
+const SIGKILL = 9;
+/** Of a name that `runc.ts` gives, with the pid of the process that made the call. */
+const LOG_NAME = /^runtime-[a-z]+-log-(\d+)-.*\.json$/;
+
+/**
+ * Kills what still runs of calls whose logs are in `bundle` and whose shims are gone, hooks and wrappers too,
+ * and waits for each at most `limitMs`. Reads no process's command line where there is no such log. Never throws.
+ */
+export function killOrphans(bundle: string, limitMs: number): void {
+  const callers = readCallers(bundle);
+  if (callers.size === 0) return;
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      killIfOrphan(Number(name), callers, limitMs);
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+}
+
+/** The pids of those that made the calls, by the paths of the logs. */
+function readCallers(bundle: string): ReadonlyMap<string, number> {
+  try {
+    const found = readdirSync(bundle).map((name) => LOG_NAME.exec(name));
+    return new Map(
+      found.flatMap((match) => (match ? [[join(bundle, match[0]), Number(match[1])]] : [])),
+    );
+  } catch {
+    return new Map(); // The bundle is gone.
+  }
+}
+
+function killIfOrphan(pid: number, callers: ReadonlyMap<string, number>, limitMs: number): void {
+  const caller = callerOf(pid, callers);
+  if (caller === undefined) return;
+  using pidfd = openPidfd(pid);
+  // Only once the descriptor names the process does its command line prove whose it is.
+  if (callerOf(pid, callers) !== caller) return;
+  const group = Number(statOf(pid)?.[GROUP]);
+  // The shim's own child leads the group; as long as the shim lives it is its to end.
+  if (Number(statOf(group)?.[PARENT]) === caller) return;
+  signalProcessGroup(group, SIGKILL);
+  if (pidfd !== undefined) waitUntilReady(pidfd.fd, "readable", limitMs);
+}
+
+function callerOf(pid: number, callers: ReadonlyMap<string, number>): number | undefined {
+  for (const word of readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0")) {
+    const caller = callers.get(word);
+    if (caller !== undefined) return caller;
+  }
+  return undefined;
+}
+
+/** Fields of /proc/PID/stat, counted from the state, which follows the name. */
+const PARENT = 1;
+const GROUP = 2;
+
+function statOf(pid: number): readonly string[] | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    // The name in parentheses may hold anything, spaces and parentheses too.
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  } catch {
+    return undefined;
+  }
+}
