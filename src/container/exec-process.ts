@@ -122,7 +122,8 @@ export class ExecProcess extends TaskProcess {
     try {
       const child = await startStdio({
         paths: this.paths,
-        owner: this.#options.stdioOwner,
+        // A logging program is told whose output it gets by this id: as the stock shim has it, the exec's.
+        owner: { ...this.#options.stdioOwner, containerId: this.id },
         context: this.#context,
         // What it leaves running in the container may hold its output for ever, and its client waits for
         // the end of it.

@@ -1,10 +1,10 @@
 /** What a client says of the process of an exec, and what the process then is, over real runc. */
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { buildExecutable } from "../compiled.ts";
-import { drain, fifo, LiveShim } from "./live-shim.ts";
+import { drain, fifo, LiveShim, until } from "./live-shim.ts";
 
 let shim: LiveShim;
 beforeAll(async () => {
@@ -52,3 +52,31 @@ test("an exec that is named as init's file is does not take its place", async ()
   expect(noted()).toBe(String(pid));
   await shim.remove(bundle.id);
 }, 60_000);
+
+test.each([false, true])(
+  "a logging program is told the exec's id, terminal: %p",
+  async (terminal) => {
+    using bundle = shim.bundle({ args: ["sleep", "1000"] });
+    const told = join(bundle.path, "told");
+    const program = join(bundle.path, "logger");
+    const script = `echo "$CONTAINER_ID $CONTAINER_NAMESPACE" > ${told}.part\nmv ${told}.part ${told}`;
+    writeFileSync(program, `#!/bin/sh\n${script}\nexec 5>&-\ncat <&3 > /dev/null\n`, {
+      mode: 0o755,
+    });
+    await shim.create(bundle);
+    const process = { id: bundle.id, execId: "" };
+    await shim.task.start(process);
+    const exec = { id: bundle.id, execId: `of-${bundle.id}` };
+    await shim.addExec(bundle.id, exec.execId, ["true"], {
+      terminal,
+      stdout: `binary://${program}`,
+    });
+    await shim.task.start(exec);
+    await until("the logging program runs", () => existsSync(told));
+    expect(readFileSync(told, "utf8")).toBe(`${exec.execId} live\n`);
+    await shim.task.wait(exec);
+    await shim.task.delete(exec);
+    await shim.remove(bundle.id);
+  },
+  60_000,
+);
