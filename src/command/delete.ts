@@ -67,7 +67,7 @@ export async function deleteTask(invocation: Invocation): Promise<number> {
   if (hasRuntimeState(runtime.root, id)) await clearPod({ id, bundle, socket, runtime }, warn);
   else await unmountRootfs(bundle, warn);
   if (socket !== undefined) {
-    await attempt("Cannot remove the socket", warn, () => removeStaleSocket(socket));
+    await attempt("Cannot remove the socket", warn, () => void removeStaleSocket(socket));
   }
   if (hasLeftJournal(bundle)) {
     await attempt("Cannot send the events that are left", warn, () =>

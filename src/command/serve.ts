@@ -46,6 +46,7 @@ import type { Transport } from "../rpc/ttrpc/transport.ts";
 import { CallHistory } from "../runtime/call-history.ts";
 import { parseDeadlines } from "../runtime/deadlines.ts";
 import { Runc } from "../runtime/runc.ts";
+import { hasEnded } from "../service/lost.ts";
 import { TaskService } from "../service/task.ts";
 import type { TraceSources } from "../service/trace.ts";
 import { executableName } from "../version.ts";
@@ -378,6 +379,8 @@ function useOf({
 }: Pick<Estate, "service" | "server" | "publisher" | "directory">): Omit<Used, "stop"> {
   return {
     isEmpty: () => service.size === 0,
+    hasEnded: () => hasEnded(service.containers),
+    forgetLost: () => void service.forgetLost(),
     hasEvents: () => publisher.pending > 0,
     isConnected: () => server.connections.size > 0,
     isCalled: () => [...server.connections].some(({ calls }) => [...calls].length > 0),

@@ -45,7 +45,8 @@ export class Signpost {
     if (this.#isRemoved || socket === undefined) return;
     this.#isRemoved = true;
     try {
-      removeStaleSocket(socket);
+      // Whoever listens there now has a note of the same words, perhaps in a bundle of the same name.
+      if (!removeStaleSocket(socket)) return;
     } catch (error) {
       log.warn("Cannot remove the socket", { error: messageOf(error) });
     }

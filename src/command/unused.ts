@@ -6,12 +6,19 @@
  * it has started, as on a full disk, and has removed the bundle: it may keep its connection for minutes.
  * And containerd that is killed after the last Delete connects to the empty shim when it is back, and
  * never asks it for anything again.
+ *
+ * Nor does anybody ask for the end of one whose container `delete` has cleared behind its back: that is
+ * forgotten, and what is left is a shim without a container.
  */
 
 /** What is looked at. */
 export interface Used {
   /** Whether there is no container, and none is being created. */
   readonly isEmpty: () => boolean;
+  /** Whether a container has ended and is not deleted. */
+  readonly hasEnded: () => boolean;
+  /** Forgets containers that are nobody's to delete any more. Never throws. */
+  readonly forgetLost: () => void;
   /** Events that no manager has taken yet keep a shim. */
   readonly hasEvents: () => boolean;
   readonly isConnected: () => boolean;
@@ -35,6 +42,8 @@ export interface UnusedLimits {
   readonly emptiedMs: number;
   /** How long it is kept after that by clients that are connected and silent: they may have more of a pod. */
   readonly silentMs: number;
+  /** How often it looks whether what has ended is lost, after a first look {@link emptiedMs} after the end. */
+  readonly endedMs: number;
 }
 
 export const UNUSED_LIMITS: UnusedLimits = {
@@ -42,6 +51,7 @@ export const UNUSED_LIMITS: UnusedLimits = {
   lookMs: 2000,
   emptiedMs: 5000,
   silentMs: 120_000,
+  endedMs: 600_000,
 };
 
 export interface UnusedWatch extends Disposable {
@@ -56,6 +66,8 @@ export function watchUnused(shim: Used, limits: UnusedLimits = UNUSED_LIMITS): U
   let timer: ReturnType<typeof setTimeout> | undefined;
   let hadContainer = !shim.isEmpty();
   let received = -1;
+  let lostTimer: ReturnType<typeof setTimeout> | undefined;
+  let lostAtMs = Number.POSITIVE_INFINITY;
   let heardAtMs = 0;
   const isSilent = () => {
     const now = performance.now();
@@ -75,7 +87,20 @@ export function watchUnused(shim: Used, limits: UnusedLimits = UNUSED_LIMITS): U
       else shim.stop("nobody uses it");
     }, delayMs);
   };
+  const lookForLost = (delayMs: number) => {
+    const atMs = performance.now() + delayMs;
+    if (!shim.hasEnded() || atMs >= lostAtMs) return;
+    lostAtMs = atMs;
+    clearTimeout(lostTimer);
+    lostTimer = setTimeout(() => {
+      lostAtMs = Number.POSITIVE_INFINITY;
+      shim.forgetLost();
+      lookForLost(limits.endedMs);
+    }, delayMs);
+  };
   arm(limits.firstMs);
+  // One that was asleep may have been woken for it.
+  lookForLost(0);
   const look = setInterval(() => {
     if (hadContainer) clearInterval(look);
     else if (shim.isEmpty() && !shim.hasBundle() && !shim.isCalled())
@@ -84,6 +109,7 @@ export function watchUnused(shim: Used, limits: UnusedLimits = UNUSED_LIMITS): U
   return {
     used: () => {
       hadContainer = true;
+      lookForLost(limits.emptiedMs);
     },
     emptied: () => {
       received = -1;
@@ -91,6 +117,7 @@ export function watchUnused(shim: Used, limits: UnusedLimits = UNUSED_LIMITS): U
     },
     [Symbol.dispose]: () => {
       clearTimeout(timer);
+      clearTimeout(lostTimer);
       clearInterval(look);
     },
   };

@@ -8,6 +8,7 @@ import type { Poller } from "../linux/poller.ts";
 import type { SignalWatch } from "../linux/signals.ts";
 import type { TtrpcServer } from "../rpc/ttrpc/server.ts";
 import type { ServerCall } from "../rpc/ttrpc/server-call.ts";
+import { hasEnded } from "../service/lost.ts";
 import type { TaskService } from "../service/task.ts";
 import type { Cause } from "./cause.ts";
 import { fromJournalState, type HandoffDocument, makeDocument } from "./document.ts";
@@ -47,6 +48,9 @@ const RESUMABLE: ReadonlySet<string> = new Set([
   "wedge.handoff.v1.Handoff/Upgrade",
 ]);
 
+/** How long a shim sleeps before it looks whether a container that has ended is still somebody's. */
+const LOST_LOOK_MS = 600_000;
+
 function canResume({ service, method }: ServerCall): boolean {
   return RESUMABLE.has(`${service}/${method}`);
 }
@@ -62,6 +66,9 @@ export function takeSnapshot(estate: Estate, cause: Cause, own: OwnState): Snaps
   const listener = inventory.keepOpen("listener", estate.listener);
   const task = service.snapshot(inventory);
   const connections = server.snapshot(inventory, canResume);
+  // No manager that knows of it: it may be lost, and nothing would tell.
+  if (connections.length === 0 && hasEnded(service.containers))
+    inventory.addDeadline(performance.now() + LOST_LOOK_MS);
   publisher.inspect(inventory);
   // Last: what these know and the others did not name is under way somewhere.
   children.inspect(inventory);

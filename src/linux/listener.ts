@@ -56,14 +56,16 @@ export function claimListener(path: string): OwnedFd | "taken" {
   return bindListener(address, path);
 }
 
-/** Removes the socket at `path` unless a live process listens on it. Missing is fine. */
-export function removeStaleSocket(path: string): void {
+/** Removes the socket at `path`, unless a live process listens on it: then it is false. Missing is fine. */
+export function removeStaleSocket(path: string): boolean {
   try {
     using _lock = lockDirectory(dirname(path));
-    if (!isListening(path)) rmSync(path, { force: true });
+    if (isListening(path)) return false;
+    rmSync(path, { force: true });
   } catch (error) {
     if (!hasCode(error, "ENOENT")) throw error;
   }
+  return true;
 }
 
 /**

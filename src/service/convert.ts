@@ -2,7 +2,9 @@
 
 import { ShimError } from "../base/error.ts";
 import { parseExactly } from "../base/exact-json.ts";
+import type { CreateRequest } from "../container/container.ts";
 import type { Termination } from "../container/lifecycle.ts";
+import type { RuncOptions } from "../container/options.ts";
 import type { StdioPaths, TaskProcess } from "../container/process.ts";
 import type { RootfsMount } from "../container/rootfs.ts";
 import { type TaskEvent, taskCreate } from "../event/task-event.ts";
@@ -50,8 +52,14 @@ export function toPaths(request: StdioPaths): StdioPaths {
   return { terminal, stdin, stdout, stderr };
 }
 
-export function toRootfsMounts(mounts: readonly Mount[]): readonly RootfsMount[] {
+function toRootfsMounts(mounts: readonly Mount[]): readonly RootfsMount[] {
   return mounts.map(({ type, source, target, options }) => ({ type, source, target, options }));
+}
+
+export function toCreateRequest(request: CreateTaskRequest, options: RuncOptions): CreateRequest {
+  const { id, bundle, checkpoint, parentCheckpoint } = request;
+  const rootfs = toRootfsMounts(request.rootfs);
+  return { id, bundle, rootfs, paths: toPaths(request), checkpoint, parentCheckpoint, options };
 }
 
 /** What is told of a container that has been created. */

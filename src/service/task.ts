@@ -56,15 +56,16 @@ import { requireBundle, requireId } from "./check.ts";
 import {
   toCheckpointOptions,
   toCreateEvent,
+  toCreateRequest,
   toExitedAt,
   toPaths,
   toProcessDetails,
   toProcessJson,
   toResourcesJson,
-  toRootfsMounts,
   toStateResponse,
 } from "./convert.ts";
 import { Exits, type Publish } from "./exits.ts";
+import { forgetLost } from "./lost.ts";
 import { decodeRuncOptions } from "./options.ts";
 import { Registry } from "./registry.ts";
 import { type Deleted, RepeatedCalls, repeatedCallsState } from "./repeated-calls.ts";
@@ -149,6 +150,7 @@ export class TaskService {
   async create(request: CreateTaskRequest, { signal }: CallContext): Promise<CreateTaskResponse> {
     requireId("task id", request.id);
     requireBundle(request.bundle);
+    await this.forgetLost(request.id);
     return await this.#repeated.creates.run(request, signal, () => this.#create(request));
   }
 
@@ -179,20 +181,8 @@ export class TaskService {
     const options = decodeRuncOptions(request.options);
     forgetDeletion(request.bundle);
     if (onCreating !== undefined) setImmediate(onCreating); // by then the runtime is at work
-    return await Container.create(
-      {
-        id: request.id,
-        bundle: request.bundle,
-        rootfs: toRootfsMounts(request.rootfs),
-        paths: toPaths(request),
-        checkpoint: request.checkpoint,
-        parentCheckpoint: request.parentCheckpoint,
-        options,
-      },
-      openRuntime(request.bundle, options),
-      context,
-      signal,
-    );
+    const runtime = openRuntime(request.bundle, options);
+    return await Container.create(toCreateRequest(request, options), runtime, context, signal);
   }
 
   /** Who deletes what is being created does not want it any more. Returns when nothing of it is left. */
@@ -252,8 +242,8 @@ export class TaskService {
     const container = this.#registry.get(id);
     const process = execId === "" ? container.init : container.exec(execId);
     const termination = await process.delete();
-    const exitedAt = toExitedAt(termination);
-    const response = { pid: process.pid, exitStatus: termination?.status ?? 0, exitedAt };
+    const exitStatus = termination?.status ?? 0;
+    const response = { pid: process.pid, exitStatus, exitedAt: toExitedAt(termination) };
     const state = toStateResponse(container.bundle.path, process);
     this.#repeated.processEnds({ id, execId });
     if (execId === "") {
@@ -267,6 +257,14 @@ export class TaskService {
       container.removeExec(execId);
     }
     return { response, state };
+  }
+
+  /** Forgets what `delete` has cleared of all containers, or of that id: it is to be in nobody's way. */
+  async forgetLost(id?: string): Promise<void> {
+    await forgetLost(this.#registry, id, this.#options.log, (container) => {
+      this.#repeated.processEnds({ id: container.id, execId: "" });
+      if (this.#registry.size === 0) this.#options.onEmpty();
+    });
   }
 
   async exec(request: ExecProcessRequest, { signal }: CallContext): Promise<Empty> {

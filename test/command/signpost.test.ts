@@ -75,6 +75,16 @@ test("the socket and the first note go once, whoever has come after that", () =>
   expect(warnings).toEqual([]);
 });
 
+test("a note stays where another shim listens at the same path by now", () => {
+  const signpost = new Signpost({ bundle: first, socket, log });
+  signpost.put(first);
+  const listener = claimListener(socket);
+  if (listener === "taken") throw new Error("The socket is another's");
+  using _next = listener;
+  signpost.remove();
+  expect([existsSync(socket), noteIn(first)]).toEqual([true, `unix://${socket}`]);
+});
+
 test("a socket that cannot be removed is logged, and keeps nothing else", () => {
   const file = join(directory, "file");
   writeFileSync(file, "");

@@ -4,11 +4,20 @@
  */
 
 import { afterAll, describe, expect, test } from "bun:test";
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { TaskExit } from "../../src/gen/containerd/events/task.ts";
-import { readOr, until } from "../command/shim-process.ts";
+import { daemonsOf, readOr, until } from "../command/shim-process.ts";
 import { EventsService } from "../fake/events-service.ts";
+import { descriptorsOf } from "./live-shim.ts";
 import { ShimPlace } from "./shim-place.ts";
 
 /** More of them by hand: the moment between an exit and its report is short. */
@@ -17,6 +26,8 @@ const TRIES = Number(process.env["WEDGE_TRIES"] ?? 6);
 const ATTEMPT_MS = 5000;
 /** For each of them: a shim, a container, and `delete`. */
 const TRY_LIMIT_MS = 20_000;
+/** The sleeper is built by a C compiler; without one a shim never sleeps. */
+const canSleep = Bun.which("cc") !== null;
 
 describe("a shim that is killed", () => {
   let place: ShimPlace | undefined;
@@ -70,6 +81,61 @@ describe("a shim that is killed", () => {
     },
   );
 });
+
+describe("a shim that lives, and is taken for dead", () => {
+  // As by default: it looks before it sleeps again.
+  const asleep = canSleep ? [["asleep", "5"] as const] : [];
+  test.each([["awake", "0"] as const, ...asleep])(
+    "%s, ends when its container is cleared and its bundle removed",
+    async (_, seconds) => {
+      await using place = new ShimPlace({ WEDGE_SLEEP_AFTER_SECONDS: seconds });
+      await using manager = new EventsService(place.ttrpc);
+      const { id, bundle, address, client, task, shimPid, created } =
+        await place.create("sleep 99");
+      await created;
+      await task.start({ id, execId: "" });
+      client.close();
+      await manager.received(2);
+      if (seconds !== "0") await until(() => sleepTableOf(shimPid) !== undefined);
+      rmSync(address);
+      expect((await place.delete(id)).exitStatus).toBe(137);
+      rmSync(bundle.path, { recursive: true });
+      await until(() => !daemonsOf(place.namespace).includes(shimPid));
+    },
+    60_000,
+  );
+
+  test.if(canSleep)(
+    "wakes up for it only without a manager, with a container that has ended",
+    async () => {
+      await using place = new ShimPlace({ WEDGE_SLEEP_AFTER_SECONDS: "0.1" });
+      await using manager = new EventsService(place.ttrpc);
+      const { id, client, task, shimPid, created } = await place.create("sleep 99");
+      await created;
+      await task.start({ id, execId: "" });
+      const secondsOf = () => sleepTableOf(shimPid)?.readBigInt64LE(16);
+      await until(() => secondsOf() === -1n);
+      await task.kill({ id, execId: "", signal: 9, all: false });
+      await task.wait({ id, execId: "" });
+      await manager.received(3);
+      await until(() => secondsOf() === -1n);
+      client.close();
+      await until(() => (secondsOf() ?? 0n) > 500n);
+    },
+    60_000,
+  );
+});
+
+/** What a sleeper waits for (`src/handoff/sleeper.ts`); undefined of one that is awake. */
+function sleepTableOf(pid: number): Buffer | undefined {
+  try {
+    if (!readlinkSync(`/proc/${pid}/exe`).startsWith("/memfd:wedge-sleeper")) return undefined;
+    const found = [...descriptorsOf(pid)].find(([, name]) => name.includes("wedge-sleep-table"));
+    return found && readFileSync(`/proc/${pid}/fd/${found[0]}`);
+  } catch {
+    return undefined; // It has just woken up.
+  }
+}
 
 describe("a shim whose manager hangs", () => {
   test("answers, tells the exit of its container, and keeps its events", async () => {
