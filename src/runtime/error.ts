@@ -15,6 +15,7 @@ import type { Verb } from "./runtime.ts";
  * - `notPaused`: the container runs, and was to be resumed.
  * - `timeout`: the runtime process did not finish in time and was killed.
  * - `canceled`: it was killed because the caller asked.
+ * - `flooded`: it was killed because it wrote too much.
  * - `runtimeNotFound`: there is no such executable.
  * - `other`: see the message.
  */
@@ -25,6 +26,7 @@ export type FailureKind =
   | "notPaused"
   | "timeout"
   | "canceled"
+  | "flooded"
   | "runtimeNotFound"
   | "other";
 
@@ -66,7 +68,7 @@ export class RuntimeError extends ShimError {
 
   /** Whether the runtime may have done half of what was asked. */
   get wasKilled(): boolean {
-    return this.kind === "timeout" || this.kind === "canceled";
+    return this.kind === "timeout" || this.kind === "canceled" || this.kind === "flooded";
   }
 }
 
@@ -80,6 +82,8 @@ function reasonOf({ verb, kind }: Failure): Reason {
       return "deadlineExceeded";
     case "canceled":
       return "canceled";
+    case "flooded":
+      return "resourceExhausted";
     case "processFinished":
     case "containerNotFound":
       return verb === "kill" ? "notFound" : "unknown";

@@ -5,7 +5,7 @@
  * running in the background can neither hold up the call nor be killed by SIGPIPE after it.
  */
 
-import { fstatSync, readSync, writeSync } from "node:fs";
+import { fstatSync, readSync, statSync, writeSync } from "node:fs";
 import type { Child, Children, Exit } from "../linux/children.ts";
 import { type OwnedFd, openMemoryFile, sealMemoryFile, setAppending } from "../linux/fd.ts";
 import { readTail } from "./log.ts";
@@ -18,6 +18,10 @@ const killGraceMs = 5_000;
 const outputBytesMax = 4 * 1024 * 1024;
 /** As much of the end of standard error as is looked at. */
 const errorBytesMax = 16 * 1024;
+/** A runtime that writes more than this, log and all, would fill the memory, or the disk, in its time. */
+const writtenBytesMax = 64 * 1024 * 1024;
+/** How often that is looked at; most calls are over before the first time. */
+const writtenLookMs = 200;
 
 export interface Invocation {
   readonly argv: readonly string[];
@@ -27,6 +31,8 @@ export interface Invocation {
   readonly stdio?: LentStdio | undefined;
   /** What the process reads from its standard input, where `stdio` is not given. */
   readonly input?: Uint8Array | undefined;
+  /** A file that the process writes to beside its streams; it may be missing. */
+  readonly logFile: string | undefined;
   readonly timeoutMs: number;
   /** Any of them gives it up. */
   readonly signals: readonly AbortSignal[];
@@ -44,8 +50,8 @@ export type Outcome =
       readonly stderr: string;
     }
   | {
-      /** Killed: by its deadline, or because the caller asked. */
-      readonly kind: "timeout" | "canceled";
+      /** Killed: by its deadline, because the caller asked, or because it wrote too much. */
+      readonly kind: Interruption;
       readonly afterMs: number;
       /** False when it has not died of it yet. */
       readonly isGone: boolean;
@@ -74,7 +80,9 @@ export async function invoke(invocation: Invocation, children: Children): Promis
     leads: "group",
   });
   invocation.onSpawn(child.pid);
-  const ended = await waitFor(child, invocation);
+  const { logFile } = invocation;
+  const written = [caught?.out.fd, caught?.err.fd, logFile].filter((file) => file !== undefined);
+  const ended = await waitFor(child, invocation, () => sizeOf(written) > writtenBytesMax);
   const stderr = caught === undefined ? "" : readTail(caught.err.fd, errorBytesMax).trim();
   if (caught !== undefined) for (const file of [caught.out, caught.err]) sealMemoryFile(file.fd);
   if (ended.kind === "exited") {
@@ -91,17 +99,25 @@ export async function invoke(invocation: Invocation, children: Children): Promis
 }
 
 type End = { readonly kind: "exited"; readonly exit: Exit } | { readonly kind: Interruption };
-type Interruption = "timeout" | "canceled";
+type Interruption = "timeout" | "canceled" | "flooded";
 
-/** Waits for the exit, the deadline or the abort; after the latter two, kills and waits a little. */
-async function waitFor(child: Child, { timeoutMs, signals }: Invocation): Promise<End> {
+/** Waits for the exit, the deadline, the abort or a flood; after all but the first, kills and waits a little. */
+async function waitFor(
+  child: Child,
+  { timeoutMs, signals }: Invocation,
+  isFlooded: () => boolean,
+): Promise<End> {
   const interrupted = Promise.withResolvers<Interruption>();
   const timer = setTimeout(() => interrupted.resolve("timeout"), timeoutMs);
+  const look = setInterval(() => {
+    if (isFlooded()) interrupted.resolve("flooded");
+  }, writtenLookMs);
   const onAbort = () => interrupted.resolve("canceled");
   for (const signal of signals) signal.addEventListener("abort", onAbort, { once: true });
   if (signals.some(({ aborted }) => aborted)) onAbort();
   const first = await Promise.race([child.exited, interrupted.promise]);
   clearTimeout(timer);
+  clearInterval(look);
   for (const signal of signals) signal.removeEventListener("abort", onAbort);
   if (typeof first !== "string") return { kind: "exited", exit: first };
   // It may have ended in this very turn: then its own result counts.
@@ -112,6 +128,15 @@ async function waitFor(child: Child, { timeoutMs, signals }: Invocation): Promis
   await Promise.race([child.exited, late.promise]);
   clearTimeout(grace);
   return { kind: first };
+}
+
+function sizeOf(files: readonly (number | string)[]): number {
+  const sizes = files.map((file) =>
+    typeof file === "number"
+      ? fstatSync(file).size
+      : (statSync(file, { throwIfNoEntry: false })?.size ?? 0),
+  );
+  return sizes.reduce((sum, size) => sum + size, 0);
 }
 
 function openCapture(label: string): OwnedFd {

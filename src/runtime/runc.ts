@@ -214,6 +214,7 @@ export class Runc implements Runtime {
         cwd: isHomeless ? "/" : bundle,
         stdio: call.stdio,
         input: call.input,
+        logFile,
         timeoutMs: options.timeoutMs ?? this.#deadlines[verb],
         signals,
         onSpawn: (pid) => {
@@ -322,9 +323,14 @@ function interruptionText(
 ): string {
   const subject = `${command} ${verb} (process ${outcome.pid})`;
   const fate = outcome.isGone ? "was killed" : "was sent SIGKILL but has not ended";
-  return outcome.kind === "timeout"
-    ? `${subject} did not finish within ${outcome.afterMs} ms and ${fate}`
-    : `${subject} was canceled after ${outcome.afterMs} ms and ${fate}`;
+  switch (outcome.kind) {
+    case "timeout":
+      return `${subject} did not finish within ${outcome.afterMs} ms and ${fate}`;
+    case "canceled":
+      return `${subject} was canceled after ${outcome.afterMs} ms and ${fate}`;
+    case "flooded":
+      return `${subject} wrote more to its log and its streams than is accepted and ${fate}`;
+  }
 }
 
 /** Names of the signals that end programs, as the C library and Go word them. */

@@ -100,6 +100,20 @@ describe("a call that hangs", () => {
   });
 });
 
+test.each(["standard output", "standard error", "its log"])(
+  "a call that floods %s is killed, long before its deadline",
+  async (where) => {
+    const target = { "standard output": "1", "standard error": "2", "its log": "3" }[where];
+    using fake = openRuncScript(`exec 3>>"$4"; exec yes flood >&${target}`);
+    const error = await failureOf(fake.runtime.start("c1"));
+    expect(error).toMatchObject({ kind: "flooded", reason: "resourceExhausted" });
+    expect(error.message).toContain(
+      "wrote more to its log and its streams than is accepted and was killed",
+    );
+    expect(fake.files()).toEqual([]);
+  },
+);
+
 test("when its process is to end, what makes a container is given up, and what clears one away is not", async () => {
   const ending = new AbortController();
   using fake = openRuncScript("case $* in *start*) touch ../began; sleep 1000;; esac", {
