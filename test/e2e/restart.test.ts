@@ -2,6 +2,7 @@
 
 import { expect, test } from "bun:test";
 import { matrix } from "./matrix.ts";
+import { poll } from "./poll.ts";
 
 matrix("restart", { versions: "all" }, (scene) => {
   test("a running container keeps its process, and is served as before", async () => {
@@ -47,5 +48,25 @@ matrix("restart", { versions: "all", runtimes: ["wedge"] }, (scene) => {
     await scene.daemon.waitForStatus(id, "STOPPED");
     expect(await scene.daemon.removeTask(id)).toBe(137);
     await scene.daemon.ctr("container", "rm", id);
+  });
+
+  test("a shim whose socket was removed meanwhile ends, and the next task of its id is served", async () => {
+    const id = await scene.start(["sleep", "600"]);
+    const [lost = 0] = scene.daemon.shims();
+    await scene.daemon.kill();
+    await scene.daemon.removeShimSockets();
+    await scene.daemon.resume();
+    await scene.daemon.waitForStatus(id, undefined);
+    expect(scene.daemon.isAlive(lost)).toBe(true);
+    await scene.daemon.ctr("task", "start", "-d", id);
+    const pid = await scene.daemon.taskPid(id);
+    await poll("the lost shim has ended", () => !scene.daemon.isAlive(lost));
+    await scene.daemon.kill();
+    await scene.daemon.resume();
+    expect(await scene.daemon.status(id)).toBe("RUNNING");
+    expect(await scene.daemon.taskPid(id)).toBe(pid);
+    await scene.remove(id);
+    // Nobody has told the client of the first task that it is over.
+    await scene.daemon.removeClientFifos();
   });
 });
