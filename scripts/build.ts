@@ -1,5 +1,5 @@
 /**
- * Compiles `src/main.ts` into one executable, `dist/containerd-shim-wedge-v2`, with `dist/shim` beside
+ * Compiles `src/main.ts` into one executable, `dist/containerd-shim-wedge-v2`, with `dist/shim` next to
  * it: the same file under the name that makes it the debugging command. And the library for programs
  * into `dist/library`: JavaScript and types, as package.json exports them.
  *
@@ -43,7 +43,7 @@ async function readRevision(): Promise<string> {
   return changes.stdout === "" ? head.stdout : `${head.stdout}-modified`;
 }
 
-/** A digest of all that the executable is made from. */
+/** A digest of everything from which the executable is made. */
 async function digestInputs(definitions: readonly string[]): Promise<string> {
   const hash = new Bun.CryptoHasher("sha256");
   hash.update(`${Bun.version} ${process.arch} ${definitions.join(" ")}`);
@@ -62,8 +62,8 @@ async function digestInputs(definitions: readonly string[]): Promise<string> {
 }
 
 /**
- * The native programs that a shim executes, as base64: written into the executable, so that it stays one
- * file. Empty where there is no C compiler: the shim then never sleeps, and the engine does all itself.
+ * The native programs that a shim executes, as base64: embedded in the executable, so that it stays one
+ * file. Empty where there is no C compiler: then the shim never sleeps, and the engine does everything itself.
  */
 async function encodePrograms(): Promise<Readonly<Record<string, string>>> {
   const isThere = await hasCompiler();
@@ -91,7 +91,7 @@ async function compile(definitions: readonly string[], stamp: string): Promise<v
     const outfile = join(workspace, executableName);
     const options = [
       ...["--compile", "--bytecode", "--minify", "--format=esm", "--target=bun"],
-      // In one piece, every command would load at once what any of them imports from the engine.
+      // In one piece, every command would load at once whatever any of them imports from the engine.
       "--splitting",
       // Its working directory is a bundle: nothing in there may change what it does.
       ...["--no-compile-autoload-dotenv", "--no-compile-autoload-bunfig"],

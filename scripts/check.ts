@@ -1,6 +1,6 @@
 /**
  * The one gate: format and lint, types, generated code unchanged, layering and tests.
- * Runs every step, so that one run shows all that is wrong.
+ * Runs every step, so that one run shows everything that is wrong.
  *
  *     npm run check             everything
  *     npm run check -- unit     with the tests of one suite (see test.ts)

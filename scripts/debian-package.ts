@@ -1,8 +1,8 @@
 /**
  * Packages of any Debian release, unpacked and not installed.
  *
- * They are downloaded with apt into a state of their own: the system's apt sources and its packages
- * stay as they are. The mirror is the one that those sources name.
+ * They are downloaded with apt into a state of their own: the system's apt sources and packages stay as
+ * they are. The mirror is the one named in those sources.
  */
 
 import { spawnSync } from "node:child_process";
@@ -20,7 +20,7 @@ import { join } from "node:path";
 
 const LIMIT_MS = 300_000;
 
-/** Where packages of one release come from, and the place they are unpacked in. Dispose it when done. */
+/** Where packages of one release come from, and where they are unpacked. Dispose it when done. */
 export class DebianRelease implements Disposable {
   readonly name: string;
   readonly #workspace: string;
@@ -69,12 +69,12 @@ export class DebianRelease implements Disposable {
     return tree;
   }
 
-  /** As {@link unpack}, with all that they depend on: a tree that needs no library of this system. */
+  /** As {@link unpack}, with all their dependencies: a tree that needs no library of this system. */
   unpackWhole(packages: readonly string[]): string {
     const tree = mkdtempSync(join(this.#workspace, "unpacked-"));
     const download = mkdtempSync(join(this.#workspace, "download-"));
     mkdirSync(join(download, "archives/partial"), { recursive: true });
-    // As apt sees it nothing is installed, so nothing is left out.
+    // To apt nothing is installed, so nothing is left out.
     const nothing = join(download, "status");
     writeFileSync(nothing, "");
     const options = { "Dir::State::status": nothing, "Dir::Cache": download };
@@ -114,7 +114,7 @@ function debianMirror(): string | undefined {
   return undefined;
 }
 
-/** Throws an Error with the last line of what the command said when it fails. */
+/** Throws an Error with the command's last line of output if it fails. */
 function run(cwd: string, program: string, args: readonly string[]): void {
   const result = spawnSync(program, args, { cwd, encoding: "utf8", timeout: LIMIT_MS });
   if (result.status === 0) return;

@@ -1,12 +1,12 @@
 /**
- * Provides programs of other Debian releases beside the installed ones, for the end-to-end tests:
- * containerd and Docker, of each series that people run, and a CRIU for kernels that are newer than this
+ * Provides programs of other Debian releases alongside the installed ones, for the end-to-end tests:
+ * containerd and Docker, of each series in use, and a CRIU for kernels that are newer than this
  * system's.
  *
  *     bun scripts/debian-programs.ts
  *
- * They run as they are unpacked, from a cache in the user's home. What cannot be had is left out,
- * with one line that says why.
+ * They run as they are unpacked, from a cache in the user's home. What is not available is left out, with
+ * one line that says why.
  */
 
 import { spawnSync } from "node:child_process";
@@ -15,14 +15,14 @@ import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { DebianRelease } from "./debian-package.ts";
 
-/** The program in an unpacked tree that tells its version, and so proves that it runs here. */
+/** The program in an unpacked tree that prints its version, and so proves that it runs here. */
 const PROBES = {
   containerd: "usr/bin/containerd",
   docker: "usr/sbin/dockerd",
   criu: "criu",
 } as const;
 
-/** Runs a program of a newer release, which this system's C library is too old for, with its own. */
+/** Runs a program of a newer release, for which this system's C library is too old, with its own. */
 const CRIU_SCRIPT = `#!/bin/sh
 tree=$(dirname "$(readlink -f "$0")")
 exec "$tree"/usr/lib*/ld-linux-*.so.* --library-path "$(echo "$tree"/usr/lib/*-linux-gnu)" "$tree/usr/sbin/criu" "$@"
@@ -39,7 +39,7 @@ interface Source {
 const SOURCES: readonly Source[] = [
   { name: "containerd", release: "trixie", packages: ["containerd"] },
   { name: "containerd", release: "sid", packages: ["containerd"] },
-  // tini-static, which trixie and older have in tini, is what `docker run --init` puts in front.
+  // tini-static, which up to trixie is in tini, is what `docker run --init` runs as init.
   { name: "docker", release: "bookworm", packages: ["docker.io", "tini"] },
   { name: "docker", release: "trixie", packages: ["docker.io", "docker-cli", "tini"] },
   { name: "docker", release: "sid", packages: ["docker.io", "docker-cli", "tini-static"] },
@@ -82,7 +82,7 @@ export function dockerVersions(): DockerVersion[] {
   }));
 }
 
-/** A CRIU that works on this kernel, installed or unpacked, or the last words of the one that does not. */
+/** A CRIU that works on this kernel, installed or unpacked, or the last line of output of the one that does not. */
 export function findCriu(): { readonly program: string } | { readonly refusal: string } {
   let refusal = "criu is not there: see scripts/debian-programs.ts";
   const installed = Bun.which("criu");
@@ -96,7 +96,7 @@ export function findCriu(): { readonly program: string } | { readonly refusal: s
   return { refusal };
 }
 
-/** Unpacks what is missing. Returns one line for each that cannot be had. */
+/** Unpacks what is missing. Returns one line for each that is not available. */
 export function provide(): string[] {
   const missing = SOURCES.filter((source) => seriesOf(probeOf(source)) === undefined);
   const byRelease = Map.groupBy(missing, ({ release }) => release);
@@ -156,7 +156,7 @@ function seriesOf(program: string): string | undefined {
   return / v?(\d+\.\d+)\b/.exec(stdout)?.[1];
 }
 
-/** Programs by their series; of two of a series the first. */
+/** Programs by series; of two in a series the first. */
 function oldestFirst(programs: readonly string[]): [series: string, program: string][] {
   const found = new Map<string, string>();
   for (const program of programs) {

@@ -1,8 +1,8 @@
 /**
- * Joins code of our own to a compiled executable, as what runs first of it (elf(5)).
+ * Joins code of our own to a compiled executable, to run before the rest (elf(5)).
  *
- * The code becomes one more segment, behind all others in the file and in memory. The kernel is shown a
- * table of program headers behind the code, which has that segment and names no dynamic loader, so that the
+ * The code becomes one more segment, after all others in the file and in memory. The kernel is shown a
+ * table of program headers after the code, which has that segment and names no dynamic loader, so that the
  * code runs without one; it loads what the executable's own table names ({@link Layout}).
  */
 
@@ -29,7 +29,7 @@ export type Header = Readonly<
     Record<"memoryBytes" | "alignment", bigint>
 >;
 
-/** What code that runs before an executable has to know of it. */
+/** What code that runs before an executable has to know about it. */
 export interface Layout {
   /** The address of its first instruction. */
   readonly entry: bigint;
@@ -37,11 +37,11 @@ export interface Layout {
   readonly headers: readonly Header[];
   /** The path of its dynamic loader. */
   readonly loaderPath: string;
-  /** An address at which there is room for more code. */
+  /** An address with room for more code. */
   readonly freeAddress: bigint;
 }
 
-/** Throws Error for a file that is no executable with fixed addresses, or no dynamic one. */
+/** Throws Error for a file that is not an executable with fixed addresses, or not a dynamic one. */
 export function readLayout(executable: Uint8Array): Layout {
   const view = viewOf(executable);
   const headers = segments(view).map((at) => readHeader(view, at));
@@ -109,7 +109,7 @@ export function joinCode(
   const tableAt = alignUp(BigInt(code.length), 8n);
   const tableBytes = BigInt((kept.length + 2) * SEGMENT_BYTES);
   const table = Buffer.concat([
-    // Before all that is loaded.
+    // Before everything that is loaded.
     header({ type: PT_PHDR, offset: offset + tableAt, address: address + tableAt }, tableBytes),
     ...kept.map((at) => executable.subarray(at, at + SEGMENT_BYTES)),
     header({ type: PT_LOAD, offset, address }, tableAt + tableBytes),
@@ -125,7 +125,7 @@ export function joinCode(
   return joined;
 }
 
-/** The program header of what is `length` bytes long, read and executed. */
+/** The program header of `length` bytes that are read and executed. */
 function header(
   { type, offset, address }: { type: number; offset: bigint; address: bigint },
   length: bigint,

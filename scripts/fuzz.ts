@@ -3,10 +3,10 @@
  *
  *     npm run fuzz                                       every target, ten minutes and a million inputs each
  *     npm run fuzz -- frame start                        these targets
- *     npm run fuzz -- --minutes 1 --inputs 50000         at least so long, and at least so many
+ *     npm run fuzz -- --minutes 1 --inputs 50000         at least this long, and at least this many
  *     npm run fuzz -- --seed 7                           the same inputs again
  *
- * An input that breaks something is kept in `test/fuzz/found/TARGET`, where the tests take it from.
+ * An input that breaks something is kept in `test/fuzz/found/TARGET`, where the tests pick it up.
  * Each target runs in a process of its own, which is killed when it does nothing for a minute.
  */
 
@@ -49,7 +49,7 @@ function keep(target: FuzzTarget, input: Uint8Array, why: string): void {
   console.log(`${target.name}: found ${name}: ${why}`);
 }
 
-/** Whether the input takes long of the processor: a busy machine makes everything slow now and then. */
+/** Whether the input takes long in CPU time: on a busy machine everything is slow now and then. */
 async function isSlow(target: FuzzTarget, input: Uint8Array): Promise<boolean> {
   const before = process.cpuUsage();
   await target.run(input);
@@ -95,7 +95,7 @@ async function fuzz(target: FuzzTarget): Promise<boolean> {
   return grownBytes < GROWTH_MAX;
 }
 
-/** Runs a target in a process of its own and passes on what it says. */
+/** Runs a target in a process of its own and passes on its output. */
 async function supervise(name: string): Promise<boolean> {
   const flags = ["--minutes", values.minutes, "--inputs", values.inputs, "--seed", String(seed)];
   const child = Bun.spawn([process.execPath, import.meta.path, "--child", ...flags, name], {

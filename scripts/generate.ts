@@ -1,5 +1,5 @@
 /**
- * Turns `proto/` into `src/gen/`, with the buf and ts-proto from node_modules and no network.
+ * Turns `proto/` into `src/gen/`, with buf and ts-proto from node_modules and no network.
  *
  *     bun scripts/generate.ts           writes src/gen
  *     bun scripts/generate.ts --check   writes nothing, fails when src/gen is not what would be written

@@ -40,9 +40,9 @@ const sources = join(import.meta.dirname, "../src/native");
 const COMPILER_OPTIONS: readonly string[] = [
   ...["-static", "-nostdlib", "-ffreestanding", "-fno-pie", "-no-pie", "-Os", "-s"],
   ...["-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-Wall", "-Wextra", "-Werror"],
-  // Calls of a libc that there is none of.
+  // Calls of a libc that is not there.
   "-fno-tree-loop-distribute-patterns",
-  // Small, and nothing in it that differs from build to build.
+  // Small, and reproducible from build to build.
   ...["-Wl,--build-id=none", "-Wl,-z,noseparate-code", "-Wl,-z,norelro", "-Wl,-z,noexecstack"],
 ];
 
@@ -52,7 +52,7 @@ export async function hasCompiler(): Promise<boolean> {
   return !failed;
 }
 
-/** The program that a sleeping shim is. Throws Error with what the compiler says. */
+/** The program of a sleeping shim. Throws Error with the compiler's output. */
 export async function compileSleeper(): Promise<Uint8Array> {
   return await compile("sleeper", []);
 }
@@ -65,13 +65,13 @@ export async function compileGuardian(): Promise<Uint8Array | undefined> {
   return GUARDED.has(process.arch) ? await compile("guardian", []) : undefined;
 }
 
-/** The code that leaves a process to another: it may stand anywhere. Throws as {@link compileSleeper}. */
+/** The code that leaves a process to another: it may be loaded anywhere. Throws as {@link compileSleeper}. */
 export async function compileSuccessor(): Promise<Uint8Array> {
   const options = ["-Wl,-e,successor", "-Wl,-N", "-Wl,-Ttext=0", "-Wl,--no-warn-rwx-segments"];
   return readCode(await compile("successor", options)).code;
 }
 
-/** Makes `executable`, a compiled one, begin with the launcher. Throws Error with what the compiler says. */
+/** Makes `executable`, a compiled one, begin with the launcher. Throws Error with the compiler's output. */
 export async function joinLauncher(executable: string): Promise<void> {
   const engine = new Uint8Array(await readFile(executable));
   const layout = readLayout(engine);

@@ -1,12 +1,12 @@
 /**
- * Makes a machine ready: npm dependencies, and on Debian the packages that the purpose needs.
+ * Prepares a machine: npm dependencies and, on Debian, the packages that the purpose needs.
  *
  *     node scripts/setup.mjs build   npm dependencies
  *     node scripts/setup.mjs demo    and a C compiler, an OCI runtime, and busybox to run in it
- *     node scripts/setup.mjs test    and all that the tests run
+ *     node scripts/setup.mjs test    and everything that the tests run
  *
- * Plain Node without dependencies, as it runs before there are any. It looks first and does nothing
- * when nothing is missing. Exit status 2: something is missing that it cannot install.
+ * Plain Node without dependencies, as it runs before there are any. It checks first and does nothing
+ * if nothing is missing. Exit status 2: something is missing that it cannot install.
  */
 
 import { spawnSync } from "node:child_process";
@@ -18,7 +18,7 @@ const NODE_MAJOR_MIN = 20;
 const POLICY = "/usr/sbin/policy-rc.d";
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-/** For the launcher and the sleeper: without, a build boots the engine more often, and never sleeps. */
+/** For the launcher and the sleeper: without it, a build boots the engine more often, and never sleeps. */
 const COMPILER = { gcc: ["cc"] };
 /** Debian packages by the commands that prove them present, whoever installed those. */
 const RUN = { runc: ["runc"], "busybox-static": ["/bin/busybox"], ...COMPILER };
@@ -28,7 +28,7 @@ const TEST = {
   containerd: ["containerd", "ctr", "containerd-shim-runc-v2"],
   "containernetworking-plugins": ["/usr/lib/cni/bridge"],
   strace: ["strace"],
-  // What the completions and the man page of shim are for.
+  // The users of shim's completions and man page.
   zsh: ["zsh"],
   fish: ["fish"],
   "groff-base": ["groff"],
@@ -85,7 +85,7 @@ function isDebian() {
 /** Lets packages install without starting their services, unless the machine has a policy of its own. */
 function withoutServices(action) {
   const isOurs = !existsSync(POLICY);
-  // An interrupt ends apt-get, which shares our terminal; the policy has to go nevertheless.
+  // An interrupt ends apt-get, which shares our terminal; the policy must be removed nevertheless.
   const ignore = () => {};
   process.on("SIGINT", ignore);
   process.on("SIGTERM", ignore);
@@ -151,7 +151,7 @@ function installDependencies() {
       throw new SetupError("npm install failed. Look at the messages of npm above, then try again");
     }
   }
-  // npm may hold back the install scripts of packages, and these bring their executables by one.
+  // npm may hold back the install scripts of packages, and these get their executables from one.
   const scripts = ["node_modules/bun/install.js"];
   if (!hasBun() && !(run(process.execPath, scripts) && hasBun())) {
     throw new SetupError("node_modules/.bin/bun does not run. Remove node_modules, then try again");

@@ -1,16 +1,16 @@
 /**
- * Works one shim for long and prints what it has of memory and descriptors, phase by phase; or works
- * many that are upgraded meanwhile.
+ * Works one shim for a long time and prints its memory and descriptors, phase by phase; or works many that
+ * are upgraded meanwhile.
  *
  *     npm run soak                                  2,000 execs, 20,000 State calls, probes for 20 minutes
  *     npm run soak -- --execs 500 --states 5000 --minutes 2
- *     npm run soak -- --sleep 2                     by a shim that sleeps after two quiet seconds
- *     npm run soak -- --leak                        by one that keeps 50 kB of each exec
+ *     npm run soak -- --sleep 2                     with a shim that sleeps after two quiet seconds
+ *     npm run soak -- --leak                        with one that leaks 50 kB per exec
  *     npm run soak -- --upgrade                     20 shims with two containers each are upgraded ten times
  *     npm run soak -- --upgrade --shims 5 --rounds 4
  *
- * The exit code is 1 when descriptors are left, private memory has reached its ceiling or grown by more
- * than it may, a byte or an event is lost, a call fails.
+ * The exit code is 1 if descriptors are left, private memory has reached its ceiling or grown by more
+ * than it may, a byte or an event is lost, or a call fails.
  */
 
 import { mkdtempSync, rmSync } from "node:fs";
@@ -23,12 +23,12 @@ import { buildLeaky } from "../test/soak/variant.ts";
 
 /** Between the first phase, which warms it up, and the last. */
 const GROWTH_KB_MAX = 4 * 1024;
-/** Some are open now and then; of a leak there would be hundreds. */
+/** Some are open now and then; a leak would mean hundreds. */
 const DESCRIPTORS_SPARE = 4;
 const STEPS = 4;
-/** For a heap to be trimmed. */
+/** Time for a heap to be trimmed. */
 const QUIET_MS = 8000;
-/** The one that holds where WEDGE_MEMORY_CEILING_MB is not set. */
+/** The ceiling that applies when WEDGE_MEMORY_CEILING_MB is not set. */
 const CEILING_KB = 24 * 1024;
 const LEAK_BYTES = 50_000;
 const KILOBYTE = 1024;
@@ -59,7 +59,7 @@ async function report(subject: Soak, phase: string): Promise<Figures> {
   return figures;
 }
 
-/** Works one shim; whether it has stayed as it was. */
+/** Works one shim; returns whether it has stayed as it was. */
 async function workOne(executable?: string): Promise<boolean> {
   await using soak = await Soak.start({ WEDGE_SLEEP_AFTER_SECONDS: values.sleep }, executable);
   await report(soak, "fresh");

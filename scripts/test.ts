@@ -19,14 +19,14 @@ const root = join(import.meta.dirname, "..");
 
 interface Suite {
   readonly name: string;
-  /** Files that run at a time. */
+  /** Files that run concurrently. */
   readonly concurrency: number;
   readonly testTimeoutMs: number;
   /** For a whole file; past it the file is killed and has failed. */
   readonly fileTimeoutMs: number;
 }
 
-/** In the order in which they run. The files of `test/<name>`; unit has all that no other suite has. */
+/** In the order in which they run. The files of `test/<name>`; unit has everything in no other suite. */
 const suites: readonly Suite[] = [
   {
     name: "unit",
@@ -59,7 +59,7 @@ function toText({ passed, failed, skipped }: Counts): string {
   return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
 }
 
-/** The counts of a JUnit report; undefined when `xml` is none. */
+/** The counts of a JUnit report; undefined when `xml` is not one. */
 function parseReport(xml: string): Counts | undefined {
   const attributes = /<testsuites\s([^>]*)>/.exec(xml)?.[1];
   if (attributes === undefined) return undefined;
@@ -74,7 +74,7 @@ function parseReport(xml: string): Counts | undefined {
 async function runFile(file: string, suite: Suite, isVerbose: boolean): Promise<Counts> {
   const folder = await mkdtemp(join(tmpdir(), "wedge-report-"));
   const report = join(folder, "report.xml");
-  // A file and no pipe: whatever a test leaves behind may hold the output open for ever.
+  // A file, not a pipe: whatever a test leaves behind may hold the output open forever.
   const outputPath = join(folder, "output");
   const output = openSync(outputPath, "a");
   const startedAtMs = performance.now();
@@ -95,7 +95,7 @@ async function runFile(file: string, suite: Suite, isVerbose: boolean): Promise<
   const reported = (await xml.exists()) ? parseReport(await xml.text()) : undefined;
   await rm(folder, { recursive: true, force: true });
   let counts = reported ?? nothing;
-  // A file that dies, or fails outside of its tests, has no failed test to show for it.
+  // A file that dies, or fails outside its tests, has no failed test to show for it.
   if (exitCode !== 0 && counts.failed === 0) counts = add(counts, { ...nothing, failed: 1 });
   const seconds = ((performance.now() - startedAtMs) / 1000).toFixed(1);
   const verdict = counts.failed > 0 ? "FAIL" : "ok  ";
@@ -114,7 +114,7 @@ interface RunOptions {
 /** Files that failed and then passed: each hides a race, in wedge or in its test. */
 const unsteady: string[] = [];
 
-/** Runs the files of one suite, the next as soon as one of its places is free. */
+/** Runs the files of one suite, the next as soon as a slot is free. */
 async function runSuite(
   suite: Suite,
   files: readonly string[],

@@ -2,8 +2,8 @@
  * One executable, several commands: argv and environment in, an exit code out.
  *
  * The daemon's program is here at once, in one piece: the engine hardly ever runs for anything else, as
- * the launcher has carried out what is short (src/native/launcher.c). Each other command is imported when
- * it is called for.
+ * the launcher has carried out the short commands (src/native/launcher.c). Other commands are imported
+ * when they are called for.
  */
 
 import { basename } from "node:path";
@@ -34,7 +34,7 @@ async function main(): Promise<number> {
   try {
     return await run(parsed.invocation);
   } catch (error) {
-    // containerd shows it to the user as it is, in a sentence of its own.
+    // containerd shows it to the user as it is, within a sentence of its own.
     writeOutput(2, `${executableName}: ${messageOf(error)}`);
     return EXIT_FAILURE;
   }

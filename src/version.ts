@@ -15,7 +15,7 @@ export const debugCommandName = "shim";
 /** The runtime type that containerd derives {@link executableName} from. */
 export const runtimeName = "io.containerd.wedge.v2";
 
-/** Of package.json; run from source, that of the next release. */
+/** From package.json; run from source, that of the next release. */
 export const version = typeof WEDGE_VERSION === "string" ? WEDGE_VERSION : "0.1.0-source";
 
 /** The commit that was built. */

@@ -1,6 +1,6 @@
 /**
- * How soon the shims of tests are to sleep, where `WEDGE_TEST_SLEEP` says so: one that is asleep whenever
- * it may be must serve all that is tested.
+ * How soon the shims of tests are to sleep, where `WEDGE_TEST_SLEEP` says so: a shim that is asleep whenever
+ * possible must pass all tests.
  *
  *     WEDGE_TEST_SLEEP=0.02 npm test -- integration e2e
  */

@@ -1,4 +1,4 @@
-/** The runtime without a shim: what a shim has to add its own to. */
+/** The runtime without a shim: the floor to which a shim adds its own share. */
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ import type { Peer } from "./peer.ts";
 
 const END_LIMIT_MS = 30_000;
 
-/** A container that is made and ended by commands alone. */
+/** A container that is created and ended by commands only. */
 export class BareContainer {
   readonly #bench: Bench;
   readonly #peer: Peer;

@@ -1,4 +1,4 @@
-/** One run of the benchmark, as the groups see it: peers, bundles, meters, and who is next. */
+/** One run of the benchmark, as the groups see it: peers, bundles, meters, and whose turn it is. */
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -16,7 +16,7 @@ import { FigureSet } from "./figure.ts";
 import type { BenchOptions } from "./options.ts";
 import type { Peer } from "./peer.ts";
 
-/** Rounds whose figures are thrown away: files are read for the first time, clocks speed up. */
+/** Rounds whose figures are discarded: files are read for the first time, clocks speed up. */
 const WARM_UP_ROUNDS = 2;
 /** Between two turns. */
 const PAUSE_MS = 60;
@@ -35,13 +35,13 @@ export interface Bench extends AsyncDisposable {
   /** Where the runtimes keep their state. */
   readonly runtimeRoot: string;
   /**
-   * A bundle in memory over a root filesystem that all share, with a `log` FIFO that is held open, as
-   * containerd does it. The caller disposes it.
+   * A bundle in memory over a shared root filesystem, with a `log` FIFO that is held open, as containerd
+   * does it. The caller disposes it.
    */
   makeBundle(peer: Peer, options: BundleOptions): Bundle;
   /** A line on stderr. */
   say(text: string): void;
-  /** How long nothing has been said, in milliseconds. */
+  /** How long nothing has been printed, in milliseconds. */
   readonly quietMs: number;
 }
 
@@ -54,7 +54,7 @@ export interface OpenOptions {
   readonly cgroup: string;
 }
 
-/** Prepares a run inside of an enclosure. */
+/** Prepares a run inside an enclosure. */
 export function openBench({ options, peers, cgroup }: OpenOptions): Bench {
   const bundles = join(DIRECTORY, "bundles");
   const rootfs = join(DIRECTORY, "rootfs");
@@ -114,9 +114,9 @@ export interface Turn {
 }
 
 /**
- * The peers in turn, round by round, each second round in reverse order. Each turn begins when the kernel has
+ * The peers in turn, round by round, every second round in reverse order. Each turn begins when the kernel is
  * done with the one before: with the end of its cgroups, and with the moment in which it moves processes between
- * cgroups without a wait for RCU, from which only a peer that is quickly there would profit. Tells of the progress.
+ * cgroups without waiting for RCU, from which only a peer that gets there quickly would profit. Prints progress.
  */
 export async function* takeTurns(
   bench: Bench,

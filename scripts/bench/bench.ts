@@ -1,9 +1,9 @@
 /**
  * `npm run bench`: shims side by side in one run, as ratios; see `options.ts` for what can be asked.
  *
- * Peers take turns within every round (A B A B), so that a machine whose speed drifts favours none.
+ * Peers take turns within every round (A B A B), so that drifting machine speed favours none.
  * Shims are driven as containerd drives them, by `start`, ttrpc and `delete`, with no containerd in
- * between but in the group `e2e`. Progress goes to stderr. Absolute times belong to one machine and one
+ * between except in the group `e2e`. Progress goes to stderr. Absolute times belong to one machine and one
  * hour: read the ratios of medians.
  */
 
@@ -49,7 +49,7 @@ async function runGroup(bench: Bench, group: GroupName): Promise<void> {
   bench.say(`${group}: done in ${((performance.now() - startedAtMs) / 1000).toFixed(1)} s`);
 }
 
-/** A peer that hangs must not hang the benchmark: rejects when there is no progress any more. */
+/** A peer that hangs must not hang the benchmark: rejects when there is no more progress. */
 function watchProgress(bench: Bench, group: GroupName): Disposable & { promise: Promise<never> } {
   const { promise, reject } = Promise.withResolvers<never>();
   const timer = setInterval(() => {
@@ -76,6 +76,6 @@ try {
   process.exitCode = await main();
 } catch (error) {
   process.stderr.write(`bench: ${messageOf(error)}\n`);
-  // What a peer that hangs has not answered would be waited for.
+  // Otherwise this would wait for answers that a hung peer never gives.
   process.exit(1);
 }

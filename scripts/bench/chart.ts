@@ -2,7 +2,7 @@
  * A group's figures as an SVG chart: one row of bars per figure, one bar per peer.
  *
  * Written by hand, as a bar is a rectangle: a charting library would be many times this file. Each row
- * has a scale of its own, from zero, since what stands in it is compared with nothing but itself.
+ * has its own scale, from zero, since its bars are only compared with each other.
  */
 
 import {
@@ -39,7 +39,7 @@ const BAR_HEIGHT = 13;
 const BAR_GAP = 3;
 const ROW_GAP = 14;
 const FONT = "system-ui, 'DejaVu Sans', sans-serif";
-/** The first is wedge's; the baseline and the bare runtime are grey, as what others are seen against. */
+/** The first is wedge's; the baseline and the bare runtime are grey, as the background for the others. */
 const COLORS = ["#0f766e", "#b45309", "#7c3aed", "#be185d", "#1d4ed8"];
 const BASELINE_COLOR = "#94a3b8";
 const RUNTIME_COLOR = "#cbd5e1";
@@ -112,7 +112,7 @@ function drawRow(
     const scale = (value: number) => Math.max(0, (value / longest) * room);
     const color = colorOf(peer, peers, baseline);
     parts.push(rect(left, y, Math.max(scale(summary.median), 1), BAR_HEIGHT, color));
-    // Past the values there is no room for a bad moment of a busy machine.
+    // Next to the values there is no room for a busy machine's outliers.
     const end = Math.min(scale(summary.p95), room * 1.06);
     parts.push(...whisker(left + scale(summary.median), left + end, y + BAR_HEIGHT / 2));
     const valueAt = left + Math.max(scale(summary.median), end) + 8;

@@ -1,5 +1,5 @@
 /**
- * Processor time by peer, to the nanosecond: what a peer starts runs in a cgroup of its own.
+ * CPU time by peer, to the nanosecond: what a peer starts runs in a cgroup of its own.
  *
  * Below the benchmark's cgroup each peer has `shims`, for its shim and the runtime processes that it
  * starts, beside the cgroups of its containers.
@@ -13,7 +13,7 @@ const CGROUP_ROOT = "/sys/fs/cgroup";
 const SHIMS = "shims";
 const THIS_THREAD = "0";
 
-/** The hierarchy that counts processor time. */
+/** The hierarchy that accounts CPU time. */
 interface Hierarchy {
   readonly root: string;
   /** Where this process belongs, below the root. */
@@ -35,7 +35,7 @@ export class CpuMeter {
     return join("/", this.#name, peer.name, id);
   }
 
-  /** Calls `spawn`, whose child and all that it starts are counted as `peer`'s shims. */
+  /** Calls `spawn`, whose child and everything that it starts count as `peer`'s shims. */
   within<T>(peer: Peer, spawn: () => T): T {
     const cgroup = this.#path(peer, SHIMS);
     mkdirSync(cgroup, { recursive: true });
@@ -62,8 +62,8 @@ export class CpuMeter {
   }
 
   /**
-   * Moves what spawns: this thread alone where that is possible. To move a process the kernel waits for RCU, up
-   * to 10 ms, and spares that wait to whoever moves another within the next moment: a runtime whose shim is quick.
+   * Moves what spawns: only this thread where that is possible. To move a process the kernel waits for RCU, up
+   * to 10 ms, and spares that wait to others that move within the next moment: a runtime whose shim is quick.
    */
   #moveTo(cgroup: string): void {
     if (this.#hierarchy.isV2) writeFileSync(join(cgroup, "cgroup.procs"), String(process.pid));

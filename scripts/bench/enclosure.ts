@@ -2,8 +2,8 @@
  * Where the benchmark runs: mount and pid namespaces of its own, with a fresh `/run`.
  *
  * Everything that a peer starts ends with it, however it ends, and shims' sockets and state are in
- * memory, as on a host. crun of Debian 12 refuses a hybrid cgroup layout, so for it the second
- * hierarchy is taken out of sight.
+ * memory, as on a host. Debian 12's crun refuses a hybrid cgroup layout, so for it the second
+ * hierarchy is hidden.
  */
 
 import { existsSync, readdirSync, rmdirSync } from "node:fs";
@@ -24,7 +24,7 @@ set +e
 "$@"
 exit $?`;
 
-/** The name of the cgroup that holds all that is measured, inside of the enclosure; else undefined. */
+/** The name of the cgroup that holds everything measured, inside the enclosure; otherwise undefined. */
 export function enclosedCgroup(): string | undefined {
   return process.env[INSIDE];
 }

@@ -1,4 +1,4 @@
-/** A manager's event service: takes events from shims, and notes when an exit arrived. */
+/** A manager's event service: takes events from shims, and records when an exit arrived. */
 
 import { TaskExit } from "../../src/gen/containerd/events/task.ts";
 import {
@@ -14,7 +14,7 @@ const EXIT_TYPE = "containerd.events.TaskExit";
 export class EventService implements Disposable {
   readonly #server: TtrpcServer;
   readonly #awaited = new Map<string, (atMs: number) => void>();
-  /** As shims are told it. */
+  /** As passed to shims. */
   readonly address: string;
 
   constructor(address: string) {
@@ -26,7 +26,7 @@ export class EventService implements Disposable {
   }
 
   /**
-   * Resolves with the time (`performance.now`) at which the exit of a process is told of. To be called
+   * Resolves with the time (`performance.now`) at which the exit of a process is reported. To be called
    * before the process can end; the exit of a container's init has the container's id twice.
    */
   exitOf(containerId: string, processId = containerId): Promise<number> {

@@ -1,9 +1,9 @@
-/** Figures: what was measured of each peer, and what statistics say of it. */
+/** Figures: what was measured of each peer, and its statistics. */
 
 import type { GroupName } from "./options.ts";
 import type { Peer } from "./peer.ts";
 
-/** `/s` and `MB/s` are better when more, the others when less. */
+/** For `/s` and `MB/s` more is better, for the others less. */
 export type Unit = "ms" | "µs" | "MB/s" | "/s" | "kB" | "MB" | "s/GiB" | "µs/s" | "";
 
 export interface Figure {

@@ -7,7 +7,7 @@ import { Shim } from "./shim.ts";
 
 /** Containers that are started, or ended, at the same time. */
 const AT_ONCE = 8;
-/** By which all shims know the containers of a pod. */
+/** By which all shims recognise the containers of a pod. */
 const POD_ANNOTATION = "io.kubernetes.cri.sandbox-id";
 
 export class Herd implements AsyncDisposable {
@@ -44,7 +44,7 @@ export class Herd implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     const end = async () => {
-      // The one that was there first is the last to go: its bundle is the shim's working directory.
+      // The oldest is the last to go: its bundle is the shim's working directory.
       for (let last = this.#members.pop(); last !== undefined; last = this.#members.pop()) {
         await last.shim.end({ endsShim: !this.#isPod || this.#members.length === 0 });
         last.bundle[Symbol.dispose]();

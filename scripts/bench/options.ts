@@ -24,10 +24,10 @@ const OPTIONAL: ReadonlySet<GroupName> = new Set(["growth"]);
 export const USAGE = `npm run bench -- [options]
 
   --groups a,b        of ${GROUPS.join(", ")}; all but growth when left out
-  --shim NAME=PATH    a further shim to measure; may be repeated
+  --shim NAME=PATH    another shim to measure; may be repeated
   --baseline NAME     the peer that ratios refer to; the stock shim when left out
   --runtime NAME      ${RUNTIMES.join(" or ")}
-  --rounds N          of what is done once a round (40)
+  --rounds N          of what is done once per round (40)
   --counts a,b        containers at a time in group mem (1,10,50,100)
   --shims a,b         containers at a time, each with a shim, in groups sleep and growth (1,50,200)
   --pod a,b           containers in one pod in group growth (1,16,64)
@@ -36,7 +36,7 @@ export const USAGE = `npm run bench -- [options]
   --execs N           in group leak (1000; and ten times as many States)
   --idle-ms N         of nothing to do in group sleep (20000)
   --probes N          each second in group sleep; a tenth of it each ten seconds (30)
-  --settle-ms N       quiet time before memory is looked at (6000)
+  --settle-ms N       quiet time before memory is measured (6000)
   --out DIR           for results.json, table.md and an SVG chart per group (dist/bench)
   --readme            also puts the table into README.md
   --json              prints the figures for machines instead of the table
@@ -135,7 +135,7 @@ function parseGroup<T extends string>(known: readonly T[]): (option: string, tex
 function parseCount(option: string, text: string): number {
   const count = Number(text);
   if (Number.isInteger(count) && count > 0) return count;
-  throw new Error(`Value of ${option} is no positive number: ${text}`);
+  throw new Error(`Value of ${option} is not a positive number: ${text}`);
 }
 
 function parseShim(text: string): ShimArgument {

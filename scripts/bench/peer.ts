@@ -16,7 +16,7 @@ export interface Peer {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** What is measured is not when a shim falls asleep, but in group `sleep`. */
+/** When a shim falls asleep is measured only in group `sleep`. */
 export const AWAKE = { WEDGE_SLEEP_AFTER_SECONDS: "0" };
 
 const STOCK_NAME = "go";
@@ -59,7 +59,7 @@ function resolve(path: string): string {
     accessSync(path, constants.X_OK);
     return realpathSync(path);
   } catch (cause) {
-    throw new Error(`Cannot measure ${path}: it is no executable file`, { cause });
+    throw new Error(`Cannot measure ${path}: it is not an executable file`, { cause });
   }
 }
 

@@ -1,4 +1,4 @@
-/** What the kernel says of a process: memory, threads, how often it woke. */
+/** What the kernel reports about a process: memory, threads, how often it woke. */
 
 import { readdirSync, readFileSync } from "node:fs";
 
@@ -8,7 +8,7 @@ export interface MemoryFigures {
   readonly rssKb: number;
   /**
    * What is free when it ends, however few of its kind there are. Pages of its executable are not
-   * among it, even while nobody else runs that, or while they are so new that the disk lacks them.
+   * included, even while nobody else runs it, or while they are so new that they are not on disk yet.
    */
   readonly privateKb: number;
   readonly pageTablesKb: number;
@@ -27,7 +27,7 @@ export function readMemory(pid: number): MemoryFigures {
   };
 }
 
-/** How often all its threads have given up the processor by themselves: each time, one was woken. */
+/** How often all its threads have given up the processor voluntarily: each time, one was woken. */
 export function readWakeUps(pid: number): number {
   let count = 0;
   for (const thread of readdirSync(`/proc/${pid}/task`)) {

@@ -1,5 +1,5 @@
 /**
- * Calls on a connection of their own, with as little of the client in the figures as can be: blocking
+ * Calls on a connection of their own, with as little of the client in the figures as possible: blocking
  * reads and writes, requests encoded once, answers only counted.
  */
 
@@ -76,7 +76,7 @@ export class RawCalls implements Disposable {
     return 1;
   }
 
-  /** Reads once and counts the answers that are whole now. */
+  /** Reads once and counts the answers that are complete now. */
   #receive(): number {
     const count = readFd(this.#socket.fd, this.#buffer.subarray(this.#filled));
     if (count === 0 || count === "again") throw new Error("The shim has closed the connection");

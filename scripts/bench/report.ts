@@ -1,4 +1,4 @@
-/** What a run leaves: a table for people, JSON for machines, charts. */
+/** The results of a run: a table for people, JSON for machines, charts. */
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";

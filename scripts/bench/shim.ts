@@ -86,7 +86,7 @@ export class Shim implements Disposable {
     return new Shim({ bench, peer, bundle, address, client, pid });
   }
 
-  /** Runs `start`, Create and Start: a shim with a container that runs. */
+  /** Runs `start`, Create and Start: a shim with a running container. */
   static async run(bench: Bench, peer: Peer, bundle: Bundle, streams = NO_STREAMS): Promise<Shim> {
     const shim = await Shim.open(bench, peer, bundle);
     await shim.create(streams);
@@ -212,7 +212,7 @@ function execProcess(args: readonly string[], terminal: boolean): unknown {
   };
 }
 
-/** FIFOs for a process in its bundle, all of them held open by the caller until it disposes them. */
+/** FIFOs for a process in its bundle, all held open by the caller until it disposes them. */
 export class StreamFifos implements Disposable {
   readonly streams: Streams;
   readonly #held = new DisposableStack();

@@ -27,7 +27,7 @@ export interface ChaosOptions {
   readonly seed: number;
   /** The number of the first round. */
   readonly from?: number;
-  /** As `ctr run --runtime` takes it: the stock shim's, to tell its faults from ours. */
+  /** As for `ctr run --runtime`: the stock shim's, to tell its faults from ours. */
   readonly runtime?: string;
   /** More variables of containerd's environment, which shims inherit. */
   readonly variables?: Readonly<Record<string, string>>;
@@ -62,7 +62,7 @@ const EVENTS_LIMIT_MS = 30_000;
 /** No event takes that long to come, and most jumps are longer. */
 const MISDATED_MS = 10 * 60_000;
 
-/** Runs rounds while `goesOn`. Rejects when the machine cannot have the daemon. */
+/** Runs rounds while `goesOn`. Rejects when the machine cannot run the daemon. */
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   const { version, seed, from = 0, variables = {}, goesOn, say } = options;
   using clock = MovableClock.open();
@@ -127,7 +127,7 @@ async function runRound(world: World, plan: RoundPlan, runtime: string): Promise
   faults.push(...(await judgeWhenTold(watch, expected)));
   if (plan.faults.some(({ kind }) => CUTS_RUNTIME.includes(kind))) removeStrandedCgroups(daemon);
   const misdated = watch.seen().filter(({ atMs }) => Math.abs(atMs - Date.now()) > MISDATED_MS);
-  // What `ctr` leaves of calls that failed is its own.
+  // What `ctr` leaves of failed calls is its own.
   await daemon.removeClientFifos();
   const left = expectNothingLeft(daemon, before, LEFT_LIMIT_MS);
   await left.catch((error: unknown) => faults.push(String(error)));
@@ -163,9 +163,9 @@ async function judgeWhenTold(
 }
 
 /**
- * A runc that is killed before it has noted its state leaves the cgroup that it had made, and nobody knows
- * of it: `runc delete` finds no container. Only one in which nothing runs can be removed, and the others
- * are found.
+ * A runc that is killed before it has recorded its state leaves the cgroup that it had created, and nobody
+ * knows of it: `runc delete` finds no container. Only a cgroup in which nothing runs can be removed, so the
+ * others are found.
  */
 function removeStrandedCgroups(daemon: Containerd): void {
   for (const cgroup of daemon.sandbox.cgroups().reverse()) {
@@ -186,7 +186,7 @@ async function suffer(daemon: Containerd, faults: RoundPlan["faults"]): Promise<
   }
 }
 
-/** Beside all faults: a jump takes no time, and what they do does not depend on the time of day. */
+/** Alongside all faults: a jump takes no time, and what faults do does not depend on the time of day. */
 async function jump(clock: MovableClock, jumps: readonly JumpPlan[]): Promise<void> {
   const startMs = performance.now();
   for (const { atMs, bySeconds } of jumps) {

@@ -1,9 +1,9 @@
 /*
- * The time of day, moved: a library that is preloaded into a process, for which the clock of the machine then
- * is as many seconds ahead as OFFSET_FILE (from the compiler's command line) says, at any time anew.
+ * The time of day, moved: a library that is preloaded into a process, for which the machine's clock is then as
+ * many seconds ahead as OFFSET_FILE (from the compiler's command line) says, at any time anew.
  *
- * What measures time (CLOCK_MONOTONIC and the like) is left alone, as it is when somebody sets the clock.
- * Programs without libc, and those that ask the kernel by themselves as those in Go do, do not see it.
+ * What measures time (CLOCK_MONOTONIC and the like) is left alone, as when somebody sets the clock. Programs
+ * without libc, and those that ask the kernel themselves, as Go programs do, do not see it.
  */
 
 #define _GNU_SOURCE
@@ -25,7 +25,7 @@
 
 typedef int timed_wait(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
 
-/* Zero, and the machine's own clock, until the file is there: others' constructors may ask before ours. */
+/* Zero, which is the machine's own clock, until the file is there: others' constructors may ask before ours. */
 static const volatile int64_t *offset;
 static timed_wait *wait_by_the_kernel;
 
@@ -62,7 +62,7 @@ time_t time(time_t *copy) {
   return now.tv_sec;
 }
 
-/* `until` is counted by the moved clock, and the kernel waits by its own. */
+/* `until` is by the moved clock, and the kernel waits by its own. */
 int pthread_cond_timedwait(pthread_cond_t *restrict condition, pthread_mutex_t *restrict mutex,
                            const struct timespec *restrict until) {
   struct timespec actual = *until;

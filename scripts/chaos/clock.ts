@@ -1,7 +1,7 @@
 /**
- * A time of day that can be set without the machine's: for processes that have a small library preloaded
- * (`clock.c`), whatever they execute included. Those see it that ask libc for the time, as the engine of a
- * shim does. Programs in Go, containerd and runc among them, ask the kernel: for them, a shim's clock is off.
+ * A time of day that can be set without setting the machine's: for processes that have a small library
+ * preloaded (`clock.c`), and whatever they execute. It is seen by programs that ask libc for the time, as a
+ * shim's engine does. Go programs, containerd and runc among them, ask the kernel: to them, a shim's clock is off.
  */
 
 import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 export class MovableClock implements Disposable {
-  /** What processes that are to see it need in their environment. */
+  /** Environment variables for processes that are to see it. */
   readonly variables: Readonly<Record<string, string>>;
   readonly #directory: string;
   readonly #file: number;
@@ -21,7 +21,7 @@ export class MovableClock implements Disposable {
     this.variables = { LD_PRELOAD: library };
   }
 
-  /** A clock that is right. Throws Error with what the C compiler says. */
+  /** A clock that is right. Throws Error with the C compiler's output. */
   static open(): MovableClock {
     const directory = mkdtempSync(join(tmpdir(), "wedge-clock-"));
     try {
@@ -43,7 +43,7 @@ export class MovableClock implements Disposable {
     return this.#aheadSeconds;
   }
 
-  /** Sets it to be so far ahead; negative: behind. */
+  /** Sets it this far ahead; negative: behind. */
   moveTo(aheadSeconds: number): void {
     this.#aheadSeconds = aheadSeconds;
     // In one piece: it is mapped by whoever looks at the time at this moment.
@@ -51,7 +51,7 @@ export class MovableClock implements Disposable {
     writeSync(this.#file, bytes, 0, bytes.length, 0);
   }
 
-  /** Who has the library loaded already goes on with the last offset. */
+  /** Processes that already have the library loaded keep the last offset. */
   [Symbol.dispose](): void {
     closeSync(this.#file);
     rmSync(this.#directory, { recursive: true, force: true });

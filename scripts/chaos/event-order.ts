@@ -1,10 +1,10 @@
 /**
- * What the events of one container have to be, whatever went wrong: each once, in the order of its life,
- * with the statuses that its processes ended with.
+ * What the events of one container must be, whatever went wrong: each once, in the order of its life,
+ * with the statuses with which its processes ended.
  *
- * An event is sent until containerd has taken it. So a containerd that is killed may have taken one and
- * not said so, and is told again after its restart; and it may have taken some that it then told
- * nobody. Both happen at the kill alone: what follows is neither doubled nor missing.
+ * An event is sent until containerd has taken it. So a containerd that is killed may have taken one
+ * without acknowledging it, and gets it again after its restart; and it may have taken some that it then
+ * passed on to nobody. Both happen only at the kill: what follows is neither doubled nor missing.
  */
 
 /** One line of `ctr events` about a task. */
@@ -35,7 +35,7 @@ const INIT = ["create", "start", "exit", "delete"] as const;
 const EXEC = ["exec-added", "exec-started", "exit"] as const;
 const SIGKILLED = 137;
 
-/** The events about tasks in what `ctr events` has printed. A line that is cut off is none. */
+/** The task events in the output of `ctr events`. A truncated line does not count. */
 export function parseEvents(output: string): SeenEvent[] {
   return [...output.matchAll(/^(\S+) (\S+) .* \/tasks\/([\w-]+) (\{.*\})$/gm)].flatMap(
     ([, date, time, topic = "", json = ""]) => {
@@ -81,7 +81,7 @@ export function judgeEvents(all: readonly SeenEvent[], expected: Expectation): s
   return faults.map((fault) => `${expected.id}: ${fault} [${seen}]`);
 }
 
-/** The events of one process: in order, and, where it was started, all of them but for a gap at each kill. */
+/** The events of one process: in order and, if it was started, all of them but for a gap at each kill. */
 function judgeChain(
   topics: readonly string[],
   execId: string,

@@ -1,4 +1,4 @@
-/** A client that prints events, for as long as the test lasts, across restarts of containerd. */
+/** A client that prints events for as long as the test lasts, across restarts of containerd. */
 
 import type { Client } from "../../test/e2e/client.ts";
 import { type Containerd, USER_IMAGE } from "../../test/e2e/containerd.ts";
@@ -23,7 +23,7 @@ export class EventWatch implements AsyncDisposable {
     this.#following = this.#follow();
   }
 
-  /** Misses no event after it has resolved, but for those that a killed containerd told nobody. */
+  /** Misses no event after it has resolved, except those that a killed containerd passed on to nobody. */
   static async open(daemon: Containerd): Promise<EventWatch> {
     return new EventWatch(daemon, await daemon.events({ limitMs: LIMIT_MS }));
   }
@@ -45,7 +45,7 @@ export class EventWatch implements AsyncDisposable {
 
   async #follow(): Promise<void> {
     for (;;) {
-      // It has ended with its containerd, or with the watch: how is no matter.
+      // It has ended with its containerd, or with the watch: how does not matter.
       await this.#client.finish();
       if (this.#isClosed) return;
       await Bun.sleep(RETRY_MS);

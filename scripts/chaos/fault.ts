@@ -1,8 +1,8 @@
 /**
  * What goes wrong, done to the processes of one private containerd.
  *
- * The time of day is the whole machine's and is set for shims alone (`clock.ts`); the other clocks are never
- * set, and a shim that is stopped for a while is one for whom they all jump.
+ * The time of day is the whole machine's and is set only for shims (`clock.ts`); the other clocks are never
+ * set, and for a shim that is stopped for a while they all jump.
  */
 
 import { readdirSync, readFileSync, statfsSync } from "node:fs";
@@ -11,12 +11,12 @@ import { withFewPids } from "./few-pids.ts";
 import type { FaultPlan } from "./plan.ts";
 
 const FEW_DESCRIPTORS = 16;
-/** More than this and a runtime process finds all that it needs. */
+/** With more than this a runtime process finds all that it needs. */
 const SPARE_PIDS_MAX = 12;
-/** For a container to get into the state in which the fault finds something. */
+/** Time for a container to reach the state in which the fault has an effect. */
 const LOOK_INTERVAL_MS = 20;
 
-/** Does it, waits as long as it lasts, and undoes what can be undone. */
+/** Causes it, waits as long as it lasts, and undoes what can be undone. */
 export async function inflict(daemon: Containerd, { kind, forMs }: FaultPlan): Promise<void> {
   switch (kind) {
     case "kill containerd":
@@ -53,7 +53,7 @@ async function pause(daemon: Containerd, pids: readonly number[], forMs: number)
   wakeEntrances();
 }
 
-/** `nsenter`, which stands in front of a daemon or a client, has stopped with it. */
+/** `nsenter`, which runs in front of a daemon or a client, has stopped with it. */
 function wakeEntrances(): void {
   for (const thread of readdirSync("/proc/self/task")) {
     const children = readFileSync(`/proc/self/task/${thread}/children`, "utf8").trim();
@@ -63,12 +63,12 @@ function wakeEntrances(): void {
   }
 }
 
-/** A process that has ended meanwhile is none to signal. */
+/** A process that has ended meanwhile cannot be signalled. */
 async function signal(daemon: Containerd, name: string, pids: readonly number[]): Promise<void> {
   if (pids.length > 0) await run(daemon, ["kill", "-s", name, ...pids.map(String)]);
 }
 
-/** A call of the runtime is short: looked for during the whole time. */
+/** A runtime call is short, so it is looked for during the whole time. */
 async function findRuntime(daemon: Containerd, forMs: number): Promise<readonly number[]> {
   const endMs = performance.now() + forMs;
   while (performance.now() < endMs) {

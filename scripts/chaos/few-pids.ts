@@ -1,4 +1,4 @@
-/** A shim that can start next to nothing, as its cgroup has all the processes that it may have. */
+/** A shim that can start next to nothing, because its cgroup has reached its limit of processes. */
 
 import {
   existsSync,
@@ -48,7 +48,7 @@ export async function withFewPids(
   });
 }
 
-/** Pids are those of the inside: the kernel takes them as whoever writes them means them. */
+/** Pids are those of the inside: the kernel reads them in the writer's pid namespace. */
 async function move(daemon: Containerd, pids: readonly number[], to: string): Promise<void> {
   const script = `for pid; do echo $pid >${to}/cgroup.procs; done`;
   await run(daemon, ["sh", "-c", script, "sh", ...pids.map(String)]);

@@ -1,6 +1,6 @@
 /**
- * One container from its start to its end, under whatever happens. What a client was told has to be so:
- * one whose start was acknowledged ends with its own status, and its reader has every byte.
+ * One container from its start to its end, whatever happens. What a client was told must be so: one whose
+ * start was acknowledged ends with its own status, and its reader has every byte.
  */
 
 import {
@@ -48,9 +48,9 @@ export function prepare(daemon: Containerd): void {
 
 /** What a fault of the round excuses. */
 export interface Excuses {
-  /** The disk fills up, or who reads the output dies. */
+  /** The disk fills up, or the reader of the output dies. */
   readonly mayLoseOutput: boolean;
-  /** A containerd that is killed may have had the answer to a Delete and told nobody; the events tell. */
+  /** A containerd that is killed may have got the answer to a Delete and told nobody; the events tell. */
   readonly mayLoseAnswer: boolean;
 }
 
@@ -112,7 +112,7 @@ async function callOn(
   return { code, stdout: terminal.output, stderr: "" };
 }
 
-/** Where its output goes, and how it is got back. */
+/** Where its output goes, and how it is read back. */
 function openOutlet(daemon: Containerd, { name, outlet }: LifePlan) {
   const log = `chaos/${name}.log`;
   const fromLog = () => {
@@ -175,7 +175,7 @@ async function line(daemon: Containerd, id: string): Promise<string> {
   return stdout.split("\n").find((each) => each.startsWith(`${id} `)) ?? "";
 }
 
-/** Its exit status, as the client is told it at the end; undefined when the task had gone. */
+/** Its exit status, as the client is told it at the end; undefined when the task was gone. */
 async function removeTask(daemon: Containerd, id: string): Promise<number | undefined> {
   let status: number | undefined;
   await until(`the task of ${id} is removed`, async () => {
@@ -186,7 +186,7 @@ async function removeTask(daemon: Containerd, id: string): Promise<number | unde
   return status;
 }
 
-/** Removes whatever there is of it. */
+/** Removes whatever is left of it. */
 async function clear(daemon: Containerd, id: string): Promise<void> {
   await until(`${id} is removed`, async () => {
     await daemon.call(["task", "rm", "--force", id], { limitMs: LIMIT_MS });

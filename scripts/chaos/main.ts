@@ -1,10 +1,10 @@
 /**
- * Containers live while all around them fails, over a real containerd of their own.
+ * Containers live while everything around them fails, over a real containerd of their own.
  *
  *     npm run chaos -- --minutes 10 --seed 7       the same rounds again, as many as there is time for
  *     npm run chaos -- --seed 7 --from 5           from the sixth round on
- *     npm run chaos -- --containerd 2.1            over another series than the oldest that is there
- *     npm run chaos -- --sleep 1                   by shims that sleep after a quiet second
+ *     npm run chaos -- --containerd 2.1            over a series other than the oldest available
+ *     npm run chaos -- --sleep 1                   with shims that sleep after a quiet second
  *     npm run chaos -- --runtime io.containerd.runc.v2     the stock shim, to compare
  *     npm run chaos -- --plan 20                   only prints the plan of 20 rounds
  *
@@ -30,7 +30,7 @@ const { values } = parseArgs({
     plan: { type: "string", default: "0" },
   },
 });
-/** Containerd's, in which shims log too. */
+/** containerd's; shims log to it too. */
 function keepLog(daemon: Containerd): void {
   const directory = join(import.meta.dirname, "../../dist/chaos");
   mkdirSync(directory, { recursive: true });

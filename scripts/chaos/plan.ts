@@ -1,4 +1,4 @@
-/** What is lived and what goes wrong, from a seed alone: the same seed gives the same plan. */
+/** What is run and what goes wrong, from a seed alone: the same seed gives the same plan. */
 
 export type Outlet = "file" | "logger" | "fifo" | "terminal";
 
@@ -41,7 +41,7 @@ export interface FaultPlan {
   readonly forMs: number;
 }
 
-/** The time of day is set, and stays so. Faults may last meanwhile. */
+/** The time of day is set, and stays so. Faults may overlap it. */
 export interface JumpPlan {
   /** After the round began. */
   readonly atMs: number;
@@ -52,9 +52,9 @@ export interface JumpPlan {
 export interface RoundPlan {
   readonly number: number;
   readonly lives: readonly LifePlan[];
-  /** In the order of their times, as the jumps are. */
+  /** In the order of their times, as are the jumps. */
   readonly faults: readonly FaultPlan[];
-  /** The first is from a clock that is right. */
+  /** The first starts from a clock that is right. */
   readonly jumps: readonly JumpPlan[];
 }
 
@@ -80,7 +80,7 @@ const JUMPS: readonly ((below: (limit: number) => number) => number)[] = [
   (below) => (1 + below(60)) * SECONDS_PER_DAY,
 ];
 const RIGHT_AGAIN = () => undefined;
-/** As jumps are printed, the longest that goes into one without a rest. */
+/** Units for printing jumps: the longest that divides one evenly is used. */
 const UNITS: readonly (readonly [string, number])[] = [
   ["d", SECONDS_PER_DAY],
   ["h", SECONDS_PER_HOUR],

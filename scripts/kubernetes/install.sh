@@ -1,12 +1,12 @@
 #!/bin/sh
-# Installs wedge on a Kubernetes node, or takes it away again. Doing it twice is as good as once.
+# Installs wedge on a Kubernetes node, or removes it again. Idempotent.
 #
 #     install.sh [--shim FILE] [--bin DIRECTORY] [--config FILE]
 #     install.sh --uninstall [--bin DIRECTORY] [--config FILE]
 #
-# It copies the executable, writes the options file beside containerd's configuration unless there is one,
-# and keeps a block of its own at the end of that configuration. containerd has to accept the result, or
-# nothing is changed. containerd is not restarted: do that when it suits; containers live through it.
+# It copies the executable, writes the options file next to containerd's configuration unless there is one,
+# and maintains a block of its own at the end of that configuration. If containerd does not accept the result,
+# nothing is changed. containerd is not restarted: do that when it suits you; containers survive it.
 set -eu
 
 here=$(dirname "$0")
@@ -53,22 +53,22 @@ without_block() {
     END { if (held) print "" }' "$config"
 }
 
-# Which form of our block goes with a configuration: by its version, else by containerd's.
+# Which form of our block a configuration needs: by its version, else by containerd's.
 form_of() {
   version=$(sed -n 's/^version *= *\([0-9]*\).*/\1/p' "$1" | head -n 1)
   if [ -z "$version" ]; then
-    if [ -s "$1" ]; then fail "$config has no version line: containerd reads it as version 1, which knows no such runtimes"; fi
+    if [ -s "$1" ]; then fail "$config has no version line: containerd reads it as version 1, which does not support such runtimes"; fi
     version=2
     echo "version = 2" >"$1"
   fi
   case $version in
     2) echo 1 ;;
     3) echo 2 ;;
-    *) fail "$config is of version $version: only 2 and 3 are known here" ;;
+    *) fail "$config has version $version: only 2 and 3 are supported" ;;
   esac
 }
 
-# Writes the new configuration if containerd takes it; what was there stays where it does not.
+# Installs the new configuration if containerd accepts it; otherwise the old one stays.
 replace_config() {
   if cmp -s "$work/config.toml" "$config"; then return 0; fi
   containerd --config "$work/config.toml" config dump >/dev/null 2>"$work/errors" ||
@@ -85,9 +85,9 @@ if [ "$action" = uninstall ]; then
     without_block >"$work/config.toml"
     replace_config
   fi
-  # Running shims keep their executable; those that start from now on have another runtime.
+  # Running shims keep their executable; containers started from now on use another runtime.
   rm -f "$bin/$name" "$options"
-  echo "wedge is taken away. Restart containerd when no pod of it is left"
+  echo "wedge is removed. Restart containerd when none of its pods is left"
   exit 0
 fi
 
@@ -103,7 +103,7 @@ form=$(form_of "$work/config.toml")
 replace_config
 if [ ! -e "$options" ]; then
   cp "$here/wedge.toml" "$options"
-  # As the other runtimes of this node have it.
+  # As in the other runtimes of this node.
   if grep -q 'SystemdCgroup *= *true' "$config"; then
     sed -i 's/^SystemdCgroup = false/SystemdCgroup = true/' "$options"
   fi
@@ -111,7 +111,7 @@ if [ ! -e "$options" ]; then
 fi
 if ! cmp -s "$shim" "$bin/$name"; then
   mkdir -p "$bin"
-  # Moved into place: a shim that runs keeps the file that it was started from.
+  # Moved into place: a running shim keeps the file that it was started from.
   cp "$shim" "$bin/$name.new"
   chmod 755 "$bin/$name.new"
   mv "$bin/$name.new" "$bin/$name"

@@ -1,6 +1,6 @@
-/** A running count that can be waited for to be zero. */
+/** A running count whose fall to zero can be awaited. */
 
-/** How many are at work, which can be waited for to be none. */
+/** How many are active; resolves when none is. */
 export class ActiveCount {
   #count = 0;
   #idle: PromiseWithResolvers<void> | undefined;
@@ -25,7 +25,7 @@ export class ActiveCount {
     };
   }
 
-  /** Resolves when none is at work. */
+  /** Resolves when none is active. */
   async idle(): Promise<void> {
     if (this.#count === 0) return;
     this.#idle ??= Promise.withResolvers<void>();

@@ -1,4 +1,4 @@
-/** Assertions for programmer errors. What the world does wrong is a `ShimError` instead. */
+/** Assertions for programmer errors. External faults are `ShimError`s instead. */
 
 /** Throws when `condition` does not hold: a bug in wedge, never bad input. */
 export function assert(condition: unknown, fact: string): asserts condition {

@@ -1,7 +1,7 @@
 /**
  * The one error type that crosses layers.
  *
- * Lower layers throw it with a {@link Reason}; only `rpc/status.ts` knows what
+ * Lower layers throw it with a {@link Reason}; only `rpc/status.ts` knows which
  * number a reason has on the wire. An error of any other type is a bug or a
  * kernel refusal, and reaches the caller as `unknown`.
  */
@@ -43,8 +43,8 @@ export function hasReason(thrown: unknown, reason: Reason): boolean {
 }
 
 /**
- * The text of anything thrown, for a log line or a message that wraps it. Where undoing has failed after a failure,
- * that of the first: the language gives the two no text together.
+ * The text of anything thrown, for a log line or a message that wraps it. If undoing failed after a failure, that of
+ * the first: the language gives the two together no text.
  */
 export function messageOf(thrown: unknown): string {
   // By its name: Node 20, where the library runs too, has no such class.

@@ -1,9 +1,9 @@
 /**
- * JSON that goes on with every number as it was written. A number of JavaScript holds 53 bits exactly;
- * one that means "no limit" has 64, and would reach the next program as another, which refuses it.
+ * JSON that passes every number on as it was written. A JavaScript number holds 53 bits exactly; one that
+ * means "no limit" has 64, and would reach the next program as another, which refuses it.
  */
 
-// The engine has these (ECMAScript's source text access) and its types do not tell.
+// The engine has these (ECMAScript's source text access), though its types do not say so.
 declare global {
   interface JSON {
     parse(
@@ -16,13 +16,13 @@ declare global {
 }
 
 /**
- * Parses `text`; in the place of a number within it stands an object that JSON.stringify writes as the
- * number was written. For documents that are changed and passed on. Throws SyntaxError.
+ * Parses `text`; each number in it is replaced by an object that JSON.stringify writes as the number was
+ * written. For documents that are changed and passed on. Throws SyntaxError.
  */
 export function parseExactly(text: string): unknown {
   const document = JSON.parse(text, (_key, value, { source }) =>
     typeof value === "number" && source !== undefined ? JSON.rawJSON(source) : value,
   );
-  // A document that is a number itself is not to be taken for an object.
+  // A document that is itself a number must not be taken for an object.
   return JSON.isRawJSON(document) ? JSON.parse(text) : document;
 }

@@ -1,9 +1,9 @@
 /**
- * What a snapshot of the process comes to beside its data: the descriptors and children that must
+ * What belongs to a snapshot of the process besides its data: the descriptors and children that must
  * stay, and what speaks against leaving them to somebody else now.
  *
  * Every object that holds state adds itself. A descriptor or a child that nobody added belongs to
- * something under way, so whoever takes the snapshot compares with what the kernel's loops know.
+ * something in flight, so whoever takes the snapshot compares with what the poller and the children know.
  */
 
 /** What owns a descriptor, or did. */
@@ -34,7 +34,7 @@ export class Inventory {
     return fd;
   }
 
-  /** Knows a descriptor that is to be made anew, and is not kept. */
+  /** Accounts for a descriptor that is to be opened anew, and is not kept. */
   remake(fd: number): void {
     this.#remade.add(fd);
   }
@@ -44,12 +44,12 @@ export class Inventory {
     this.#pids.add(pid);
   }
 
-  /** Something is under way that a snapshot cannot hold: ask again later. */
+  /** Something is in flight that a snapshot cannot hold: ask again later. */
   addObstacle(what: string): void {
     this.#obstacles.push(what);
   }
 
-  /** Something that a snapshot holds, and that must go on in a moment: no time to sleep. */
+  /** Something that a snapshot holds, and that must continue in a moment: no time to sleep. */
   addErrand(what: string): void {
     this.#errands.push(what);
   }

@@ -1,4 +1,4 @@
-/** A serial lock: whoever holds it runs alone, in the order of asking. */
+/** A serial lock: its holder runs alone, in the order of asking. */
 
 /**
  * Orders asynchronous steps on one object.

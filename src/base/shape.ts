@@ -1,6 +1,6 @@
 /**
- * Plain data with a checked form: what is written as JSON is read back as the type that its shape says,
- * or refused with the path of the value that does not fit.
+ * Plain data with a checked form: what is written as JSON is read back as the type that its shape
+ * describes, or refused with the path of the value that does not fit.
  */
 
 import { reasons, ShimError } from "./error.ts";
@@ -50,7 +50,7 @@ export function toBase64(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
 }
 
-/** Bytes of their own, never a part of a shared buffer. */
+/** A copy of the bytes, never a view into a shared buffer. */
 export function fromBase64(encoded: string): Uint8Array {
   return new Uint8Array(Buffer.from(encoded, "base64"));
 }
@@ -73,7 +73,7 @@ export function maybe<T>(shape: Shape<T>): Shape<T | undefined> {
   };
 }
 
-/** What older data does not have, and what holds for it then. */
+/** What older data does not have, and the value that applies then. */
 export function since<T>(shape: Shape<T>, otherwise: T): Shape<T> {
   return {
     parse: (value, path) => (value === undefined ? otherwise : shape.parse(value, path)),
@@ -99,7 +99,7 @@ export function table<T>(shape: Shape<T>): Shape<Readonly<Record<string, T>>> {
   };
 }
 
-/** An object with these fields; others are passed over, so that an older wedge may read a newer one's. */
+/** An object with these fields; others are ignored, so that an older wedge may read a newer one's. */
 export function record<F extends Fields>(fields: F): Shape<Record_<F>>;
 export function record(fields: Fields): Shape<object> {
   return {
@@ -120,7 +120,7 @@ type Tagged<K extends Kinds> = {
   [N in keyof K & string]: { readonly kind: N } & Record_<K[N]>;
 }[keyof K & string];
 
-/** An object whose field `kind` tells its other fields. */
+/** An object whose field `kind` determines its other fields. */
 export function tagged<K extends Kinds>(kinds: K): Shape<Tagged<K>>;
 export function tagged(kinds: Kinds): Shape<object> {
   return {

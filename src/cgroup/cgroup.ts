@@ -1,15 +1,15 @@
 /**
- * Where a process stands in the cgroup file systems (cgroups(7)).
+ * Where a process is in the cgroup file systems (cgroups(7)).
  *
  * The result is plain data, found once per container and kept: after its init has died nobody can
- * ask the kernel again. Reading the directories is the work of `pids.ts`, `metrics.ts` and `oom.ts`.
+ * ask the kernel again. `pids.ts`, `metrics.ts` and `oom.ts` read the directories.
  */
 
 import { existsSync, readFileSync } from "node:fs";
 import { plain, type Shaped, table, tagged } from "../base/shape.ts";
 import { hasCode } from "../linux/errno.ts";
 
-/** The cgroup of a container. Serialisable: strings alone. */
+/** The cgroup of a container. Serialisable: only strings. */
 export type CgroupLocation =
   /** Directories by controller: "memory", "cpu", …; a named hierarchy as "name=systemd". */
   | { readonly version: 1; readonly paths: Readonly<Record<string, string>> }
@@ -65,16 +65,16 @@ const FLAGS_FIELD = 6;
  * Finds the cgroup of process `pid`. Undefined when there is no such process (any more), no cgroup
  * file system, or no cgroup of its own; the container then runs on without Stats and without an OOM watch.
  *
- * A cgroup that this process is in as well is not the container's: an unprivileged manager cannot make
- * any, and the figures, processes and OOM kills of the one it was started in are everybody's.
+ * A cgroup that this process is in as well is not the container's: an unprivileged manager cannot create
+ * any, and the figures, processes and OOM kills of the one in which it was started are everybody's.
  *
- * With v1 and v2 side by side ("hybrid") the answer is v1: that is where the controllers are.
+ * With v1 and v2 side by side ("hybrid") the answer is v1: the controllers are there.
  */
 export function locateCgroup(pid: number, roots = SYSTEM_ROOTS): CgroupLocation | undefined {
   const processDirectory = `${roots.proc}/${pid}`;
   const text = readOptional(`${processDirectory}/cgroup`);
   if (text === undefined) return undefined;
-  // On v1 a dying process counts as one of the root cgroup, whose figures are the whole machine's.
+  // On v1 a dying process counts as a member of the root cgroup, whose figures are the whole machine's.
   if (/:\/$/m.test(text) && isExiting(processDirectory)) return undefined;
   const own = new Set((readOptional(`${roots.proc}/self/cgroup`) ?? "").split("\n"));
   const lines = text.split("\n").filter((line) => !own.has(line));
@@ -106,7 +106,7 @@ export function parseMemberships(text: string): readonly Membership[] {
   return text.split("\n").flatMap(parseMembership);
 }
 
-/** Parses a line of it, `id:controller,…:path`; the path may hold colons. None of an empty line. */
+/** Parses one of its lines, `id:controller,…:path`; the path may contain colons. An empty one gives none. */
 function parseMembership(line: string): readonly Membership[] {
   const first = line.indexOf(":");
   const second = line.indexOf(":", first + 1);
@@ -131,8 +131,8 @@ export function parseMounts(text: string): readonly CgroupMount[] {
 }
 
 /**
- * The usual mount point first, which saves reading the mounts of all containers of the machine; in
- * a container of containers the hierarchy shows only in part, and the directory is not there.
+ * The usual mount point first, which saves reading the mounts of all containers on the machine; in
+ * a nested container only a part of the hierarchy is visible, and the directory does not exist.
  */
 function findV1(
   controller: string,

@@ -1,4 +1,4 @@
-/** What the cgroup that this process is in leaves it of memory. */
+/** How much memory the cgroup of this process leaves it. */
 
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -7,8 +7,8 @@ import { type CgroupRoots, parseMemberships, SYSTEM_ROOTS } from "./cgroup.ts";
 const KILOBYTE = 1024;
 
 /**
- * In kilobytes: the limit less what is used, page cache included, of the cgroup and of those that it is in,
- * the least. Infinity without a limit, or where no account can be read.
+ * In kilobytes: the limit minus usage, page cache included, of the cgroup and of its ancestors, whichever
+ * is least. Infinity without a limit, or where nothing can be read.
  */
 export function ownKilobytesLeft(roots: CgroupRoots = SYSTEM_ROOTS): number {
   const memberships = parseMemberships(readOr(`${roots.proc}/self/cgroup`, ""));
@@ -26,7 +26,7 @@ export function ownKilobytesLeft(roots: CgroupRoots = SYSTEM_ROOTS): number {
   }
 }
 
-/** NaN for the word "max", and for a file that is not there. */
+/** NaN for the word "max", and for a missing file. */
 function readNumber(path: string): number {
   return Number(readOr(path, "none"));
 }

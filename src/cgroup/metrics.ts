@@ -1,4 +1,4 @@
-/** The figures of a container, in the shape of the message that its version of cgroups has on the wire. */
+/** The figures of a container, in the shape of the wire message for its cgroup version. */
 
 import { ShimError } from "../base/error.ts";
 import type { CgroupLocation } from "./cgroup.ts";
@@ -11,7 +11,7 @@ export type CgroupMetrics =
   | { readonly version: 1; readonly metrics: MetricsV1 }
   | { readonly version: 2; readonly metrics: MetricsV2 };
 
-/** Where else figures come from; fixture directories in tests. */
+/** Other places to read figures from; fixture directories in tests. */
 export interface MetricsRoots {
   readonly proc: string;
   readonly hugePages: string;
@@ -31,7 +31,7 @@ const SYSTEM_ROOTS: MetricsRoots = { proc: "/proc", hugePages: HUGE_PAGES_DIRECT
 export class MetricsReader implements Disposable {
   readonly #location: CgroupLocation;
   readonly #proc: string;
-  /** The kernel offers the same ones until it is booted anew. */
+  /** The kernel offers the same ones until it is rebooted. */
   readonly #hugePageSizes: readonly string[];
   readonly #files = new OpenStatFiles();
 
@@ -43,7 +43,7 @@ export class MetricsReader implements Disposable {
 
   /**
    * Reads all figures, each file once, synchronously. Throws ShimError `notFound` when the cgroup is
-   * gone; what single controllers or files do not offer is undefined in the answer.
+   * gone; what individual controllers or files do not offer is undefined in the answer.
    */
   read(): CgroupMetrics {
     const sources = { files: this.#files, hugePageSizes: this.#hugePageSizes, proc: this.#proc };
@@ -58,7 +58,7 @@ export class MetricsReader implements Disposable {
     throw new ShimError("notFound", "cgroup does not exist");
   }
 
-  /** Closes the files. One that is read again opens them again. */
+  /** Closes the files. A file that is read again is opened again. */
   [Symbol.dispose](): void {
     this.#files[Symbol.dispose]();
   }

@@ -1,12 +1,12 @@
-/** How many kills for want of memory have been told: what both versions of cgroups count by. */
+/** How many OOM kills have been reported: what the watches of both cgroup versions count with. */
 
 /**
- * Kills that were told already, by cgroup: "" for the container's own, "/a/b" for one below it.
- * Plain data, so that another watch can go on where one ended.
+ * Kills that were already reported, by cgroup: "" for the container's own, "/a/b" for one below it.
+ * Plain data, so that another watch can continue where one ended.
  */
 export type OomCounts = Readonly<Record<string, number>>;
 
-/** The kernel's counters as they were when last told. */
+/** The kernel's counters as they were when last reported. */
 export class Tally {
   #counts: ReadonlyMap<string, number>;
 

@@ -1,4 +1,4 @@
-/** Who was killed for want of memory: one interface over both versions of cgroups. */
+/** OOM kills in a container: one interface over both cgroup versions. */
 
 import type { Inventory } from "../base/inventory.ts";
 import { type Shaped, tagged } from "../base/shape.ts";
@@ -8,19 +8,19 @@ import type { OomCounts } from "./oom-tally.ts";
 import { V1OomWatch, v1OomFields } from "./v1/oom.ts";
 import { V2OomWatch, v2OomFields } from "./v2/oom.ts";
 
-/** A watch as it is handed over: its descriptor, and what it has told. */
+/** A watch as it is handed over: its descriptor, and what it has reported. */
 export const oomState = tagged({ v1: v1OomFields, v2: v2OomFields, none: {} });
 export type OomState = Shaped<typeof oomState>;
 
 /** A watch over a container's cgroup. Disposing ends it at once and closes what it opened. */
 export interface OomWatch extends Disposable {
   readonly counts: OomCounts;
-  /** Tells at once of kills that are counted and not told yet; every one whose victim's exit was seen is. */
+  /** Reports at once kills that are counted and not reported yet; if a victim's exit was seen, its kill is counted. */
   check(): void;
   /**
-   * Tells what has not been told yet. To be awaited after init's exit and before that is published.
+   * Reports what has not been reported yet. To be awaited after init's exit and before that is published.
    *
-   * Settles without delay, but in one case: the cgroup (v1) is gone already, and the one
+   * Settles without delay, except in one case: the cgroup (v1) is already gone, and the one
    * notification that came is either its end or a kill. The kernel's next notification tells which;
    * it comes within milliseconds, and is waited for at most half a second. Never rejects.
    */
@@ -30,11 +30,11 @@ export interface OomWatch extends Disposable {
 }
 
 export interface OomOptions {
-  /** The counts of a former watch over the same cgroup; without them what was before is not told. */
+  /** The counts of a former watch over the same cgroup; without them earlier kills are not reported. */
   readonly counts?: OomCounts;
 }
 
-/** Where memory is not accounted, nobody is killed for it. */
+/** Where memory is not accounted, nothing is killed for it. */
 const NOTHING_TO_WATCH: OomWatch = {
   counts: {},
   check: () => {},
@@ -44,9 +44,9 @@ const NOTHING_TO_WATCH: OomWatch = {
 };
 
 /**
- * Calls `onOom` after the kernel has killed one or more processes in the container's cgroup, or below
- * it, for want of memory; kills that are found together are told once. `onOom` is never called from
- * within this function. Without a memory controller the watch is idle.
+ * Calls `onOom` after the OOM killer has killed one or more processes in the container's cgroup, or below
+ * it; kills that are found together are reported once. `onOom` is never called from within this
+ * function. Without a memory controller the watch is idle.
  * Throws SystemError when the kernel grants no descriptor or no registration.
  */
 export function watchOom(
@@ -63,7 +63,7 @@ export function watchOom(
   return V1OomWatch.open(directory, poller, onOom, options.counts) ?? NOTHING_TO_WATCH;
 }
 
-/** A watch that goes on where another stood, over the same descriptor: no kill is missed or told twice. */
+/** A watch that continues where another left off, over the same descriptor: no kill is missed or reported twice. */
 export function restoreOom(state: OomState, poller: Poller, onOom: () => void): OomWatch {
   switch (state.kind) {
     case "v1":

@@ -9,13 +9,13 @@ const PROCS_FILE = "cgroup.procs";
 const THREADS_FILE = "cgroup.threads";
 /**
  * The hierarchies to ask on v1, in order. A runtime puts every process into all of them; devices
- * comes first because runc asks there too, and nobody moves processes about in it.
+ * comes first because runc asks there too, and nobody moves processes around in it.
  */
 const PREFERRED = ["devices", "pids", "freezer", "memory", "name=systemd"];
 
 /**
- * All process ids, zombies' apart, in the order in which a walk finds them: each once.
- * Throws ShimError `notFound` when the cgroup is gone. Cgroups that vanish during the walk are no error.
+ * All process ids except zombies', in the order in which a walk finds them, each once.
+ * Throws ShimError `notFound` when the cgroup is gone. Cgroups that vanish during the walk are not an error.
  */
 export function cgroupPids(location: CgroupLocation, procRoot = "/proc"): readonly number[] {
   const top = topDirectory(location);
@@ -60,7 +60,7 @@ function readProcesses(directory: string, procRoot: string): readonly number[] |
     return parseIds(readFileSync(`${directory}/${PROCS_FILE}`, "latin1"));
   } catch (error) {
     if (hasCode(error, "ENOENT", "ENODEV")) return undefined;
-    // A threaded cgroup of v2 refuses the question: its processes may have threads elsewhere.
+    // A threaded cgroup of v2 refuses this file: its processes may have threads elsewhere.
     if (hasCode(error, "EOPNOTSUPP", "ENOTSUP")) return readThreads(directory, procRoot);
     throw error;
   }
@@ -88,7 +88,7 @@ function processOf(thread: number, procRoot: string): number | undefined {
   }
 }
 
-/** Positive numbers, one a line. 0 stands for a process outside of our pid namespace: no use to anyone. */
+/** Positive numbers, one per line. 0 stands for a process outside our pid namespace: no use to anyone. */
 function parseIds(text: string): readonly number[] {
   return text.split("\n").flatMap((line) => {
     const id = Number(line);

@@ -2,8 +2,8 @@
  * Directories of the small text files in which the kernel keeps its accounts.
  *
  * All reads are synchronous: cgroupfs and procfs answer from memory, in a few microseconds, of which
- * opening and closing the file take five in six. So the files of a container whose figures are asked for
- * stay open; a process that begins another program lets go of them (O_CLOEXEC).
+ * opening and closing the file take five sixths. So the files of a container whose figures are polled
+ * stay open; a process that executes another program lets go of them (O_CLOEXEC).
  */
 
 import { openSync, readFileSync, readSync } from "node:fs";
@@ -11,19 +11,19 @@ import { descriptorLimit } from "../linux/descriptor-limit.ts";
 import { hasCode } from "../linux/errno.ts";
 import { O_RDONLY, OwnedFd } from "../linux/fd.ts";
 
-/** ENODEV: the cgroup went away between open and read. EOPNOTSUPP: the kernel has the file switched off. */
+/** ENODEV: the cgroup went away between open and read. EOPNOTSUPP: the kernel has the file disabled. */
 const ABSENT = ["ENOENT", "ENODEV", "ENOTDIR", "ENXIO", "EOPNOTSUPP", "ENOTSUP"];
-/** A few microseconds are worth at most so many descriptors, and one in so many of those that there may be. */
+/** Saving a few microseconds is worth at most so many descriptors, and one in so many of those available. */
 const OPEN_MAX = 512;
 const LIMIT_SHARE = 8;
 const CHUNK_BYTES = 16 * 1024;
-/** The kernel hands out as many whole records as fit into a page: after less than this there is no other. */
+/** The kernel returns as many whole records as fit into a page: a shorter read is the last. */
 const PIECE_BYTES = 2048;
 /** Readings do not overlap. */
 const chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
 
 export interface StatDirectory {
-  /** The text of a file, or undefined when there is none (any more). Throws for what else is refused, as EACCES. */
+  /** The text of a file, or undefined when there is none (any more). Throws for other refusals, such as EACCES. */
   read(name: string): string | undefined;
 }
 
@@ -32,7 +32,7 @@ export function statDirectory(path: string): StatDirectory {
   return { read: (name) => unlessAbsent(() => readFileSync(`${path}/${name}`, "latin1")) };
 }
 
-/** Directories whose files stay open from reading to reading, until it is disposed. */
+/** Directories whose files stay open between readings, until it is disposed. */
 export class OpenStatFiles implements Disposable {
   static #count = 0;
   readonly #files = new Map<string, OwnedFd>();
@@ -74,7 +74,7 @@ export class OpenStatFiles implements Disposable {
   }
 }
 
-/** From the beginning, where the kernel writes its account anew. */
+/** From the beginning, which makes the kernel generate the text anew. */
 function readFrom({ fd }: OwnedFd): string {
   let text = "";
   for (;;) {

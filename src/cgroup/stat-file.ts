@@ -1,7 +1,7 @@
 /**
  * What the small text files of a cgroup say.
  *
- * Nothing here throws for that; a number that makes no sense counts as 0, because one odd line of one
+ * Nothing here throws for that; a number that makes no sense counts as 0, because one odd line in one
  * kernel version must not cost the user all other figures.
  */
 

@@ -1,5 +1,5 @@
 /**
- * The words that `start` and containerd exchange: what stands on stdin, and the form of the answer.
+ * What `start` and containerd say to each other: what is on stdin, and the form of the answer.
  *
  * Four generations of containerd are served by one executable. Up to 2.2 stdin is an `Any` with the
  * runtime options, or nothing, and the rest is in flags and variables; from 2.3 all of it is in one
@@ -18,7 +18,7 @@ import { decodeRuncOptions, isRuncOptions } from "../service/options.ts";
 import { addressOf } from "./address-file.ts";
 import { type Environment, type Invocation, PROTOCOL_VARIABLE } from "./flags.ts";
 
-/** What `start` is asked for, whichever way it was said. */
+/** What `start` is asked for, in whichever form it was said. */
 export interface StartRequest {
   readonly id: string;
   readonly namespace: string;
@@ -33,7 +33,7 @@ export interface StartRequest {
   readonly isBootstrap: boolean;
 }
 
-/** Throws ShimError `invalidArgument` for input that is neither message, or is about another task. */
+/** Throws ShimError `invalidArgument` for input that is neither message, or that is about another task. */
 export function decodeStartRequest(input: Uint8Array, invocation: Invocation): StartRequest {
   const { id, namespace, isDebug, address, environment } = invocation;
   const params = input.length === 0 ? undefined : decodeParams(input, invocation);
@@ -63,7 +63,7 @@ function decodeParams(
   try {
     params = BootstrapParams.decode(input);
   } catch {
-    return undefined; // The older form; whoever decodes that will say what is wrong with it.
+    return undefined; // The older form; decoding that will tell what is wrong with it.
   }
   if (params.instanceId === id && params.namespace === namespace) return params;
   // No Any has these fields.
@@ -103,7 +103,7 @@ function decodeOptions(input: Uint8Array): RuncOptions {
 /** The forms of the answer, oldest first. */
 export type Dialect = "plain" | "json2" | "json3" | "protobuf";
 
-/** What the answer's form depends on. */
+/** What decides the answer's form. */
 export interface Manager {
   readonly isBootstrap: boolean;
   /** The namespace of the flags. */
@@ -114,11 +114,11 @@ export interface Manager {
 }
 
 /**
- * The newest form that the manager certainly understands.
+ * The newest form that the manager is certain to understand.
  *
  * Every containerd takes a plain address; 1.6 takes nothing else, and is known by not setting what
  * later ones always set. 1.7 refuses version 3 and cannot be told from 2.0 to 2.2 by what it says
- * (both say that 2 is the most they take, and it is not true of the latter).
+ * (both say that they take at most 2, which is not true of 2.0 to 2.2).
  */
 export function chooseDialect(manager: Manager): Dialect {
   const { isBootstrap, namespace, environment, isContainerd2 } = manager;
@@ -129,10 +129,10 @@ export function chooseDialect(manager: Manager): Dialect {
   return maxShimVersion >= 3 || isContainerd2() ? "json3" : "json2";
 }
 
-/** Over what containerd is to call the shim, which serves either. */
+/** The protocol that containerd is told to use; the shim serves either. */
 export type Protocol = "ttrpc" | "grpc";
 
-/** Throws ShimError `invalidArgument` for a protocol that nobody speaks. */
+/** Throws ShimError `invalidArgument` for an unknown protocol. */
 export function parseProtocol(text: string): Protocol {
   if (text === "" || text === "ttrpc") return "ttrpc";
   if (text === "grpc") return "grpc";
@@ -167,7 +167,7 @@ export function encodeAnswer(dialect: Dialect, path: string, protocol: Protocol)
   }
 }
 
-/** For gRPC containerd takes a path, without a scheme before it. */
+/** For gRPC containerd takes a path without a scheme. */
 function encodeGrpcAnswer(dialect: Dialect, path: string): Uint8Array {
   const refuse = (reason: string) =>
     new ShimError("failedPrecondition", `Cannot offer gRPC: ${reason}; unset ${PROTOCOL_VARIABLE}`);
@@ -178,7 +178,7 @@ function encodeGrpcAnswer(dialect: Dialect, path: string): Uint8Array {
       return Buffer.from(JSON.stringify({ version: 2, address: path, protocol: "grpc" }));
     case "json3":
     case "protobuf":
-      // It waits for the connection to leave the state READY, which one that is new has not reached.
+      // It waits for the connection to leave the state READY, which a new one has not reached yet.
       throw refuse("containerd 2 takes a gRPC connection that is new for one that has ended");
   }
 }

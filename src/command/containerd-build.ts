@@ -1,10 +1,10 @@
 /**
- * Which containerd started us, where nothing in the protocol says so.
+ * Which containerd started us, where nothing in the protocol tells.
  *
- * containerd 1.7 and 2.0 to 2.2 call a shim in the same words, but only the latter take version 3 as
+ * containerd 1.7 and 2.0 to 2.2 call a shim in the same words, but only the latter accept version 3 as
  * an answer, which saves them one process for each further container of a pod. A Go executable names
- * its main package in the section `.go.buildinfo`, and containerd 2 has a name of its own. Read from
- * `/proc/PID/exe`, it is the program that runs, not what an upgrade has put in its place since.
+ * its main package in the section `.go.buildinfo`, and containerd 2's has a name of its own. Read from
+ * `/proc/PID/exe`, it is the running program's, not that of an upgrade installed since.
  */
 
 import { closeSync, openSync, readSync } from "node:fs";
@@ -21,7 +21,7 @@ const SECTION_NAMES_BYTES_MAX = 65536;
 /** The main package comes first, after a header and the Go version. */
 const BUILD_INFO_BYTES = 512;
 
-/** Whether the executable at `path` is a containerd of version 2 or later. Never throws: doubt is no. */
+/** Whether the executable at `path` is containerd 2 or later. Never throws: when in doubt, no. */
 export function isContainerd2(path: string): boolean {
   let fd: number;
   try {
@@ -32,7 +32,7 @@ export function isContainerd2(path: string): boolean {
   try {
     return readBuildInfo(fd)?.includes(MAIN_PACKAGE) ?? false;
   } catch {
-    return false; // No executable that we understand.
+    return false; // Not an executable that we understand.
   } finally {
     closeSync(fd);
   }

@@ -1,10 +1,10 @@
 /**
- * `delete`: clears away what a dead shim has left of one task, and says how the task ended.
+ * `delete`: cleans up what a dead shim has left of one task, and says how the task ended.
  *
- * containerd runs it when it has lost a shim, and dockerd's after every normal exit too: then there is
- * nothing left and no runtime process is started. Every file in the bundle is optional, and doing it
- * twice is as good as once. What cannot be cleared is a warning on stderr, one line each, not a
- * failure; but a task that a live shim still answers for is left alone, and that is one.
+ * containerd runs it when it has lost a shim, and dockerd's containerd after every normal exit too: then
+ * there is nothing left and no runtime process is started. Every file in the bundle is optional, and it is
+ * idempotent. What cannot be cleaned up is a warning on stderr, one line each, not a failure; but a task
+ * that a live shim still answers for is left alone, and that is a failure.
  */
 
 import { readFileSync } from "node:fs";
@@ -30,7 +30,7 @@ import { writeOutput } from "./stream.ts";
 
 const SIGKILL = 9;
 const KILLED_STATUS = 128 + SIGKILL;
-/** containerd gives all of it 5 seconds. A frozen process does not die before the runtime thaws it. */
+/** containerd gives it 5 seconds in all. A frozen process does not die before the runtime thaws it. */
 const KILL_LIMIT_MS = 300;
 const RUNTIME_LIMIT_MS = 2500;
 const UNMOUNT_LIMIT_MS = 500;
@@ -60,9 +60,9 @@ export async function deleteTask(invocation: Invocation): Promise<number> {
     environment: entriesOf(environment.variables),
   });
   const socket = readSocketPath(bundle);
-  // What is still being made could not be cleared for good.
+  // What is still being created could not be cleaned up for good.
   killOrphans(bundle, KILL_LIMIT_MS);
-  // Read before anything is taken away: without a pid the end of the task is not believed.
+  // Read before anything is removed: without a pid containerd does not believe that the task ended.
   const pid = readPid(join(bundle, "init.pid")) ?? readInitIdentity(runtime.root, id)?.pid ?? 0;
   if (hasRuntimeState(runtime.root, id)) await clearPod({ id, bundle, socket, runtime }, warn);
   else await unmountRootfs(bundle, warn);
@@ -80,8 +80,8 @@ export async function deleteTask(invocation: Invocation): Promise<number> {
 }
 
 /**
- * Clears a task whose shim has died, and what that shim held beside it: of a pod, containerd 2 asks for
- * the sandbox alone. They have the same runtime and the same options.
+ * Cleans up a task whose shim has died, and what that shim held beside it: of a pod, containerd 2 runs
+ * `delete` for the sandbox only. All have the same runtime and the same options.
  */
 async function clearPod(task: Remains, warn: Warn): Promise<void> {
   const ids = readPodMembers(task.bundle, task.runtime.root, task.id);
@@ -95,7 +95,7 @@ async function clearPod(task: Remains, warn: Warn): Promise<void> {
   );
 }
 
-/** Ends what runs of a task and takes away what its runtime and its mounts hold. Throws when it is served. */
+/** Kills what still runs of a task and removes its runtime state and mounts. Throws when it is served. */
 async function clear({ id, bundle, socket, runtime }: Remains, warn: Warn): Promise<void> {
   const init = readInitIdentity(runtime.root, id);
   await refuseIfServed(socket, id, init);
@@ -110,7 +110,7 @@ async function unmountRootfs(bundle: string, warn: Warn): Promise<void> {
   );
 }
 
-/** `-bundle`, or the working directory where that is this task's, or its neighbour of that name. */
+/** `-bundle`, or the working directory if that is this task's, or a sibling of it with that name. */
 function bundleOf({ bundle, id }: Invocation): string {
   if (bundle.startsWith("/")) return bundle;
   const directory = process.cwd();
@@ -137,11 +137,11 @@ function readPid(path: string): number | undefined {
     const pid = Number.parseInt(readFileSync(path, "utf8"), 10);
     return pid > 0 ? pid : undefined;
   } catch {
-    return undefined; // Create did not come that far.
+    return undefined; // Create did not get that far.
   }
 }
 
-/** A shim that runs is only asked when there is something to protect: an init that runs, or may. */
+/** A live shim is only asked when there is something to protect: an init that runs, or may run. */
 async function refuseIfServed(
   socket: string | undefined,
   id: string,
@@ -158,20 +158,20 @@ async function refuseIfServed(
   );
 }
 
-/** So that the runtime finds it dead, and does not kill and wait itself, in steps of 100 ms. */
+/** So that the runtime finds it dead, and does not kill it and wait itself, in steps of 100 ms. */
 function killInit(init: InitIdentity): void {
   try {
     using pidfd = openPidfd(init.pid);
-    // Only once the descriptor names the process does its start time prove whose it is.
+    // Only once the descriptor pins the process does its start time prove whose it is.
     if (pidfd === undefined || !isAlive(init)) return;
     signalPidfd(pidfd.fd, SIGKILL);
     waitUntilReady(pidfd.fd, "readable", KILL_LIMIT_MS);
   } catch {
-    // Gone, or not to be killed: the runtime will say what is the matter.
+    // Gone, or not ours to kill: the runtime will say what the matter is.
   }
 }
 
-/** Loaded only here: a manager that takes events leaves none. */
+/** Loaded only here: a manager that takes events leaves none behind. */
 async function sendEvents(invocation: Invocation, bundle: string): Promise<void> {
   const { sendLeftEvents } = await import("./left-events.ts");
   await sendLeftEvents(invocation, bundle);
@@ -202,7 +202,7 @@ async function attempt(
   }
 }
 
-/** With what the shim has recorded, else with what containerd expects of a task that was killed now. */
+/** With what the shim has recorded, else with what containerd expects for a task that was killed now. */
 function encodeResponse(pid: number, exit: ExitRecord | undefined): Uint8Array {
   const atMs = exit?.exitedAt.getTime() ?? Date.now();
   const seconds = Math.floor(atMs / MILLISECONDS_PER_SECOND);

@@ -1,7 +1,7 @@
 /**
- * `deliver`: sends the events that a dead shim has left, on standard input, to a containerd that is not
- * there yet. Started by `delete`, and of no use to people. Ends when all is sent, when it is asked to,
- * or when containerd does not come.
+ * `deliver`: sends the events that a dead shim has left, on standard input, to a containerd that does not
+ * serve yet. Started by `delete`, not meant for people. Exits when everything is sent, when it is asked
+ * to, or when containerd does not come.
  */
 
 import { readFileSync } from "node:fs";
@@ -11,13 +11,13 @@ import { Publisher } from "../event/publisher.ts";
 import { connectEventSink } from "../event/ttrpc-sink.ts";
 import type { Invocation } from "./flags.ts";
 
-/** A containerd that loads many tasks takes minutes until it serves. */
+/** A containerd that loads many tasks takes minutes to serve. */
 const DELIVERY_LIMIT_MS = 10 * 60_000;
 const EXIT_UNDELIVERED = 1;
 
 /** Returns the exit code: 0 when everything was taken. */
 export async function deliver({ namespace, environment }: Invocation): Promise<number> {
-  // From its beginning, wherever whoever lent it has read to.
+  // From its beginning, wherever its lender has read to.
   const entries = readEntries(readFileSync("/proc/self/fd/0", "utf8"), "");
   const publisher = new Publisher({
     namespace,

@@ -1,10 +1,10 @@
-/** What goes on in a shim, in lines for people: what SIGUSR1 puts into the log. */
+/** What a shim is doing, in lines for people: what SIGUSR1 writes to the log. */
 
 import type { Publisher } from "../event/publisher.ts";
 import type { CallHistory } from "../runtime/call-history.ts";
 import type { TaskService } from "../service/task.ts";
 
-/** Containers with their processes, events that wait, calls of the runtime. */
+/** Containers with their processes, waiting events, runtime calls. */
 export function dumpLines(
   service: TaskService,
   publisher: Publisher,

@@ -1,4 +1,4 @@
-/** The signals that ask a daemon to end, in whichever of its lives (`lives.ts`). */
+/** The signals that ask a daemon to end, in any of its lives (`lives.ts`). */
 
 const SIGNALS = ["SIGTERM", "SIGINT"] as const;
 
@@ -22,7 +22,7 @@ export class EndSignals {
     return this.#haveCome;
   }
 
-  /** Resolves to the name of the first that comes, or has come before anybody asked. */
+  /** Resolves to the name of the first that comes, or has already come. */
   next(): Promise<string> {
     if (this.#isAwaited && !this.#haveCome) this.#next = Promise.withResolvers<string>();
     this.#isAwaited = true;

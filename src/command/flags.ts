@@ -2,7 +2,7 @@
  * The command line and the environment that containerd starts a shim with, as one typed value.
  *
  * The syntax is that of Go's `flag` package, which every containerd counts on: one dash or two,
- * `-name value` or `-name=value`, booleans alone or as `-name=true`; the first word that is no flag
+ * `-name value` or `-name=value`, booleans alone or as `-name=true`; the first word that is not a flag
  * ends the flags and is the action. Pure: `main.ts` reads argv and the environment.
  */
 
@@ -10,7 +10,7 @@ import type { Inheritance } from "../linux/inheritance.ts";
 import { DEADLINES_VARIABLE } from "../runtime/deadlines.ts";
 
 const OOM_SCORE_VARIABLE = "WEDGE_CHILD_OOM_SCORE";
-/** Chooses the protocol by which containerd calls the shim. */
+/** Chooses the protocol over which containerd calls the shim. */
 export const PROTOCOL_VARIABLE = "WEDGE_PROTOCOL";
 const HUGE_PAGES_VARIABLE = "WEDGE_CHILD_HUGE_PAGES";
 /** Tells a daemon-to-be who launched it: `FD:PID`, or `FD:PID:KIN`, see {@link Launcher}. */
@@ -18,12 +18,12 @@ export const LAUNCHER_VARIABLE = "WEDGE_LAUNCHER";
 
 /**
  * What the process is asked to do. `serve` is the daemon: no action word, the socket as descriptor 3.
- * `deliver` is what `delete` leaves running when containerd is not there yet: see `deliver.ts`. `rehearse`
- * is asked of a program that a running shim is to go on as: see `handoff/rehearsal.ts`.
+ * `deliver` is what `delete` leaves running while containerd does not serve yet: see `deliver.ts`.
+ * `rehearse` is run from the program that a running shim is to be upgraded to: see `handoff/rehearsal.ts`.
  */
 export type Action = "start" | "delete" | "deliver" | "rehearse" | "serve" | "info" | "version";
 
-/** Everything that the caller said, defaults filled in. Text that was not given is "". */
+/** Everything that the caller said, with defaults filled in. Text that was not given is "". */
 export interface Invocation {
   readonly action: Action;
   readonly isDebug: boolean;
@@ -32,7 +32,7 @@ export interface Invocation {
   readonly id: string;
   /** A socket to listen on, where there is no descriptor 3. */
   readonly socket: string;
-  /** Given with `delete` alone; otherwise the working directory is the bundle. */
+  /** Given only with `delete`; otherwise the working directory is the bundle. */
   readonly bundle: string;
   /** containerd's gRPC socket. */
   readonly address: string;
@@ -41,43 +41,43 @@ export interface Invocation {
   readonly environment: Environment;
 }
 
-/** The variables that mean something to a shim, and all of them for those it starts. */
+/** The variables that mean something to a shim, and all variables, for what it starts. */
 export interface Environment {
   /** Where containerd takes events; "" when unset. */
   readonly ttrpcAddress: string;
   readonly grpcAddress: string;
   /** Set by containerd 1.7 and later. */
   readonly namespace: string | undefined;
-  /** The answer that containerd takes at most: 2 since 1.7, not set before. */
+  /** The highest answer version that containerd takes: 2 since 1.7, not set before. */
   readonly maxShimVersion: number | undefined;
   readonly isCoreScheduled: boolean;
   /** Where this is the daemon-to-be of a `start`. */
   readonly launcher: Launcher | undefined;
-  /** What a daemon's children are to have, as `start` has told it. */
+  /** What a daemon's children are to have, as `start` was told. */
   readonly inheritance: Inheritance;
-  /** Other deadlines for the runtime than the usual ones; "" when unset. See `runtime/deadlines.ts`. */
+  /** Deadlines for the runtime that replace the usual ones; "" when unset. See `runtime/deadlines.ts`. */
   readonly deadlines: string;
-  /** Over what containerd is to call the shim; "" when unset. See `bootstrap.ts`. */
+  /** The protocol over which containerd is to call the shim; "" when unset. See `bootstrap.ts`. */
   readonly protocol: string;
   readonly variables: Variables;
 }
 
-/** What `start` was called as, for the daemon that does its work. */
+/** How `start` was called, for the daemon that does its work. */
 export interface Launcher {
   /** A byte written here lets the caller of `start` go on: its exit code. */
   readonly channel: number;
   /** The process that called `start`. */
   readonly managerPid: number;
-  /** What this process has in common with others (src/native/kin.h); "" where that is not known. */
+  /** What this process has in common with its kin (src/native/kin.h); "" where that is not known. */
   readonly kin: string;
-  /** Whether the launcher waits for the end of this process, where no byte is written. */
+  /** Whether the launcher waits for this process to exit, if no byte is written. */
   readonly isParent: boolean;
 }
 
 /** Environment variables by name, as the process was given them. */
 export type Variables = Readonly<Record<string, string | undefined>>;
 
-/** An invocation, or what to print instead and the status to exit with. */
+/** An invocation, or what to print instead and the exit code. */
 export type ParsedInvocation =
   | { readonly kind: "invocation"; readonly invocation: Invocation }
   | { readonly kind: "usage"; readonly text: string; readonly exitCode: number };
@@ -100,7 +100,7 @@ const FLAGS: Readonly<Record<string, FlagDefinition>> = {
   address: { isBoolean: false, usage: "socket of containerd's gRPC service" },
   bundle: { isBoolean: false, usage: "path of the bundle, where it is not the working directory" },
   debug: { isBoolean: true, usage: "log every step" },
-  "debug-socket": { isBoolean: false, usage: "of no effect: no debugging socket is served" },
+  "debug-socket": { isBoolean: false, usage: "has no effect: no debugging socket is served" },
   id: { isBoolean: false, usage: "id of the task" },
   info: {
     isBoolean: true,
@@ -183,7 +183,7 @@ function parseBoolean(text: string): boolean | undefined {
   return FALSE_WORDS.includes(text) ? false : undefined;
 }
 
-/** Flags that ask for information win over the action word, whatever it is. */
+/** Flags that ask for information win over any action word. */
 function chooseAction(
   switches: ReadonlyMap<string, boolean>,
   word: string | undefined,
@@ -214,7 +214,7 @@ function toEnvironment(variables: Variables): Environment {
 /** The entry that says that children are to have huge pages. */
 export const HUGE_PAGES_ENTRY = `${HUGE_PAGES_VARIABLE}=true`;
 
-/** The variables by which `start` tells the daemon, see {@link Environment.inheritance}; nobody else has them. */
+/** The variables by which `start` tells the daemon, see {@link Environment.inheritance}; removed for all others. */
 export function inheritanceEntries({ oomScore, hasHugePages }: Inheritance): readonly string[] {
   const entries: string[] = [];
   if (oomScore !== undefined) entries.push(`${OOM_SCORE_VARIABLE}=${oomScore}`);

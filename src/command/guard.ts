@@ -1,8 +1,8 @@
-/** What keeps a daemon alive that others depend on: signals and errors that nobody else takes. */
+/** What keeps alive a daemon that others depend on: handlers for signals and errors that nobody else takes. */
 
 import type { Logger } from "../base/log.ts";
 
-/** A daemon and what it can say of itself. */
+/** A daemon, and what it can tell about itself. */
 export interface GuardOptions {
   readonly log: Logger;
   /** The state of the shim, line by line, for SIGUSR1. */
@@ -10,16 +10,16 @@ export interface GuardOptions {
 }
 
 export interface Guard extends Disposable {
-  /** Whether an error was met that nobody took. */
+  /** Whether an error occurred that nobody handled. */
   readonly hasReported: boolean;
 }
 
 /**
- * Takes SIGUSR1 (dumps to the log), and errors that no promise and no caller took.
+ * Handles SIGUSR1 (dumps to the log), and errors that no promise and no caller handled.
  *
  * Those are bugs; they are logged with their stack, and the daemon goes on. It holds the exit status
- * and the stdio of every container of a pod: what one lost callback breaks is less than what an end of
- * the process breaks for all of them, and the engine gives no reason to distrust the rest of the state.
+ * and the stdio of every container of a pod: one lost callback breaks less than an end of the process
+ * would break for all of them, and the engine gives no reason to distrust the rest of the state.
  * SIGPIPE is ignored by `main.ts` already.
  */
 export function guardProcess({ log, dump }: GuardOptions): Guard {

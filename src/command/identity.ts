@@ -1,4 +1,4 @@
-/** The names that a shim is called with become paths and arguments, so they are looked at first. */
+/** The names that a shim is called with become paths and arguments, so they are checked first. */
 
 import { ShimError } from "../base/error.ts";
 import type { Invocation } from "./flags.ts";

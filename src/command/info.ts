@@ -1,4 +1,4 @@
-/** `-info`: what the runtime behind these options offers, for containerd to read. */
+/** `-info`: what the runtime behind these options supports, for containerd to read. */
 
 import { messageOf, ShimError } from "../base/error.ts";
 import { toRuntimeOptions } from "../container/runtime-options.ts";
@@ -48,7 +48,7 @@ function decodeAny(input: Uint8Array): Any | undefined {
   }
 }
 
-/** Undefined when the runtime is too old to know its features, or is not there: then nobody does. */
+/** Undefined when the runtime is too old to tell its features, or is not there: then they are unknown. */
 async function readFeatures(options: RuntimeOptions): Promise<Uint8Array | undefined> {
   using poller = new Poller();
   using children = new Children({ poller, reapStrays: false });

@@ -6,7 +6,7 @@
 
 import { OWN_PROGRAM, openProgram, programIdentity } from "../linux/program.ts";
 
-/** Where it stands in the environment of a daemon; nobody else has it (`REMOVED_PREFIXES`). */
+/** Its variable in the environment of a daemon; removed for everybody else (`REMOVED_PREFIXES`). */
 export const KIN_VARIABLE = "WEDGE_LAUNCHER_KIN";
 
 /** A kin, and the one variable of its environment that a shim may change for itself. */

@@ -1,7 +1,7 @@
 /**
- * `start`, where no launcher has come before the engine (src/native/launcher.c): run from source, built
+ * `start`, where no launcher came before the engine (src/native/launcher.c): run from source, built
  * without a C compiler, or when the launcher could not do it. It does the same: executes this program as
- * the daemon-to-be, with the manager's own streams, and ends when that has answered or ended.
+ * the daemon-to-be, with the manager's own streams, and exits when that has answered or exited.
  */
 
 import { readSync } from "node:fs";
@@ -23,7 +23,7 @@ export function launch(invocation: Invocation): number {
   let pid: number;
   {
     using _writer = writer;
-    // Before the daemon is born: it would take its first pages as huge ones.
+    // Before the daemon is born: its first pages would be huge ones.
     const hasHugePages = !disablesHugePages() && setHugePagesDisabled(true);
     const self = selfCommand();
     pid = spawnProcess({

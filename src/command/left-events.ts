@@ -1,9 +1,9 @@
 /**
- * The events that a dead shim has left in a bundle: sent before `delete` answers, for containerd takes
- * the bundle away after that and tells of the end itself.
+ * The events that a dead shim has left in a bundle: sent before `delete` answers, because containerd then
+ * removes the bundle and reports the end itself.
  *
- * When containerd cannot be reached, as while it loads its tasks and does not serve yet, a process of
- * its own goes on trying (`deliver.ts`), so that `delete` stays within its budget.
+ * When containerd cannot be reached, as while it loads its tasks and does not serve yet, a separate
+ * process keeps trying (`deliver.ts`), so that `delete` stays within its budget.
  */
 
 import { silentLogger } from "../base/log.ts";
@@ -15,10 +15,10 @@ import { selfCommand } from "../linux/self-command.ts";
 import { daemonEnvironment } from "./daemon.ts";
 import type { Invocation } from "./flags.ts";
 
-/** Of the 5 seconds that containerd gives `delete` in all. */
+/** Out of the 5 seconds that containerd gives `delete` in all. */
 const SEND_LIMIT_MS = 1000;
 
-/** Sends what is left in `bundle`, in order; returns when it is sent, or somebody else sends it. */
+/** Sends what is left in `bundle`, in order; returns when it is sent, or when another process sends it. */
 export async function sendLeftEvents(invocation: Invocation, bundle: string): Promise<void> {
   const { namespace, environment } = invocation;
   if (environment.ttrpcAddress === "") return;
@@ -42,7 +42,7 @@ export async function sendLeftEvents(invocation: Invocation, bundle: string): Pr
   if (publisher.pending > 0) spawnDelivery(invocation, journal.fd);
 }
 
-/** The journal is its standard input: with the lock, and still there when the bundle is not. */
+/** The journal is its standard input: with the lock, and still there when the bundle is gone. */
 function spawnDelivery({ namespace, id, environment }: Invocation, journal: number): void {
   const self = selfCommand();
   spawnProcess({

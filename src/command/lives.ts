@@ -1,6 +1,6 @@
 /**
- * The lives of a daemon's process: the shim that it was started for, then, one by one, those that it is hired
- * for as a spare.
+ * The lives of a daemon's process: the shim that it was started for, then, one after another, those that
+ * it is hired for as a spare.
  */
 
 import { readlinkSync } from "node:fs";
@@ -37,7 +37,7 @@ export async function live(first: Invocation, signals: EndSignals): Promise<numb
   return 0;
 }
 
-/** A shim to be served, which nobody may have launched: then it has a socket to find, or a document. */
+/** A shim to serve. It may have no launcher: then it has a socket to find, or a document. */
 type Life = Pick<Begun, "invocation"> & Partial<Begun>;
 
 function startFirst(invocation: Invocation, launcher: Launcher): Begun | undefined {
@@ -45,7 +45,7 @@ function startFirst(invocation: Invocation, launcher: Launcher): Begun | undefin
   return start(invocation, { ...launcher, channel: channel.fd });
 }
 
-/** "done": its manager has let it go, and nothing is left of it. */
+/** "done": its manager has let it go, and nothing of it is left. */
 async function finish(
   { invocation, listener }: Life,
   signals: EndSignals,
@@ -59,7 +59,7 @@ async function finish(
   }
 }
 
-/** The next shim that this process is to be; undefined when nobody wants one from it. */
+/** The next shim that this process is to be; undefined when nobody wants one of it. */
 function takeNext(first: Invocation, last: Life): Begun | undefined {
   const { spareMs } = readSettings(first.environment.variables);
   const { variables, inheritance } = last.invocation.environment;
@@ -76,12 +76,12 @@ function takeNext(first: Invocation, last: Life): Begun | undefined {
       if (begun !== undefined) return begun;
     }
   } catch {
-    // The kernel has not what it takes, or a start has failed, and may have changed what is kin no longer.
+    // The kernel lacks what it takes, or a start failed and may have changed what makes it kin.
     return undefined;
   }
 }
 
-/** Undefined where that is all: another shim has the task. Throws what {@link start} does, and has told it. */
+/** Undefined where that is all: another shim has the task. Throws what {@link start} does, after telling the launcher. */
 function begin(
   { words, channel, managerPid, directory }: Hire,
   first: Invocation,
@@ -101,7 +101,7 @@ function begin(
   }
 }
 
-/** As it was launched, whichever program of this process has these. */
+/** As it was launched, whichever program of this process has these flags. */
 function launchedWith(variables: Variables, { ttrpcAddress }: Kin): Variables {
   const entries = Object.entries(variables).filter(([name]) => !HANDOFF_VARIABLES.has(name));
   return { ...Object.fromEntries(entries), TTRPC_ADDRESS: ttrpcAddress || undefined };

@@ -1,9 +1,9 @@
 /**
  * The daemon's log: pino, over a sink that never blocks.
  *
- * pino costs more to load than the daemon takes to start, and a shim that has nothing to say never
- * needs it. So it is loaded after the first record, some time later; until then records wait in a
- * bounded buffer. A record has the time at which it was made, not the one at which it is written.
+ * pino takes longer to load than the daemon takes to start, and a shim that has nothing to say never
+ * needs it. So it is loaded some time after the first record; until then records wait in a bounded
+ * buffer. A record carries the time at which it was made, not the one at which it is written.
  */
 
 import type { Fields, Logger } from "../base/log.ts";
@@ -20,16 +20,16 @@ interface LogRecord {
 
 type Write = (record: LogRecord) => void;
 
-/** Records kept before pino is there. */
+/** Records kept until pino is loaded. */
 const BUFFERED_RECORDS_MAX = 256;
-/** Long enough for what is being started to be started. */
+/** Long enough for what is being started to have started. */
 const LOAD_DELAY_MS = 50;
 
 export interface DaemonLogOptions {
   readonly sink: LogSink;
-  /** Debug records too, and stacks of errors. */
+  /** Include debug records, and the stacks of errors. */
   readonly isDebug: boolean;
-  /** In every line: ids of the shim. */
+  /** In every line: the shim's ids. */
   readonly fields: Fields;
   readonly loadDelayMs?: number;
 }
@@ -38,11 +38,11 @@ export interface DaemonLogOptions {
 export interface DaemonLog extends Logger {
   /** Loads pino now, at a moment that suits the caller. Never rejects. */
   load(): Promise<void>;
-  /** Writes what still waits for pino, without it. */
+  /** Writes what still waits for pino, without pino. */
   flush(): void;
 }
 
-/** The line that tells how many were dropped while nobody read the log. */
+/** The line that tells how many records were dropped while nobody read the log. */
 export function lostLine(count: number): string {
   const time = new Date().toISOString();
   return JSON.stringify({
@@ -114,11 +114,11 @@ async function openPino(options: DaemonLogOptions): Promise<Write> {
       logger[record.level](plainFields(record.fields, options.isDebug), record.message);
     };
   } catch {
-    return plainWriter(options); // The log must not depend on it.
+    return plainWriter(options); // The log must not depend on pino.
   }
 }
 
-/** The same lines in the same form, for when pino is not there (any more). */
+/** The same lines in the same form, for when pino is not loaded yet, or not any more. */
 function plainWriter(options: DaemonLogOptions): Write {
   return ({ level, atMs, message, fields }) => {
     const time = new Date(atMs).toISOString();
@@ -127,13 +127,13 @@ function plainWriter(options: DaemonLogOptions): Write {
     try {
       line = JSON.stringify({ level, time, ...options.fields, ...rest, msg: message });
     } catch {
-      line = JSON.stringify({ level, time, msg: message }); // A field that JSON has no form for.
+      line = JSON.stringify({ level, time, msg: message }); // A field that JSON cannot represent.
     }
     options.sink.write(line);
   };
 }
 
-/** Errors become text, with their causes; their stacks are for debugging. */
+/** Errors become text, with their causes; stacks only when debugging. */
 function plainFields(fields: Fields | undefined, isDebug: boolean): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(fields ?? {}).map(([key, value]) => {

@@ -1,4 +1,4 @@
-/** The server of a shim: the Task API in both versions, the handoff, what a shim tells of itself, and gRPC. */
+/** The server of a shim: the Task API in both versions, the handoff, what a shim tells about itself, and gRPC. */
 
 import type { Logger } from "../base/log.ts";
 import { TaskDefinition as TaskDefinitionV2 } from "../gen/containerd/task/v2/task.ts";
@@ -49,7 +49,7 @@ export function openServer(
   return { server, acceptor: openToGrpc(server, services, log) };
 }
 
-/** What a shim tells of itself to those who ask, and what it does to those who watch; loaded by then. */
+/** What a shim tells about itself to those who ask, and what it does to those who watch; loaded by then. */
 function aboutItself(
   sources: Omit<InspectSources, "connections"> & TraceSources,
 ): readonly MountedService[] {
@@ -66,7 +66,7 @@ function aboutItself(
   ];
 }
 
-/** Who speaks gRPC on the same socket is served too; nothing of it is loaded before somebody does. */
+/** Clients that speak gRPC on the same socket are served too; nothing of it is loaded before the first. */
 function openToGrpc(
   server: TtrpcServer,
   services: readonly MountedService[],

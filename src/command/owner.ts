@@ -1,7 +1,7 @@
 /**
  * Whether a live shim still answers for a task.
  *
- * containerd calls `delete` whenever the connection to a shim breaks, also when the shim lives on and
+ * containerd calls `delete` whenever the connection to a shim breaks, even when the shim lives on and
  * only the connection is gone. Nothing on disk tells the two apart for sure; asking the shim does.
  */
 
@@ -13,8 +13,8 @@ import { connectBun } from "../rpc/ttrpc/bun.ts";
 const ANSWER_LIMIT_MS = 1500;
 
 /**
- * Asks the shim at `socket` whether it has task `id` and the task has not ended. A shim that knows no
- * such task, is not there, or does not answer in time, is no owner.
+ * Asks the shim at `socket` whether it has task `id` and the task has not ended. A shim that does not know
+ * the task, is not there, or does not answer in time, is not the owner.
  */
 export async function isTaskServed(socket: string, id: string): Promise<boolean> {
   const limit = AbortSignal.timeout(ANSWER_LIMIT_MS);
@@ -30,6 +30,6 @@ async function askState(socket: string, id: string, signal: AbortSignal): Promis
     const { status } = await askTask(client, (task) => task.state(request, { signal }));
     return status !== Status.STOPPED;
   } catch {
-    return false; // Nobody listens, or it knows no such task.
+    return false; // Nobody listens, or it does not know the task.
   }
 }

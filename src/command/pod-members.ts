@@ -1,9 +1,9 @@
 /**
  * Which tasks share a pod's shim without one having been started for them.
  *
- * From version 2 on, containerd starts a shim for a pod's sandbox alone. Into the bundle of each
- * further container it writes the sandbox's id, and it runs no `delete` for these when the shim dies.
- * It may take their bundles away at once, so what the runtime has noted is asked as well.
+ * From version 2 on, containerd starts a shim only for a pod's sandbox. Into the bundle of each further
+ * container it writes the sandbox's id, and it runs no `delete` for these when the shim dies. It may
+ * remove their bundles at once, so the runtime's records are consulted as well.
  */
 
 import { readdirSync, readFileSync } from "node:fs";

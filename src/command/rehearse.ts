@@ -1,4 +1,4 @@
-/** `rehearse`: shows a running shim that this program can take it over. Of no use to people. */
+/** `rehearse`: shows a running shim that this program can take it over. Not meant for people. */
 
 import { takePart } from "../handoff/rehearsal.ts";
 import { writeOutput } from "./stream.ts";

@@ -1,6 +1,6 @@
 /**
- * `serve`: the shim itself, and the composition root. Every long-lived object is made here and handed to
- * those that need it; nothing else in the program is wired anywhere else.
+ * `serve`: the shim itself, and the composition root. Every long-lived object is made here and passed to
+ * those that need it; nothing is wired anywhere else.
  *
  * It ends when containerd asks (Shutdown with no container left), on SIGTERM or SIGINT (containers go
  * on), or when it has no container and nobody is connected. Containers are never killed from here.
@@ -62,23 +62,23 @@ import { Signpost } from "./signpost.ts";
 import { writeOutput } from "./stream.ts";
 import { type Used, watchUnused } from "./unused.ts";
 
-/** How long answers and events may take to be taken at the end. */
+/** How long it may take, at the end, until answers and events are taken. */
 const DRAIN_TIMEOUT_MS = 3000;
-/** A shim that was told to end by a signal must not hold up the host (containers go on, the journal is kept). */
+/** A shim that is ended by a signal must not hold up the host (containers go on, the journal is kept). */
 const PUBLISH_TIMEOUT_MS = 5000;
-/** Ends of processes that have been seen, and the undoing of what was given up: a runtime may be at it. */
+/** Exits that have been seen, and the undoing of what was given up: a runtime may still be at work. */
 const HURRY_TIMEOUT_MS = 2000;
-/** One that its manager has let go is in nobody's way: a manager that hangs may come to itself. */
+/** One that its manager has let go is in nobody's way, and a manager that hangs may recover. */
 const LINGER_TIMEOUT_MS = 30_000;
-/** How soon a shim that cannot be restored is tried again. */
+/** How soon a shim that could not be restored is tried again. */
 const RETRY_MS = 1000;
 /** The end that a manager asks for, when the last container is deleted. */
 const ASKED = "asked by its manager";
 
 /**
- * Serves until it is asked to end; whether its manager has asked, and nothing is left or has failed. The
- * working directory is the bundle. `ended` resolves to the name of a signal that asks for the end. `listener`
- * is the socket that `start` has opened, where it ran before.
+ * Serves until it is asked to end; returns whether its manager has asked, and nothing is left or has failed.
+ * The working directory is the bundle. `ended` resolves to the name of a signal that asks for the end.
+ * `listener` is the socket that `start` opened, if it ran before.
  */
 export async function serve(
   invocation: Invocation,
@@ -88,7 +88,7 @@ export async function serve(
   checkIdentity(invocation);
   const arrival = Arrival.find(invocation.environment.variables);
   becomeSubreaper();
-  // In a user namespace the kernel would take our own /proc directory from us.
+  // In a user namespace the kernel would hide our own /proc directory from us.
   if (!isInUserNamespace()) forbidDumps();
   await using end = new AsyncDisposableStack();
   const stop = Promise.withResolvers<string>();
@@ -102,7 +102,7 @@ export async function serve(
   log.debug("Serving", { pid: ownPid(), id: invocation.id, cause, wakers: arrival?.wakers });
   const refusal = arrival?.refusal;
   if (refusal !== undefined) log.warn("The new program gave the shim back", { error: refusal });
-  // In this turn of the event loop: while the program before this one can still come back, nothing that was
+  // In this turn of the event loop: as long as the previous program can still come back, nothing that was
   // handed over has been used.
   arrival?.finish();
   begin(shim, inherited);
@@ -111,12 +111,12 @@ export async function serve(
   shim.mover[Symbol.dispose]();
   // A runtime that went on without us would have no deadline.
   ending.abort();
-  // Who waits for them is still there, and the journal still open.
+  // Their waiters are still there, and the journal is still open.
   await within(service.hurry(), HURRY_TIMEOUT_MS);
   // Before a connection ends, which makes a manager run `delete`.
   server.stopAccepting();
   shim.signpost.remove();
-  // While containers are left, waits for their ends are open and would not be answered in any time.
+  // While containers are left, Waits for them are open and would never be answered.
   await server.shutdown(service.size > 0 ? 0 : DRAIN_TIMEOUT_MS);
   await publisher.stop(reason === ASKED ? LINGER_TIMEOUT_MS : PUBLISH_TIMEOUT_MS);
   return reason === ASKED && publisher.pending === 0 && !shim.guard.hasReported;
@@ -128,7 +128,7 @@ interface Shim extends Estate {
   readonly mover: Mover;
   readonly log: DaemonLog;
   readonly guard: Guard;
-  /** What the program before this one has left. */
+  /** What the previous program has left. */
   readonly document: HandoffDocument | undefined;
   readonly signpost: Signpost;
 }
@@ -143,7 +143,7 @@ interface Surroundings {
   readonly listener: number | undefined;
 }
 
-/** Builds the shim, of what the program before it has left; what that was no use for goes back to it. */
+/** Builds the shim from what the previous program has left; what cannot be used goes back to that program. */
 function assemble(
   invocation: Invocation,
   surroundings: Surroundings,
@@ -156,7 +156,7 @@ function assemble(
     return { shim, inherited: openDoors(shim) };
   } catch (error) {
     if (arrival === undefined) throw error;
-    // Its own program: nobody else can take the shim. Its containers are better off waiting than without it.
+    // Its own program: nobody else can take the shim, and its containers are better off waiting than without it.
     if (arrival.refusal !== undefined) {
       if (arrival.refusal !== messageOf(error)) complain(error);
       Bun.sleepSync(RETRY_MS);
@@ -165,7 +165,7 @@ function assemble(
   }
 }
 
-/** Says why the shim cannot go on, where its log is. */
+/** Says in the shim's log why it cannot go on. */
 function complain(error: unknown): void {
   try {
     writeOutput(2, `${executableName}: cannot go on yet: ${messageOf(error)}\n`);
@@ -207,7 +207,7 @@ function build(
     publish: publishTo(() => publisher, eventObservers),
     onCreating: () => publisher.prepare(),
     shutdown: () => {
-      // Before the answer: whoever has it may run `delete`, or start a shim at the same address.
+      // Before the answer: whoever gets it may run `delete`, or start a shim at the same address.
       server.stopAccepting();
       signpost.remove();
       stop(ASKED);
@@ -222,14 +222,14 @@ function build(
   const handoff = new HandoffService(() => mover, passageOf(document, arrival));
   const { server, acceptor } = openServer(invocation, handoff, sources);
   const guard = end.use(guardProcess({ log, dump: () => dumpLines(service, publisher, history) }));
-  // To whoever listens for the signal in the usual way.
+  // To those who listen for the signal in the usual way.
   const signals = end.use(
     new SignalWatch(poller, HEEDED_SIGNALS, (signal) => process.emit(signalName(signal))),
   );
   const unused = end.use(
     watchUnused({ ...useOf({ service, server, publisher, directory }), stop }),
   );
-  // Nothing is told of what could not be made.
+  // What could not be made is not told about.
   eventObservers.add(() => unused.used());
   const estate = {
     service,
@@ -247,7 +247,7 @@ function build(
   return { ...estate, acceptor, mover, log, guard, document, signpost };
 }
 
-/** How the program before this one was left, where somebody may have asked for it. */
+/** How the previous program was left, where somebody may have asked for it. */
 function passageOf(document: HandoffDocument | undefined, arrival: Arrival | undefined) {
   if (document === undefined || document.cause.kind === "sleep") return undefined;
   return { pausedAtMs: document.cause.pausedAtMs, refusal: arrival?.refusal };
@@ -259,7 +259,7 @@ interface Inherited {
   readonly state: ServerConnectionState;
 }
 
-/** Opens what clients come by. Before the event loop turns again nobody is accepted and nothing is read. */
+/** Opens what clients come in by. Before the event loop turns again nothing is accepted or read. */
 function openDoors({ server, acceptor, log, listener, document }: Shim): readonly Inherited[] {
   const inherited = (document?.connections ?? []).flatMap((state) => {
     try {
@@ -275,12 +275,12 @@ function openDoors({ server, acceptor, log, listener, document }: Shim): readonl
   return inherited;
 }
 
-/** Lets the shim do its work: from here on there is no way back. */
+/** Puts the shim to work: from here on there is no way back. */
 function begin(shim: Shim, inherited: readonly Inherited[]): void {
   const { server, acceptor, children, log, mover } = shim;
   for (const { transport, state } of inherited) {
     try {
-      // What a client has not begun to say may be in another protocol.
+      // Where a client has not begun to say anything, it may be in another protocol.
       if (hasBegun(state)) server.adopt(transport, state);
       else acceptor.serve(transport, peerOf(state));
     } catch (error) {
@@ -352,7 +352,7 @@ function openPublisher(
   });
 }
 
-/** Watchers first: the journal may go to disk. */
+/** Watchers first: publishing may write the journal to disk. */
 function publishTo(publisher: () => Publisher, observers: TraceSources["events"]) {
   return (event: TaskEvent, bundle: string) => {
     for (const observe of observers) observe(event);
@@ -360,7 +360,7 @@ function publishTo(publisher: () => Publisher, observers: TraceSources["events"]
   };
 }
 
-/** The listening socket that whoever started us left, or the one that the command line asks for. */
+/** The listening socket that our starter left, or the one that the command line asks for. */
 function openListener({ socket }: Invocation): number {
   if (socket === "") return LISTENER_FD;
   const listener = claimListener(socket);

@@ -1,4 +1,4 @@
-/** What leads to a shim: its socket, and the notes in its bundles that say where that is. */
+/** What leads to a shim: its socket, and the address files in its bundles that say where that is. */
 
 import { existsSync, realpathSync } from "node:fs";
 import { messageOf } from "../base/error.ts";
@@ -14,7 +14,7 @@ export interface SignpostOptions {
   readonly log: Logger;
 }
 
-/** Of a shim that serves. `delete` takes what it finds of this for work that is left. */
+/** For a shim that serves. `delete` takes any of this that it finds for work left to do. */
 export class Signpost {
   readonly #options: SignpostOptions;
   #isRemoved = false;
@@ -23,13 +23,13 @@ export class Signpost {
     this.#options = options;
   }
 
-  /** Sees that there is a note in `bundle`. Nothing in one that is gone. Throws SystemError. */
+  /** Sees to it that `bundle` has an address file. Does nothing if the bundle is gone. Throws SystemError. */
   put(bundle: string): void {
     const { socket } = this.#options;
     if (socket !== undefined && existsSync(bundle)) noteAddress(bundle, socket);
   }
 
-  /** The container of `bundle` is deleted. The first one's note is for who comes for another, while the shim serves. */
+  /** The container of `bundle` is deleted. The first one's file stays while the shim serves: others look there. */
   take(bundle: string): void {
     const { socket, bundle: first } = this.#options;
     if (socket === undefined || !existsSync(bundle) || realpathSync(bundle) === first) return;
@@ -37,15 +37,15 @@ export class Signpost {
   }
 
   /**
-   * Nobody is to come any more; nobody listens. Once: the next shim of the bundle may be there after that.
-   * Never throws: what cannot be removed is in nobody's way but that one's.
+   * Nobody is to come any more; nobody listens. Once: afterwards the bundle's next shim may be there.
+   * Never throws: what cannot be removed is in nobody's way but that shim's.
    */
   remove(): void {
     const { bundle, socket, log } = this.#options;
     if (this.#isRemoved || socket === undefined) return;
     this.#isRemoved = true;
     try {
-      // Whoever listens there now has a note of the same words, perhaps in a bundle of the same name.
+      // Whoever listens there now has an address file that says the same, perhaps in a bundle of the same name.
       if (!removeStaleSocket(socket)) return;
     } catch (error) {
       log.warn("Cannot remove the socket", { error: messageOf(error) });

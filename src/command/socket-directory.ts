@@ -1,6 +1,6 @@
 /**
  * Where a shim's socket goes when containerd names no place: the first directory of a list that this
- * user can write to and nobody else can have prepared. All containers of a group come to the same one.
+ * user can write to and nobody else can have prepared. All containers of a group end up in the same one.
  */
 
 import { accessSync, constants, lstatSync, mkdirSync } from "node:fs";
@@ -10,11 +10,11 @@ import { SOCKET_PATH_BYTES } from "../linux/listener.ts";
 import type { Variables } from "./flags.ts";
 
 const MODE = 0o700;
-/** Without the name that a socket has in it: a slash and 64 digits. */
+/** Without a socket's name: a slash and 64 digits. */
 const DIRECTORY_BYTES_MAX = SOCKET_PATH_BYTES - 65;
 const OTHERS_MAY_WRITE = 0o022;
 
-/** The candidates of user `uid`, in order: every shim has the same. */
+/** The candidates of user `uid`, in order: the same for every shim. */
 export function socketDirectories(uid: number, variables: Variables): readonly string[] {
   const runtimeDirectory = variables["XDG_RUNTIME_DIR"] ?? "";
   return [
@@ -26,8 +26,8 @@ export function socketDirectories(uid: number, variables: Variables): readonly s
 }
 
 /**
- * The first of `candidates` that can be used by user `uid`; made (mode 0700) where it is missing.
- * Throws ShimError `failedPrecondition` that says of each why not.
+ * The first of `candidates` that user `uid` can use, created (mode 0700) if missing. Throws ShimError
+ * `failedPrecondition` that says of each why not.
  */
 export function chooseSocketDirectory(candidates: readonly string[], uid: number): string {
   const refusals: string[] = [];
@@ -48,10 +48,10 @@ function refusalOf(path: string, uid: number): string | undefined {
   try {
     mkdirSync(path, { recursive: true, mode: MODE });
     const stat = lstatSync(path);
-    // Whoever made a link could let it point elsewhere later.
+    // Whoever made a link could make it point elsewhere later.
     if (!stat.isDirectory()) return "no directory";
     if (stat.uid !== uid && stat.uid !== 0) return `belongs to user ${stat.uid}`;
-    // In a directory that all may write to, anybody could exchange the socket, or have made the directory.
+    // In a directory that everybody may write to, anybody could replace the socket, or have made the directory.
     if ((stat.mode & OTHERS_MAY_WRITE) !== 0) return "others may write to it";
     accessSync(path, constants.W_OK | constants.X_OK);
     return undefined;

@@ -1,14 +1,14 @@
 /**
  * A spare: a process whose shim has ended, and which waits some seconds for another to be wanted.
  *
- * What a shim's start costs is its engine: to come up, to load the program, to run each part of it for the
- * first time. A spare has all of that behind it. Nothing of its last shim is left but what the engine knows
- * of the program, or it is none: `isFit`. It waits as a process of its own (`linux/new-process.ts`), so that
- * the end of a shim is the end of a process, as ever.
+ * What a shim's start costs is its engine: starting it, loading the program, running each part of it for
+ * the first time. A spare has all of that behind it. It keeps nothing of its last shim but what the engine
+ * knows of the program, or it is not fit to be one: `isFit`. It waits as a process of its own
+ * (`linux/new-process.ts`), so that the end of a shim is the end of a process, as always.
  *
  * A launcher finds spares in a directory of their kin (src/native/kin.h): those of the same program,
- * environment, namespaces, cgroup, rights and limits, which is to say that it would be such a process itself.
- * The protocol is in src/native/hire.h.
+ * environment, namespaces, cgroup, rights and limits, which means that it would become just such a process
+ * itself. The protocol is in src/native/hire.h.
  */
 
 import {
@@ -38,16 +38,16 @@ import { countThreads, ownPid } from "../linux/self.ts";
 import { openSignals } from "../linux/signals.ts";
 import { HEEDED_SIGNALS } from "./daemon.ts";
 
-/** For the directories of kins. */
+/** For the directories of kin. */
 export const SPARES_DIRECTORY = "/run/wedge";
-/** What a spare says to whoever has taken it: it waits for a command line. */
+/** What a spare says to whoever has taken it: it is ready for a command line. */
 export const SPARE_READY = 0x77;
-/** What it answers to what it does not understand; no exit code of `start`. */
+/** Its answer to what it does not understand; not an exit code of `start`. */
 export const SPARE_REFUSES = 0x78;
 /** The longest command line that is sent. */
 export const SPARE_WORDS_BYTES = 8192;
 
-/** What the name of a socket that nobody listens on yet begins with; launchers pass over it. */
+/** Prefix of a socket's name while nobody listens on it yet; launchers pass over it. */
 const EARLY = ".";
 const DIRECTORY_MODE = 0o700;
 /** As many as a host may have use for within seconds, */
@@ -55,14 +55,14 @@ const SPARES_MAX = 64;
 /** and no more than this of the memory that it has to spare. */
 const MEMORY_SHARE = 1 / 16;
 /**
- * One that has grown ends: after some ten lives. Half a megabyte a life is garbage, and to collect it would
- * cost more than a new engine does now and then.
+ * A spare that has grown past this exits: after some ten lives. Each life leaves half a megabyte of garbage,
+ * and collecting that would cost more than starting an engine now and then.
  */
 const KILOBYTES_MAX = 10 * 1024;
-/** So old is a spare's socket that has been left, if nothing else tells. */
+/** At this age a spare's socket counts as abandoned, if nothing else tells. */
 const LEFT_MS = 3_600_000;
 const LISTEN_ATTEMPTS = 5;
-/** Whoever has taken a spare's name says at once what he wants. */
+/** Whoever has taken a spare's name says at once what is wanted. */
 const REQUEST_LIMIT_MS = 1000;
 /** As the launcher lends them: streams, then the directory. */
 const STREAMS = 3;
@@ -76,14 +76,14 @@ export interface SpareOptions {
   readonly oomScore: number | undefined;
 }
 
-/** What a spare is wanted for. Its streams are this process's by now. Disposing it lets go of the launcher. */
+/** What a spare is wanted for. Its streams are already this process's. Disposing it lets go of the launcher. */
 export interface Hire extends Disposable {
   /** The command line, the program's name first. */
   readonly words: readonly string[];
   /** Takes the exit code of `start`. */
   readonly channel: number;
   readonly managerPid: number;
-  /** The directory to work in, by a name that is good for as long as this is. */
+  /** The directory to work in, by a name that is valid for as long as this is. */
   readonly directory: string;
 }
 
@@ -96,8 +96,8 @@ export class Spare {
   }
 
   /**
-   * Makes a spare of this process, which is a new one then; undefined where it is no good for one, or there
-   * are enough: then it is to end. Throws SystemError or what node:fs throws, for the same.
+   * Makes a spare of this process, which is a new process afterwards; undefined where it is not fit to be
+   * one, or there are enough: then it is to exit. So it is on SystemError, and on what node:fs throws.
    */
   static become(options: SpareOptions): Spare | undefined {
     const directory = join(SPARES_DIRECTORY, options.kin);
@@ -117,12 +117,12 @@ export class Spare {
     const listener = undo.use(listen(join(SPARES_DIRECTORY, kin), undo));
     const signals = undo.use(openSignals(HEEDED_SIGNALS));
     const ready = waitForAny([signals.fd, listener.fd], waitMs);
-    // Who calls has taken the name: if that comes to nothing nobody else can find this one.
+    // The caller has taken the name: if nothing comes of it, nobody else can find this spare.
     return ready === listener.fd ? accept(listener.fd, undo) : undefined;
   }
 }
 
-/** Whether nothing is left of the shim that this process was, and nobody has asked for its end. */
+/** Whether nothing is left of the shim that this process was, and nobody has asked it to end. */
 function isFit(): boolean {
   using signals = openSignals(HEEDED_SIGNALS);
   if (waitUntilReady(signals.fd, "readable", 0)) return false;
@@ -136,7 +136,7 @@ function isFit(): boolean {
   );
 }
 
-/** None for what has listed the descriptors, which is closed by now. */
+/** None for the descriptor that listed the others, which is closed by now. */
 function targetOf(fd: number): readonly string[] {
   try {
     return [readlinkSync(`/proc/self/fd/${fd}`)];
@@ -151,7 +151,7 @@ function takeNoStreams(): void {
   for (let stream = 0; stream < STREAMS; stream++) replaceFd(none.fd, stream);
 }
 
-/** Whether there are not spares enough, of any kin. What spares that were killed have left is removed. */
+/** Whether there is room for one more spare, of any kin. Removes what killed spares have left. */
 function hasRoom(directory: string): boolean {
   let count = 0;
   for (const path of socketsOfSpares()) {
@@ -173,7 +173,7 @@ function socketsOfSpares(): readonly string[] {
   }
 }
 
-/** Whether a spare's socket is nobody's. Those of another kin may be of another pid namespace: they must be old. */
+/** Whether a spare's socket is abandoned. Those of other kin may be of another pid namespace: they must be old. */
 function isLeft(path: string, directory: string): boolean {
   if (existsSync(`/proc/${basename(path).replace(EARLY, "")}`)) return false;
   if (dirname(path) === directory) return true;
@@ -181,7 +181,7 @@ function isLeft(path: string, directory: string): boolean {
   return stat !== undefined && Date.now() - stat.ctimeMs > LEFT_MS;
 }
 
-/** Whether nobody but this user may put anything where spares are found, as launchers look at that too. */
+/** Whether only this user can put anything where spares are found; launchers check the same. */
 function isPrivate(directory: string): boolean {
   mkdirSync(SPARES_DIRECTORY, { recursive: true, mode: DIRECTORY_MODE });
   return [SPARES_DIRECTORY, directory].every((path) => {
@@ -191,7 +191,7 @@ function isPrivate(directory: string): boolean {
   });
 }
 
-/** By a name that nobody looks for, until it listens; `undo` takes both names away, whoever has it by then. */
+/** By a name that nobody looks for, until it listens; `undo` removes both names, whoever has it by then. */
 function listen(directory: string, undo: DisposableStack): OwnedFd {
   const path = join(directory, String(ownPid()));
   const early = join(directory, `${EARLY}${ownPid()}`);
@@ -206,13 +206,13 @@ function listen(directory: string, undo: DisposableStack): OwnedFd {
       attempted.move();
       return listener;
     } catch (error) {
-      // Others remove a directory in which there is nobody.
+      // Others remove a directory that is empty.
       if (!hasCode(error, "ENOENT") || attempt === LISTEN_ATTEMPTS) throw error;
     }
   }
 }
 
-/** Undefined when who has called wants nothing, or waits no longer: it has made a shim of its own. */
+/** Undefined when the caller wants nothing, or no longer waits: it has made a shim of its own. */
 function accept(listener: number, place: DisposableStack): Hire | undefined {
   const connection = acceptUnix(listener);
   if (connection === "again") return undefined;
@@ -236,7 +236,7 @@ function accept(listener: number, place: DisposableStack): Hire | undefined {
   };
 }
 
-/** What whoever is at the other end wants; undefined when that one has left, or wants what is not understood. */
+/** What the caller at the other end wants; undefined when it has left, or wants what is not understood. */
 function converse(connection: number): Message | undefined {
   try {
     writeFd(connection, Uint8Array.of(SPARE_READY));
@@ -263,8 +263,8 @@ function read({
 }
 
 /**
- * Removes a spare's socket, and the directories in which there is nobody any more. What cannot be removed
- * stays: it is in nobody's way, and must not end a shim that has just been started.
+ * Removes a spare's socket, and the directories that are empty then. What cannot be removed stays: it is
+ * in nobody's way, and must not end a shim that has just been started.
  */
 function removeSpare(path: string): void {
   try {
@@ -272,6 +272,6 @@ function removeSpare(path: string): void {
     rmdirSync(dirname(path));
     rmdirSync(SPARES_DIRECTORY);
   } catch {
-    // There is somebody, as a rule.
+    // Usually it is not empty.
   }
 }

@@ -1,11 +1,11 @@
 /**
  * The beginning of a daemon: gives containerd the address of a shim for one task, and goes on as that shim
- * if there is none.
+ * if there is none yet.
  *
- * The launcher waits, with containerd's own streams in this process's hands, until the answer is out;
- * containerd may connect at once, and what it calls waits in the backlog until the rest of the shim is
- * there. Nothing is printed but the answer, as containerd takes stdout and stderr for one stream. Whatever
- * fails leaves nothing behind. All of it is synchronous: there is nothing else to do meanwhile.
+ * The launcher waits, while this process holds containerd's own streams, until the answer is out;
+ * containerd may connect at once, and its calls wait in the backlog until the rest of the shim is there.
+ * Nothing is printed but the answer, as containerd reads stdout and stderr as one stream. A failure leaves
+ * nothing behind. All of it is synchronous: there is nothing else to do meanwhile.
  */
 
 import { lstatSync, rmSync } from "node:fs";
@@ -33,16 +33,16 @@ import { KIN_VARIABLE, writeKin } from "./kin.ts";
 import { chooseSocketDirectory, socketDirectories } from "./socket-directory.ts";
 import { readInput, writeOutput } from "./stream.ts";
 
-/** Which tasks share a shim, strongest first: asked for by name, or of one pod. */
+/** Which tasks share a shim, strongest first: by an explicit name, or in one pod. */
 const GROUP_ANNOTATIONS = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"] as const;
 const LOG_FIFO = "log";
 const LOG_FD = 2;
 
 /** What a daemon goes on with. */
 export interface Begun {
-  /** With what containerd has said on stdin, and what children are to have. */
+  /** With what containerd said on stdin, and what children are to have. */
   readonly invocation: Invocation;
-  /** The socket that it listens on; the caller's. */
+  /** The socket that it listens on; owned by the caller. */
   readonly listener: number;
 }
 
@@ -53,7 +53,7 @@ export interface Begun {
 export function start(invocation: Invocation, launcher: Launcher): Begun | undefined {
   const { channel, managerPid, isParent } = launcher;
   checkIdentity(invocation);
-  // The daemon would have nobody to tell.
+  // The daemon would have nobody to report it to.
   parseDeadlines(invocation.environment.deadlines);
   const protocol = parseProtocol(invocation.environment.protocol);
   const bundle = process.cwd();
@@ -77,7 +77,7 @@ export function start(invocation: Invocation, launcher: Launcher): Begun | undef
   });
   writeOutput(1, encodeAnswer(dialect, path, protocol));
   if (begun !== undefined) detach(bundle);
-  // Where this process ends too the launcher waits for that: not every first process reaps orphans.
+  // If this process exits too, the launcher waits for that: not every pid 1 reaps orphans.
   if (begun !== undefined || !isParent) tell(channel, 0);
   undo.move();
   return begun;
@@ -91,7 +91,7 @@ function settle(
   listener: OwnedFd,
 ): Begun {
   const { environment } = invocation;
-  // Neither can be taken back.
+  // Neither can be undone.
   const isAsLaunched = !environment.isCoreScheduled && options.shimCgroup === "";
   if (environment.isCoreScheduled) isolateCoreScheduling();
   const oomScore = readOomScore("self");
@@ -100,7 +100,7 @@ function settle(
   const variables = {
     ...environment.variables,
     TTRPC_ADDRESS: ttrpcAddress || undefined,
-    // Whoever follows in this process has nobody to answer to.
+    // Later lives of this process have nobody to answer to.
     [LAUNCHER_VARIABLE]: undefined,
     [KIN_VARIABLE]: isAsLaunched
       ? writeKin({ name: kin, ttrpcAddress: environment.ttrpcAddress })
@@ -124,8 +124,8 @@ function settle(
 }
 
 /**
- * Lets go of containerd's streams, whose end it waits for. stderr becomes the bundle's `log` FIFO, so that
- * even a crash of the engine is logged.
+ * Lets go of containerd's streams, whose end of file it waits for. stderr becomes the bundle's `log` FIFO, so
+ * that even a crash of the engine is logged.
  */
 function detach(bundle: string): void {
   using none = openFd("/dev/null", O_RDWR);
@@ -136,7 +136,7 @@ function detach(bundle: string): void {
 }
 
 /**
- * Lets the launcher end with `status`. One that is gone has been killed, and nobody has taken the answer:
+ * Lets the launcher exit with `status`. One that is gone was killed, and nobody has got the answer:
  * throws SystemError, EPIPE.
  */
 export function tell(channel: number, status: number): void {
@@ -144,8 +144,8 @@ export function tell(channel: number, status: number): void {
 }
 
 /**
- * The FIFO that containerd reads a shim's log from; undefined where there is none, as a log is optional.
- * Open for both, it can neither hang, nor break when containerd restarts, nor block when full.
+ * The FIFO from which containerd reads a shim's log; undefined where there is none, as a log is optional.
+ * Opened for reading and writing, it can neither hang, nor break when containerd restarts, nor block when full.
  */
 function openLogFifo(bundle: string): OwnedFd | undefined {
   const path = join(bundle, LOG_FIFO);
@@ -173,7 +173,7 @@ function socketDirectory({ socketDirectory: named }: StartRequest, { environment
   return chooseSocketDirectory(socketDirectories(uid, environment.variables), uid);
 }
 
-/** The name that every shim gives the socket of a group: a digest, of the same length for any id. */
+/** The name that every shim gives a group's socket: a digest, of the same length for any id. */
 function socketName({ grpcAddress, namespace }: StartRequest, group: string): string {
   const hash = new Bun.CryptoHasher("sha256");
   hash.update(join(grpcAddress, namespace, group));

@@ -1,29 +1,29 @@
 /**
- * The end of a shim that nobody knows any more.
+ * The end of a shim that nobody knows of any more.
  *
  * Its manager died between `start` and Create, or between the last Delete and Shutdown, or does not ask
- * for the end of a pod whose sandbox went first (containerd 2.0 to 2.2). Or it could not note which shim
- * it has started, as on a full disk, and has removed the bundle: it may keep its connection for minutes.
- * And containerd that is killed after the last Delete connects to the empty shim when it is back, and
- * never asks it for anything again.
+ * for the end of a pod whose sandbox went first (containerd 2.0 to 2.2). Or it could not record the shim
+ * that it has started, as on a full disk, and has removed the bundle: it may keep its connection for
+ * minutes. And a containerd that is killed after the last Delete connects to the empty shim when it is
+ * back, and never asks it for anything again.
  *
- * Nor does anybody ask for the end of one whose container `delete` has cleared behind its back: that is
- * forgotten, and what is left is a shim without a container.
+ * Nor does anybody ask for the end of a shim whose container `delete` has cleaned up behind its back: the
+ * shim forgets that container, and is then one without a container.
  */
 
-/** What is looked at. */
+/** What is watched. */
 export interface Used {
   /** Whether there is no container, and none is being created. */
   readonly isEmpty: () => boolean;
   /** Whether a container has ended and is not deleted. */
   readonly hasEnded: () => boolean;
-  /** Forgets containers that are nobody's to delete any more. Never throws. */
+  /** Forgets containers that nobody will delete any more. Never throws. */
   readonly forgetLost: () => void;
   /** Events that no manager has taken yet keep a shim. */
   readonly hasEvents: () => boolean;
   readonly isConnected: () => boolean;
   readonly isCalled: () => boolean;
-  /** How much clients have sent so far: while it is the same they are silent. */
+  /** How much clients have sent so far: while it does not change they are silent. */
   readonly received: () => number;
   readonly hasBundle: () => boolean;
   readonly stop: (reason: string) => void;
@@ -32,17 +32,17 @@ export interface Used {
 /** Milliseconds. */
 export interface UnusedLimits {
   /**
-   * How long a shim waits for its first container. Whoever starts one asks for that at once: containerd
-   * 1.6 that was killed in between connects again, and never asks for anything.
+   * How long a shim waits for its first container. A manager that starts a shim asks for that at once: a
+   * containerd 1.6 that was killed in between connects again, and never asks for anything.
    */
   readonly firstMs: number;
-  /** How often it looks meanwhile whether its bundle is still there. */
+  /** How often it checks meanwhile whether its bundle is still there. */
   readonly lookMs: number;
-  /** How long it waits after its last container: who deleted that asks for the end, if at all, at once. */
+  /** How long it waits after its last container: whoever deleted that asks for the end, if at all, at once. */
   readonly emptiedMs: number;
-  /** How long it is kept after that by clients that are connected and silent: they may have more of a pod. */
+  /** How long connected but silent clients keep it after that: they may have more containers of a pod. */
   readonly silentMs: number;
-  /** How often it looks whether what has ended is lost, after a first look {@link emptiedMs} after the end. */
+  /** How often it checks whether what has ended is lost; first {@link emptiedMs} after the end. */
   readonly endedMs: number;
 }
 
@@ -57,11 +57,11 @@ export const UNUSED_LIMITS: UnusedLimits = {
 export interface UnusedWatch extends Disposable {
   /** There is a container, or was. */
   used(): void;
-  /** The last container was deleted, or the first could not be made. */
+  /** The last container was deleted, or the first could not be created. */
   emptied(): void;
 }
 
-/** Asks for the end once, or never. Armed from the start; what runs when there is a container runs out. */
+/** Asks for the end once, or never. Armed from the start; a timer that fires while there is a container does nothing. */
 export function watchUnused(shim: Used, limits: UnusedLimits = UNUSED_LIMITS): UnusedWatch {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let hadContainer = !shim.isEmpty();
@@ -79,8 +79,8 @@ export function watchUnused(shim: Used, limits: UnusedLimits = UNUSED_LIMITS): U
     clearTimeout(timer);
     timer = setTimeout(() => {
       if (!shim.isEmpty()) return;
-      // One that had containers is kept by a manager that is connected, while that says something. One
-      // whose first could not be made is, for as long as it takes to ask again.
+      // A shim that had containers is kept by a connected manager for as long as that says something. One
+      // whose first could not be created is kept for as long as it takes to ask again.
       const isPatient = hadContainer ? !isSilent() : delayMs < limits.firstMs;
       const isUsed = isPatient ? shim.isConnected() : shim.isCalled();
       if (isUsed || shim.hasEvents()) arm(hadContainer ? delayMs : limits.firstMs);
@@ -99,7 +99,7 @@ export function watchUnused(shim: Used, limits: UnusedLimits = UNUSED_LIMITS): U
     }, delayMs);
   };
   arm(limits.firstMs);
-  // One that was asleep may have been woken for it.
+  // A shim that was asleep may have been woken for this.
   lookForLost(0);
   const look = setInterval(() => {
     if (hadContainer) clearInterval(look);

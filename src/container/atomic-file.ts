@@ -1,4 +1,4 @@
-/** Files that a reader finds whole or not at all, whenever the writer dies. */
+/** Files that a reader finds whole or not at all, no matter when the writer dies. */
 
 import { closeSync, openSync, renameSync, rmSync, symlinkSync, writeSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -7,7 +7,7 @@ import { ownPid } from "../linux/self.ts";
 
 /**
  * Writes `content` under a temporary name beside `path` and renames it over. The bundle is on a tmpfs or
- * belongs to this boot, so nothing is synced. What stands at either name, a link above all, is replaced
+ * belongs to this boot, so nothing is synced. Whatever exists at either name, above all a link, is replaced
  * and never written to. Throws what node:fs throws; `path` is then untouched.
  */
 export function writeFileAtomically(
@@ -33,7 +33,7 @@ export function writeFileAtomically(
   }
 }
 
-/** Makes `path` a symbolic link to `target` in the same way, and takes no descriptor for it. */
+/** Makes `path` a symbolic link to `target` in the same way, without using a descriptor. */
 export function linkAtomically(path: string, target: string): void {
   const temporary = temporaryOf(path);
   rmSync(temporary, { force: true });
@@ -45,7 +45,7 @@ function temporaryOf(path: string): string {
   return join(dirname(path), `.${basename(path)}.${ownPid()}`);
 }
 
-/** Opens a file that was not there before; one that is can only be a dead process's of the same pid. */
+/** Creates a file that must not exist; one that does can only be that of a dead process with the same pid. */
 function createFile(path: string, mode: number): number {
   try {
     return openSync(path, "wx", mode);

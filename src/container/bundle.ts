@@ -1,4 +1,4 @@
-/** The files of a bundle, by name: who writes them is told in ARCHITECTURE.md. */
+/** Rootfs, work directory and pid files of a bundle, by name. */
 
 import { join } from "node:path";
 
@@ -25,7 +25,7 @@ export class Bundle {
     return join(this.path, "init.pid");
   }
 
-  /** An exec may have any name, that of another file of the bundle too. */
+  /** An exec may have any id, even the name of another file of the bundle. */
   execPidFile(execId: string): string {
     return join(this.path, `exec-${execId}.pid`);
   }

@@ -1,10 +1,10 @@
 /**
  * The client's FIFOs in a checkpoint.
  *
- * A FIFO that is handed over lies outside the container's mounts, where CRIU can look nothing up: it
- * must be told to leave it out, and at the restore to put the new client's stream in its place. Both
- * go by a key of mount and inode, so the image carries the keys of the streams. Pipes need none of
- * this: runtimes see to them.
+ * A FIFO that is handed over lies outside the container's mounts, where CRIU cannot look anything up: CRIU
+ * must be told to leave it out, and at the restore to put the new client's stream in its place. Both go by
+ * a key of mount and inode, so the image carries the keys of the streams. Pipes need none of this:
+ * runtimes see to them.
  */
 
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
 import { fileIdentity } from "../linux/fd.ts";
 
-/** Beside the images of CRIU, which takes no notice of it. */
+/** Next to CRIU's images; CRIU ignores it. */
 const STREAMS_FILE = "wedge-streams.json";
 const FORMAT_VERSION = 1;
 
@@ -41,16 +41,16 @@ export function checkpointConfig(keys: StreamKeys): readonly string[] {
   return [...new Set(keys.values())].map((key) => `external ${key}`);
 }
 
-/** What CRIU is told at the restore: the stream that the runtime was given takes the old one's place. */
+/** What CRIU is told at the restore: the stream given to the runtime takes the old one's place. */
 export function restoreConfig(keys: StreamKeys): readonly string[] {
-  // Both streams may be one file, which has one heir.
+  // Both streams may be one file, which has one successor.
   const heirs = new Map([...keys].toReversed().map(([place, key]) => [key, place]));
   return [...heirs].map(([key, place]) => `inherit-fd fd[${place}]:${key}`);
 }
 
 /**
- * Puts the keys into the directory `image`, which is made where there are any, or takes an old image's
- * away. Throws ShimError `invalidArgument` where that cannot be done.
+ * Writes the keys into the directory `image`, which is created if there are any; otherwise removes those of
+ * an old image. Throws ShimError `invalidArgument` where that cannot be done.
  */
 export function saveStreamKeys(image: string, keys: StreamKeys): void {
   try {
@@ -67,8 +67,8 @@ export function saveStreamKeys(image: string, keys: StreamKeys): void {
 }
 
 /**
- * The keys that `image` carries; none where there are none, or none that this version can read. What
- * does not look like a key is no key: images come from elsewhere, and these lines configure CRIU.
+ * The keys that `image` carries; none if there are none, or none that this version can read. What does not
+ * look like a key is not taken for one: images come from elsewhere, and these lines configure CRIU.
  */
 export function loadStreamKeys(image: string): StreamKeys {
   const keys = new Map<1 | 2, string>();
@@ -76,7 +76,7 @@ export function loadStreamKeys(image: string): StreamKeys {
   try {
     document = JSON.parse(readFileSync(join(image, STREAMS_FILE), "utf8"));
   } catch {
-    return keys; // An image of another shim, or streams that were no FIFOs.
+    return keys; // Another shim's image, or streams that were not FIFOs.
   }
   if (!isObject(document) || document["version"] !== FORMAT_VERSION) return keys;
   const streams = document["streams"];

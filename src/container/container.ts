@@ -1,5 +1,5 @@
 /**
- * A container as the shim knows it: init, execs, cgroup; created all or not at all.
+ * A container as the shim knows it: init, execs, cgroup; all of it is created, or nothing.
  *
  * It decides nothing about events or their order (`service/exits.ts` does) and knows no wire message.
  */
@@ -80,7 +80,7 @@ export class Container {
   readonly id: string;
   readonly bundle: Bundle;
   readonly init: InitProcess;
-  /** Whether init's end leaves processes behind that must be killed: no pid namespace of its own. */
+  /** Whether init's end leaves processes behind that must be killed: it has no pid namespace of its own. */
   readonly killsRestOnExit: boolean;
   readonly #runtime: Runtime;
   readonly #context: ProcessContext;
@@ -159,7 +159,7 @@ export class Container {
     return container;
   }
 
-  /** A container that goes on where another stood. `onOom` as for {@link watchCgroup}. */
+  /** A container that continues a handed-over one. `onOom` as for {@link watchCgroup}. */
   static restore(
     state: ContainerState,
     { runtime }: OpenedRuntime,
@@ -200,8 +200,8 @@ export class Container {
   }
 
   /**
-   * What the kernel accounts to the container now. The readers are loaded by the first that asks. Throws
-   * ShimError `notFound` without a cgroup.
+   * What the kernel accounts to the container now. The readers are loaded on first use. Throws ShimError
+   * `notFound` without a cgroup.
    */
   async metrics(): Promise<CgroupMetrics> {
     metricsModule ??= await import("../cgroup/metrics.ts");
@@ -217,7 +217,7 @@ export class Container {
   /**
    * Finds the cgroup and watches it for OOM kills, until {@link lookForLastOom}. To be called as soon
    * as init exists: it may run out of memory in its first instant. A cgroup that cannot be found or
-   * watched is logged; the container works without, until it is asked to look again, without `onOom`.
+   * watched is logged; the container works without it, until this is called again, without `onOom`.
    * Never throws.
    */
   watchCgroup(onOom?: () => void): void {
@@ -236,23 +236,23 @@ export class Container {
 
   #oomHappened(): void {
     this.#wasOomKilled = true;
-    // A program may run out of memory before the runtime has said that it runs.
+    // A program may run out of memory before the runtime has reported that it runs.
     this.init.afterStart(() => this.#onOom());
   }
 
-  /** Reports an OOM kill that has not been told yet. */
+  /** Reports an OOM kill that has not been reported yet. */
   lookForOom(): void {
     this.#oomWatch?.check();
   }
 
-  /** Reports an OOM kill that has not been told yet, and stops watching. Never rejects. */
+  /** Reports an OOM kill that has not been reported yet, and stops watching. Never rejects. */
   async lookForLastOom(): Promise<void> {
     await this.#oomWatch?.finalCheck();
     this.#oomWatch?.[Symbol.dispose]();
     this.#oomWatch = undefined;
   }
 
-  /** The process of that exec id, or init for "". Throws ShimError `notFound`. */
+  /** The process with that exec id, or init for "". Throws ShimError `notFound`. */
   process(execId: string): TaskProcess {
     return execId === "" ? this.init : this.exec(execId);
   }
@@ -269,8 +269,8 @@ export class Container {
   }
 
   /**
-   * Finds ends of which no notice came. Done whenever a client asks about the container, so that nothing
-   * has to wake up for it.
+   * Finds exits whose notification was lost. Done whenever a client asks about the container, so that
+   * nothing has to wake up for it.
    */
   lookForExits(): void {
     this.init.child?.look();
@@ -308,7 +308,7 @@ export class Container {
     return this.#activeExecs.enter();
   }
 
-  /** Counts an exec as {@link beginExec} does, one that was begun before the container was handed over. */
+  /** Counts an exec as {@link beginExec} does, for one that was begun before the container was handed over. */
   continueExec(): Disposable {
     return this.#activeExecs.enter();
   }
@@ -319,12 +319,12 @@ export class Container {
     );
   }
 
-  /** Resolves when no exec runs, nor is being started, and their ends are recorded. */
+  /** Resolves when no exec runs or is being started, and their ends are recorded. */
   execsEnded(): Promise<void> {
     return this.#activeExecs.idle();
   }
 
-  /** Resolves when each exec that has ended is told of. */
+  /** Resolves when the end of each ended exec has been reported. */
   async execsTold(): Promise<void> {
     const untold = [...this.#execs.values()].filter(
       ({ termination, isEndTold }) => termination !== undefined && !isEndTold,
@@ -332,18 +332,18 @@ export class Container {
     await Promise.all(untold.map((exec) => exec.wait()));
   }
 
-  /** The ends of its processes wait for nobody to read any more. */
+  /** From now on the ends of its processes wait for no reader. */
   hurry(): void {
     this.init.hurry();
     for (const exec of this.#execs.values()) exec.hurry();
   }
 
-  /** Until it is disposed no handover: what the runtime does is noted and told first, also if its client leaves. */
+  /** No handover until it is disposed: what the runtime does is noted and reported first, even if its client leaves. */
   beginVerb(): Disposable {
     return this.#verbs.enter();
   }
 
-  /** Gives up every start that is in flight: what is to be started has no container any more. */
+  /** Gives up every start in flight: there is no container left to start anything in. */
   abortStarts(): void {
     this.init.abortStart();
     for (const exec of this.#execs.values()) exec.abortStart();
@@ -355,11 +355,11 @@ export class Container {
   }
 
   /**
-   * Pids of the container, as the kernel has them now. Without a cgroup of its own it is the pid namespace
-   * that tells, and without that what we have started.
+   * Pids of the container, as the kernel has them now. Without a cgroup of its own they come from the pid
+   * namespace, and without that they are those that we have started.
    *
-   * Never empty: an ended container that is not deleted yet still has its init. A manager that restarts
-   * would take an empty answer for a task that may be thrown away, exit status and all.
+   * Never empty: a stopped container that is not deleted yet still has its init. A restarting manager would
+   * take an empty answer for a task that may be discarded, exit status and all.
    */
   pids(): readonly number[] {
     const { pid, isDead } = this.init;

@@ -1,4 +1,4 @@
-/** What every process of every container is given: the kernel's loops and the log. */
+/** What every process of every container is given: the event sources and the log. */
 
 import type { Logger } from "../base/log.ts";
 import type { Children } from "../linux/children.ts";
@@ -10,6 +10,6 @@ export interface ProcessContext {
   readonly log: Logger;
   /** containerd's namespace of the container. */
   readonly namespace: string;
-  /** $XDG_RUNTIME_DIR, for what is there for a moment only; /tmp otherwise. */
+  /** $XDG_RUNTIME_DIR, for what exists only for a moment; /tmp without it. */
   readonly runtimeDir?: string | undefined;
 }

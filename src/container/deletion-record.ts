@@ -2,7 +2,7 @@
  * `deleted` in the bundle: what a shim that has deleted its task leaves for containerd's `delete`, which
  * comes after the end of every shim.
  *
- * Its content is the answer, encoded. It is given as it stands (src/native/launcher.c) when nothing in the
+ * It contains the answer, encoded, which is passed on as it is (src/native/launcher.c) when nothing in the
  * bundle says that there is more to do.
  */
 
@@ -15,8 +15,8 @@ export const DELETION_FILE = "deleted";
 export const DELETION_BYTES_MAX = 256;
 
 /**
- * Leaves `answer`, a DeleteResponse. Never throws: the task is gone by then, which is still to be told, and
- * where nothing can be left `delete` does it all.
+ * Leaves `answer`, a DeleteResponse. Never throws: the task is gone by then, which still has to be reported,
+ * and where nothing can be left `delete` does all the work.
  */
 export function saveDeletion(bundle: string, answer: Uint8Array): void {
   try {

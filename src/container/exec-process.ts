@@ -62,7 +62,7 @@ export class ExecProcess extends TaskProcess {
     this.#context = context;
   }
 
-  /** A process that goes on where another stood. */
+  /** An exec that continues a handed-over one. */
   static restore(
     state: ExecProcessState,
     container: Pick<ExecOptions, "bundle" | "stdioOwner"> & { readonly init: InitProcess },
@@ -90,8 +90,8 @@ export class ExecProcess extends TaskProcess {
   }
 
   /**
-   * The container's own state shows through while it is frozen. What could not be started is as it was before,
-   * as the stock shim has it; what was killed before it began has ended.
+   * While the container is frozen, that is the state. What could not be started keeps its earlier state, as
+   * in the stock shim; what was killed before it began has ended.
    */
   override get status(): "created" | "running" | "pausing" | "paused" | "stopped" {
     const parent = this.#init.status;
@@ -111,7 +111,7 @@ export class ExecProcess extends TaskProcess {
   }
 
   /**
-   * Starts the process. A failure ends its life: waiters are released and Delete is due. Asked again
+   * Starts the process. A failure ends its life: waiters are released and Delete is due. Called again,
    * it fails the same way.
    */
   async start(): Promise<void> {
@@ -122,11 +122,11 @@ export class ExecProcess extends TaskProcess {
     try {
       const child = await startStdio({
         paths: this.paths,
-        // A logging program is told whose output it gets by this id: as the stock shim has it, the exec's.
+        // By this id a logging program is told whose output it gets: the exec's, as with the stock shim.
         owner: { ...this.#options.stdioOwner, containerId: this.id },
         context: this.#context,
-        // What it leaves running in the container may hold its output for ever, and its client waits for
-        // the end of it.
+        // What it leaves running in the container may hold its output open forever, while its client waits
+        // for the end of file.
         handsOver: false,
         onOpen: (stdio) => this.setStdio(stdio),
         run: (open) =>
@@ -150,8 +150,8 @@ export class ExecProcess extends TaskProcess {
   }
 
   /**
-   * Signals the process itself, by pidfd. Before it exists SIGKILL gives up a start that is in flight,
-   * which may hang; else throws ShimError `failedPrecondition`.
+   * Signals the process itself, by pidfd. Before it exists, SIGKILL gives up a start in flight, which may
+   * hang; any other signal throws ShimError `failedPrecondition`.
    */
   kill(signal: number): void {
     this.permit("kill");
@@ -162,7 +162,7 @@ export class ExecProcess extends TaskProcess {
     else throw new ShimError("failedPrecondition", "process not created");
   }
 
-  /** Records the end, once, and lets the streams end. The waiters are yet to be told. */
+  /** Records the end, once, and lets the streams end. The waiters are still to be told. */
   recordTermination(termination: Termination): void {
     if (this.#state.kind === "stopped" || this.#state.kind === "deleted") return;
     this.#state = advanceExec(this.#state, { kind: "stopped", termination });

@@ -1,9 +1,9 @@
 /**
  * `exit.json` in the bundle: how the container's init ended, written before anybody is told.
  *
- * It outlives the shim, so that `delete` after a crash can answer with what really happened. There is none
- * of an exec: nobody can ask for it once the shim is gone, and what clients wait for is its event, which
- * the journal keeps.
+ * It outlives the shim, so that `delete` after a crash can answer with what really happened. Execs have
+ * none: nobody can ask for it once the shim is gone, and what clients wait for is the event, which the
+ * journal keeps.
  */
 
 import { closeSync, constants, openSync, readFileSync, readlinkSync, writeSync } from "node:fs";
@@ -12,10 +12,10 @@ import { hasCode } from "../linux/errno.ts";
 import { linkAtomically, writeFileAtomically } from "./atomic-file.ts";
 
 const EXIT_FILE = "exit.json";
-/** The runtime's; it begins with the pid. */
+/** Written by the runtime; it begins with the pid. */
 const PID_FILE = "init.pid";
 const FORMAT_VERSION = 1;
-/** To a file that is there, and no link. */
+/** To an existing file that is not a link. */
 const APPEND_FLAGS = constants.O_WRONLY | constants.O_APPEND | constants.O_NOFOLLOW;
 
 /** The end of an init process. */
@@ -30,8 +30,8 @@ export interface ExitRecord {
 }
 
 /**
- * Replaces the record in the bundle. On a full disk it goes behind the pid in `init.pid`: that file is
- * there before the container runs, and the rest of its first block is allocated. Where no descriptor is
+ * Replaces the record in the bundle. On a full disk it is put after the pid in `init.pid`: that file
+ * exists before the container runs, and the rest of its first block is allocated. If no descriptor is
  * left, `exit.json` is a symbolic link whose target is the record: symlink(2) needs none. Throws what
  * node:fs throws: ENOENT when the bundle is gone.
  */
@@ -49,7 +49,7 @@ export function saveExitRecord(bundle: string, record: ExitRecord): void {
     writeFileAtomically(path, text, 0o600);
   } catch (error) {
     if (hasCode(error, "EMFILE", "ENFILE")) linkAtomically(path, text);
-    // One write of a few bytes within a block that exists is whole or not at all.
+    // One write of a few bytes within an allocated block is done whole or not at all.
     else if (hasCode(error, "ENOSPC", "EDQUOT")) appendLine(join(bundle, PID_FILE), text);
     else throw error;
   }
@@ -82,7 +82,7 @@ function tryRead(read: (path: string) => string, path: string): string | undefin
   }
 }
 
-/** Missing or damaged comes to the same: the status is not known. */
+/** Missing and damaged come to the same: the status is not known. */
 function parseRecord(text: string | undefined): ExitRecord | undefined {
   if (text === undefined) return undefined;
   let document: unknown;

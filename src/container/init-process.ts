@@ -1,8 +1,8 @@
 /**
  * The init process of a container: the one that `create` makes and whose end ends the container.
  *
- * Verbs that change it are serial (the lock); State, Wait and Kill are not, so they never wait for a
- * runtime process. Events are not sent from here: the service does, in the order it must keep.
+ * Verbs that change it are serialised by the lock; State, Wait and Kill are not, so they never wait for a
+ * runtime process. Events are not sent from here: the service does that, in the order that it must keep.
  */
 
 import { copyFileSync, existsSync, rmSync } from "node:fs";
@@ -39,7 +39,7 @@ import { thaw } from "./thaw.ts";
 const SIGKILL = 9;
 /** How long Delete waits for a killed, never started process to be gone. */
 const CREATED_KILL_TIMEOUT_MS = 10_000;
-/** How long Delete lets the runtime finish: a checkpoint that ended its container, but none that hangs. */
+/** How long Delete lets the runtime finish: enough for a checkpoint that ends its container, not for one that hangs. */
 const CHANGE_PATIENCE_MS = 5_000;
 
 /** What is fixed when a container is created. */
@@ -54,7 +54,7 @@ export interface InitOptions {
   /** Directory of a checkpoint to restore from; "" for a fresh process. */
   readonly checkpoint: string;
   readonly parentCheckpoint: string;
-  /** Where the runtime keeps its state of this container. */
+  /** Where the runtime keeps its state for this container. */
   readonly runtimeState: string;
   /** Whether a signal to the process itself is all that the runtime's kill would do. */
   readonly hasOwnPidNamespace: boolean;
@@ -67,9 +67,9 @@ export class InitProcess extends TaskProcess {
   readonly #context: ProcessContext;
   #state: InitState;
   #isPausing = false;
-  /** Gives up what the runtime does to it while it lives. */
+  /** Gives up runtime calls that work on it while it lives. */
   readonly #changes = new AbortController();
-  /** Gives up what still signals it when it is deleted: the next container may have its name. */
+  /** Gives up calls that still signal it when it is deleted: the next container may have its name. */
   readonly #signals = new AbortController();
 
   constructor(options: InitOptions, runtime: Runtime, context: ProcessContext) {
@@ -80,7 +80,7 @@ export class InitProcess extends TaskProcess {
     this.#state = { kind: options.checkpoint === "" ? "created" : "checkpointed" };
   }
 
-  /** A process that goes on where another stood. */
+  /** An init that continues a handed-over one. */
   static restore(state: InitProcessState, runtime: Runtime, context: ProcessContext): InitProcess {
     const init = new InitProcess({ ...state, bundle: new Bundle(state.bundle) }, runtime, context);
     init.#state = state.state;
@@ -114,7 +114,7 @@ export class InitProcess extends TaskProcess {
     return this.child?.exit !== undefined;
   }
 
-  /** Throws when the present state refuses `verb`. */
+  /** Throws when its state refuses `verb`. */
   permit(verb: InitVerb): void {
     permitInit(this.#state, verb);
   }
@@ -157,13 +157,13 @@ export class InitProcess extends TaskProcess {
     this.permit("start");
     if (this.#state.kind === "checkpointed") await this.#restoreOrEnd();
     else await this.#runtime.start(this.id, { signal: this.startSignal });
-    // It may have ended meanwhile and been told so, if the start was asked for too late.
+    // It may have ended meanwhile, and been reported so, if the start was asked for too late.
     if (this.termination === undefined) {
       this.#state = advanceInit(this.#state, { kind: "running" });
     }
   }
 
-  /** Managers delete what has stopped, and a process that is "created" for ever would never do so. */
+  /** Managers delete what has stopped, and a process that stays "created" forever would never be deleted. */
   async #restoreOrEnd(): Promise<void> {
     try {
       await this.#restore();
@@ -201,15 +201,15 @@ export class InitProcess extends TaskProcess {
         paths: this.paths,
         owner: stdioOwner,
         context: this.#context,
-        // All that could hold it ends with init.
+        // Everything that could hold it open ends with init.
         handsOver: true,
         onOpen: (stdio) => this.setStdio(stdio),
         run,
       });
       this.setChild(child);
     } catch (error) {
-      // A runtime that refuses cleans up itself, and a container of that name may be another's. One that
-      // has made the container, or was killed while it did, has left something.
+      // A runtime that refuses cleans up after itself, and a container of that name may be another's. One
+      // that has made the container, or was killed meanwhile, has left something.
       if (!wasThere && existsSync(runtimeState)) await this.#deleteLeftovers();
       throw error;
     }
@@ -237,7 +237,7 @@ export class InitProcess extends TaskProcess {
     this.#state = advanceInit(this.#state, { kind: "paused" });
   }
 
-  /** Thaws what {@link pause} froze, unless it runs again already: a signal to all of it can thaw it. */
+  /** Thaws what {@link pause} froze, unless it already runs again: a signal to all processes can thaw it. */
   async resume(): Promise<void> {
     using _permit = await this.lock.acquire();
     this.permit("resume");
@@ -258,7 +258,7 @@ export class InitProcess extends TaskProcess {
 
   /**
    * Writes a checkpoint to `request.imagePath`. On failure CRIU's log is kept in the bundle and named
-   * in the error, whose first line alone is passed on.
+   * in the error, of which only the first line is passed on.
    */
   async checkpoint(
     request: Omit<CheckpointRequest, "workPath"> & { workPath: string },
@@ -269,7 +269,7 @@ export class InitProcess extends TaskProcess {
     const work = keepsWork ? request.workPath : join(this.#options.bundle.work, "criu-work");
     const keys = streamKeys(this.stdio?.handedStreams() ?? []);
     const criu = { ...request.criu, config: checkpointConfig(keys) };
-    // Before the container may be gone: without the keys its image were of no use.
+    // Before the container may be gone: without the keys its image would be of no use.
     saveStreamKeys(request.imagePath, keys);
     try {
       const { signal } = this.#changes;
@@ -290,8 +290,8 @@ export class InitProcess extends TaskProcess {
   }
 
   /**
-   * Sends a signal. The kernel is asked where that is all the runtime would do; the runtime where it
-   * would do more: all processes, a frozen container, a pid namespace shared with others.
+   * Sends a signal. By the kernel where the runtime would do just that; by the runtime where it would do
+   * more: all processes, a frozen container, a pid namespace shared with others.
    * Throws ShimError `notFound` "process already finished" or "no such container".
    */
   async kill(request: SignalRequest): Promise<void> {
@@ -300,7 +300,7 @@ export class InitProcess extends TaskProcess {
     const { hasOwnPidNamespace } = this.#options;
     if (child?.exit !== undefined && !request.all) throw alreadyFinished();
     if (child !== undefined && child.exit === undefined) {
-      // With its init the kernel kills all of a pid namespace; the runtime would need a cgroup for it.
+      // With its init the kernel kills the whole pid namespace; the runtime would need a cgroup for that.
       const isEnough = !request.all || request.signal === SIGKILL;
       const isPlain = hasOwnPidNamespace && this.#state.kind !== "paused" && !this.#isPausing;
       if (isEnough && isPlain) return signalChild(() => child.signal(request.signal));
@@ -309,14 +309,14 @@ export class InitProcess extends TaskProcess {
     await this.#runtime.kill(this.id, request.signal, { all: request.all, signal });
   }
 
-  /** Kills what init has left behind in a pid namespace that it shared with others. */
+  /** Kills what init has left behind in a pid namespace shared with others. */
   async killRest(): Promise<void> {
     await this.#runtime.kill(this.id, SIGKILL, { all: true });
   }
 
   /**
    * Records the end, once: streams end, a frozen container is thawed so that its cgroup can be removed.
-   * The waiters are yet to be told. Never rejects.
+   * The waiters are still to be told. Never rejects.
    */
   async recordTermination(termination: Termination): Promise<void> {
     if (terminationOf(this.#state) !== undefined || this.#state.kind === "deleted") return;
@@ -328,15 +328,15 @@ export class InitProcess extends TaskProcess {
 
   async #thaw(): Promise<void> {
     const { signal } = this.#changes;
-    // What had to be given up may hang in this too.
+    // A call that had to be given up may hang here too.
     const bounds = signal.aborted ? { timeoutMs: CHANGE_PATIENCE_MS } : { signal };
     await thaw(this.#runtime, this.id, { ...bounds, log: this.#context.log });
   }
 
   /**
-   * Deletes the process, the runtime's record of the container and the rootfs mounts. May be asked
+   * Deletes the process, the runtime's record of the container and the rootfs mounts. May be called
    * again after a failure. A process that was created and never started is killed first, and its
-   * end told before this returns. One that runs is refused at once, whatever the runtime is busy with.
+   * end reported before this returns. One that runs is refused at once, whatever the runtime is busy with.
    */
   async delete(): Promise<Termination | undefined> {
     if (this.#state.kind === "created") await this.#killCreated();
@@ -348,7 +348,7 @@ export class InitProcess extends TaskProcess {
     try {
       await this.#runtime.delete(this.id, { force: false });
     } catch (cause) {
-      // Gone already, behind our back or by a checkpoint: what remains is ours to clean.
+      // Already gone, behind our back or by a checkpoint: the rest is ours to clean up.
       if (!(cause instanceof RuntimeError && cause.kind === "containerNotFound")) throw cause;
     }
     await this.stdio?.close();

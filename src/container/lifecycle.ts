@@ -1,10 +1,10 @@
 /**
  * The lives of a container's processes, as plain values: which states there are, which state follows
- * which, and which verb a state refuses in which words.
+ * which, and which verb each state refuses, in which words.
  *
- * Pure: nothing here runs the runtime or touches the kernel. `init-process.ts` and `exec-process.ts`
- * hold the one mutable field and ask {@link permit} and {@link advance} before they assign. The words
- * are those of containerd's stock shim, because clients match on them.
+ * Pure: nothing here runs the runtime or touches the kernel. `init-process.ts` and `exec-process.ts` hold
+ * the one mutable field and ask {@link permitInit}, {@link advanceInit} and their counterparts for execs
+ * before they assign. The words are those of containerd's stock shim, because clients match on them.
  */
 
 import { assert } from "../base/assert.ts";
@@ -28,7 +28,7 @@ const termination = record({ status: whole, signal: whole, atMs: real });
 /** The life of a container's init process. */
 export const initState = tagged({
   created: {},
-  /** Recorded only: the process comes to life by a restore when it is started. */
+  /** Only recorded: the process is brought to life by a restore when it is started. */
   checkpointed: {},
   running: {},
   paused: {},
@@ -49,7 +49,7 @@ export type ExecState = Shaped<typeof execState>;
 type InitKind = InitState["kind"];
 type ExecKind = ExecState["kind"];
 
-/** What can be asked of an init process in its life. Kill, State and Wait are never refused by a state. */
+/** What can be asked of an init process. State and Wait are refused in no state, kill only once it is deleted. */
 export type InitVerb =
   | "start"
   | "delete"
@@ -146,19 +146,19 @@ export function permitExec(state: ExecState, verb: ExecVerb): void {
   refuse(EXEC_REFUSES[state.kind][verb], state.kind, verb);
 }
 
-/** Returns `to`; it is a bug of the caller when `from` does not lead there. */
+/** Returns `to`; it is a bug of the caller if `from` does not lead there. */
 export function advanceInit<To extends InitState>(from: InitState, to: To): To {
   assert(INIT_NEXT[from.kind].includes(to.kind), `init goes from ${from.kind} to ${to.kind}`);
   return to;
 }
 
-/** Returns `to`; it is a bug of the caller when `from` does not lead there. */
+/** Returns `to`; it is a bug of the caller if `from` does not lead there. */
 export function advanceExec<To extends ExecState>(from: ExecState, to: To): To {
   assert(EXEC_NEXT[from.kind].includes(to.kind), `exec goes from ${from.kind} to ${to.kind}`);
   return to;
 }
 
-/** What waiters are told of a process that could not be started, or never was; no event tells of it. */
+/** What waiters are told of a process that could not be started, or never was; no event reports it. */
 export function neverStarted(): Termination {
   return { status: NEVER_STARTED_STATUS, signal: 0, atMs: Date.now() };
 }

@@ -1,4 +1,4 @@
-/** File systems in user space: a helper program mounts them (mount.fuse(8)). */
+/** User-space file systems: a helper program mounts them (mount.fuse(8)). */
 
 import { accessSync, constants, readFileSync } from "node:fs";
 import { ShimError } from "../base/error.ts";
@@ -7,7 +7,7 @@ import { topMountAt } from "../linux/mount.ts";
 import type { RootfsMount } from "./mount-option.ts";
 import { type ComponentPlace, recordMount } from "./mount-place.ts";
 
-/** Helper programs for file systems in user space, by the prefix of the type. */
+/** Helper programs for user-space file systems, by the prefix of the type. */
 const FUSE_HELPERS: ReadonlyMap<string, string> = new Map([
   ["fuse.", "mount.fuse"],
   ["fuse3.", "mount.fuse3"],
@@ -23,7 +23,7 @@ const HELPER_DIRECTORIES = [
 const HELPER_LIMIT_MS = 30_000;
 const HELPER_OUTPUT_CHARACTERS = 1000;
 const SIGKILL = 9;
-/** The helper that mounts `type`, and what it calls the type; undefined where the kernel mounts. */
+/** The helper that mounts `type`, and its own name for the type; undefined where the kernel mounts. */
 export function helperFor(
   type: string,
 ): { readonly name: string; readonly subtype: string } | undefined {

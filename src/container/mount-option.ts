@@ -1,6 +1,6 @@
 /**
- * What the options of a containerd mount mean: words as in fstab (mount(8)), some of them for
- * containerd alone. Pure: nothing here touches the kernel.
+ * What the options of a containerd mount mean: words as in fstab (mount(8)), some of them meant only for
+ * containerd. Pure: nothing here touches the kernel.
  */
 
 import { ShimError } from "../base/error.ts";
@@ -102,7 +102,7 @@ const GID_MAP = "gidmap=";
 const HIGHEST_ID = 0xffff_ffff;
 
 /**
- * Sorts options; the later of two that contradict each other holds. A word that no table knows is
+ * Sorts options; of two that contradict each other the later wins. A word that no table knows is
  * data for the file system (`lowerdir=...`, `volatile`, `fsync=volatile`).
  *
  * Throws ShimError `invalidArgument`: an option that containerd should have acted on itself, a

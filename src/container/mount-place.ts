@@ -1,11 +1,11 @@
-/** Where one component of a rootfs goes, and the step that all kinds share: mount, and record the undoing. */
+/** Where one component of a rootfs goes, and the step that all kinds share: mount, and record how to undo it. */
 
 import { ShimError } from "../base/error.ts";
 import type { Children } from "../linux/children.ts";
 import { MS_REMOUNT, mount, pageBytes } from "../linux/mount.ts";
 import { detachMount } from "./unmount.ts";
 
-/** What a component needs beside its own values. */
+/** What a component needs besides its own values. */
 export interface ComponentPlace {
   /** Where to mount: absolute, without symlinks. */
   readonly target: string;
@@ -23,7 +23,7 @@ export function mountRecorded(
   if ((call.flags & MS_REMOUNT) === 0) recordMount(place);
 }
 
-/** Records that a mount was just put on top at the place. */
+/** Records that a mount was just put on top of the place. */
 export function recordMount({ undo, target }: ComponentPlace): void {
   undo.defer(() => detachMount(target));
 }

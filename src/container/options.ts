@@ -1,8 +1,8 @@
 /**
  * Runtime options of a container, and the files in its bundle that keep them for `delete`.
  *
- * `options.json` has the names and the form that containerd's own shim gives it, and so has `runtime`
- * (the runtime's name alone, from older days): either shim can clean up after the other.
+ * `options.json` has the name and the form that containerd's own shim gives it, and so has `runtime`
+ * (only the runtime's name, from older days): either shim can clean up after the other.
  */
 
 import { readFileSync } from "node:fs";
@@ -48,7 +48,7 @@ export const runcOptionsState = record({
   criuWorkPath: plain,
 });
 
-/** What holds when containerd sends no options. */
+/** What applies when containerd sends no options. */
 export const defaultOptions: RuncOptions = {
   noPivotRoot: false,
   noNewKeyring: false,
@@ -81,8 +81,8 @@ export function saveOptions(bundle: string, options: RuncOptions): void {
 }
 
 /**
- * Reads them back; a file that is missing counts as empty. `runtime` names the runtime where
- * `options.json` does not. Throws ShimError `invalidArgument` when `options.json` cannot be parsed.
+ * Reads them back; a missing file counts as empty. `runtime` names the runtime where `options.json` does
+ * not. Throws ShimError `invalidArgument` when `options.json` cannot be parsed.
  */
 export function loadOptions(bundle: string): RuncOptions {
   const path = join(bundle, OPTIONS_FILE);

@@ -63,7 +63,7 @@ const ATTRIBUTES: ReadonlyMap<number, number> = new Map([
   [MS_NODIRATIME, MOUNT_ATTR_NODIRATIME],
   [MS_STRICTATIME, MOUNT_ATTR_STRICTATIME],
 ]);
-/** Flags that belong to the file system, by the names that fsconfig(2) has for them. */
+/** Flags that belong to the file system, by their names in fsconfig(2). */
 const FILESYSTEM_FLAGS: ReadonlyMap<number, string> = new Map([
   [MS_RDONLY, "ro"],
   [MS_SYNCHRONOUS, "sync"],
@@ -72,8 +72,8 @@ const FILESYSTEM_FLAGS: ReadonlyMap<number, string> = new Map([
 
 /**
  * Mounts an overlay whose data may be longer than mount(2) reads: then layer by layer where the
- * kernel has that (Linux 6.7), else with paths relative to the directory that the layers share.
- * Throws SystemError, and ShimError `invalidArgument` where none of it suffices.
+ * kernel supports that (Linux 6.7), else with paths relative to the directory that the layers share.
+ * Throws SystemError, and ShimError `invalidArgument` where neither suffices.
  */
 export function mountOverlay(
   component: RootfsMount,
@@ -114,7 +114,7 @@ function requireFew(layers: OverlayLayers | undefined): void {
   );
 }
 
-/** An overlay made layer by layer, or the refusal where this kernel cannot take the layers so. */
+/** An overlay made layer by layer, or the refusal where this kernel cannot take the layers that way. */
 function createLayered(
   component: RootfsMount,
   flags: number,
@@ -127,7 +127,7 @@ function createLayered(
     for (const path of layers.lower) context.setPath("lowerdir+", path);
     for (const path of layers.dataOnly) context.setPath("datadir+", path);
   } catch (thrown) {
-    // ENOSYS, EPERM: no such call, or barred by a filter. EINVAL: no such parameter, or past its limit.
+    // ENOSYS, EPERM: no such call, or blocked by a filter. EINVAL: no such parameter, or over its limit.
     if (thrown instanceof SystemError && hasCode(thrown, "ENOSYS", "EPERM", "EINVAL")) {
       return thrown;
     }
@@ -159,7 +159,7 @@ function setOption(context: FilesystemContext, option: string): void {
 
 /**
  * Mounts an overlay with its lower layers mapped: the kernel maps mounts, so a read-only, mapped copy
- * of the directory above all layers stands at the target while the overlay is made, and goes again.
+ * of the directory above all layers stands at the target while the overlay is made, and is then removed.
  * That way no directory is made that somebody would have to remove.
  */
 export function mountMappedOverlay(

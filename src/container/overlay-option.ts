@@ -39,7 +39,7 @@ export function joinLayers(lower: readonly string[], dataOnly: readonly string[]
   return LOWERDIR + [lower.map(escaped).join(":"), ...dataOnly.map(escaped)].join("::");
 }
 
-/** Splits at colons without a backslash before them, and takes the backslashes away. */
+/** Splits at colons without a backslash before them, and removes the backslashes. */
 function splitPath(text: string): string[] {
   const parts: string[] = [];
   let part = "";

@@ -1,4 +1,4 @@
-/** Resolves a path inside a directory that plays the root: no symlink and no `..` leads out of it. */
+/** Resolves a path inside a directory that acts as the root: no symlink and no `..` leads out of it. */
 
 import { readlinkSync } from "node:fs";
 import { join } from "node:path";

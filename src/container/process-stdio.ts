@@ -1,6 +1,6 @@
 /**
  * Stdio around a runtime call: open the streams, run the runtime with the child's ends, adopt the
- * process that it leaves, let the streams run. All or nothing.
+ * process that it leaves, start the streams. All or nothing.
  */
 
 import { messageOf, ShimError } from "../base/error.ts";
@@ -15,7 +15,7 @@ import type { StdioPaths } from "./process.ts";
 /** How long Delete waits for the last bytes of an ended process to reach its client. */
 const DRAIN_TIMEOUT_MS = 10_000;
 
-/** How long an end is kept back for a client that has not read all. */
+/** How long an end is held back for a client that has not read everything. */
 const READ_LIMIT_MS = 250;
 /** Between looks; 0 is the next turn of the event loop, within which most clients have read. */
 const READ_DELAYS_MS: readonly number[] = [0, 0, 0, 0, 1, 2, 5];
@@ -42,7 +42,7 @@ export async function startStdio(options: {
   readonly context: ProcessContext;
   /** See `StdioRequest`. */
   readonly handsOver: boolean;
-  /** Told of the streams before the runtime runs. */
+  /** Given the streams before the runtime runs. */
   readonly onOpen: (stdio: ProcessStdio) => void;
   readonly run: (stdio: ProcessStdio) => Promise<number>;
 }): Promise<Child> {
@@ -83,10 +83,10 @@ async function adoptAfter(context: ProcessContext, run: () => Promise<number>): 
 }
 
 /**
- * Waits until the client has read what an ended process wrote: for a moment after `exitMs` (of
+ * Waits until the client has read what an ended process wrote: until a moment after `exitMs` (of
  * `performance.now`), or until `enough` resolves. Never rejects.
  *
- * To be done before the end is told: many clients stop to read when they hear of it (containerd's own
+ * To be done before the end is reported: many clients stop reading when they hear of it (containerd's own
  * closes its FIFOs then, in `task.Delete`), and what they have not read by then is lost to them.
  */
 export async function untilRead(

@@ -1,7 +1,7 @@
 /**
  * What init and exec processes share: identity, stdio, the wait for their end.
  *
- * It holds no state of a life; `init-process.ts` and `exec-process.ts` do.
+ * It holds no lifecycle state; `init-process.ts` and `exec-process.ts` do.
  */
 
 import { assert } from "../base/assert.ts";
@@ -33,13 +33,13 @@ export const stdioPathsState = record({
   stderr: plain,
 });
 
-/** What every process is, apart from its life. */
+/** What every process has, apart from its lifecycle. */
 export const processState = record({
   child: maybe(childState),
   stdio: maybe(stdioState),
   wantsStdinClosed: flag,
   isStartAborted: flag,
-  /** Missing in format 1 of the handoff: an end was told when it was recorded. */
+  /** Missing in format 1 of the handoff, where an end was reported as soon as it was recorded. */
   isEndTold: maybe(flag),
   wantedSize: maybe(record({ columns: whole, rows: whole })),
 });
@@ -50,12 +50,12 @@ export abstract class TaskProcess {
   /** The container's id for init, the exec id otherwise. */
   readonly id: string;
   readonly paths: StdioPaths;
-  /** Held over each sequence that changes this process; never while anything is answered from memory. */
+  /** Held over each sequence that changes this process; never while answering from memory. */
   readonly lock = new Lock();
   readonly #waiters = new Set<PromiseWithResolvers<Termination>>();
   #child: Child | undefined;
   #stdio: ProcessStdio | undefined;
-  /** Asked for before there were streams; done as soon as there are. */
+  /** Requested before there were streams; done as soon as there are. */
   #wantsStdinClosed = false;
   #wantedSize: { readonly columns: number; readonly rows: number } | undefined;
   /** Set while a Start is in flight. */
@@ -69,7 +69,7 @@ export abstract class TaskProcess {
     this.paths = paths;
   }
 
-  /** 0 until the process exists; kept for ever after, dead or deleted. */
+  /** 0 until the process exists; then kept, even when it is dead or deleted. */
   get pid(): number {
     return this.#child?.pid ?? 0;
   }
@@ -94,7 +94,7 @@ export abstract class TaskProcess {
   }
 
   /**
-   * Resolves when its end is told, at once if it has been. Rejects with `signal`'s reason when
+   * Resolves when its end is reported, at once if it has been. Rejects with `signal`'s reason when
    * the caller goes away: nothing of an abandoned wait stays behind.
    */
   async wait(signal?: AbortSignal): Promise<Termination> {
@@ -120,19 +120,19 @@ export abstract class TaskProcess {
 
   /**
    * Resolves when no Start is in flight any more: its event is published, or it has failed. The exit
-   * of a process is told only after this, so that TaskExit never overtakes TaskStart.
+   * of a process is reported only after this, so that TaskExit never overtakes TaskStart.
    */
   async startSettled(): Promise<void> {
     await this.#starting?.promise;
   }
 
-  /** Runs `then` at once, or as soon as the Start that is in flight is settled: nothing overtakes TaskStart. */
+  /** Runs `then` at once, or as soon as the Start in flight has settled: nothing overtakes TaskStart. */
   afterStart(then: () => void): void {
     if (this.#starting === undefined) then();
     else void this.#starting.promise.then(then);
   }
 
-  /** Takes the process for its own. Once. */
+  /** Adopts the process. Once. */
   protected setChild(child: Child): void {
     assert(this.#child === undefined, "a process is found once");
     this.#child = child;
@@ -168,7 +168,7 @@ export abstract class TaskProcess {
     return this.#startAbort.signal;
   }
 
-  /** Kills the runtime call that is starting it, if there is one; it can never be started after this. */
+  /** Kills the runtime call that is starting it, if there is one; afterwards it can never be started. */
   abortStart(): void {
     this.#startAbort ??= new AbortController();
     this.#startAbort.abort();
@@ -179,19 +179,19 @@ export abstract class TaskProcess {
     return this.#startAbort?.signal.aborted === true;
   }
 
-  /** Tells every waiter of the end that is recorded; of a process that never began, that it did not. */
+  /** Tells every waiter of the recorded end; for a process that never began, that it did not. */
   announceTermination(): void {
     const termination = this.termination ?? neverStarted();
     this.#isEndTold = true;
     for (const waiter of this.#waiters) waiter.resolve(termination);
   }
 
-  /** The process has exited: its streams end too. Never throws: an end is told whatever they come to. */
+  /** The process has exited: its streams end too. Never throws: an end is reported whatever becomes of them. */
   protected endStdio(log: Logger): void {
     try {
       this.#stdio?.processExited();
     } catch (error) {
-      log.warn("Streams of an ended process are not let go", {
+      log.warn("Cannot close the streams of an ended process", {
         id: this.id,
         error: messageOf(error),
       });
@@ -199,7 +199,7 @@ export abstract class TaskProcess {
   }
 
   /**
-   * Between the record of an end and its announcement: gives the client a moment to read what is left in
+   * Between the recording of an end and its announcement: gives the client a moment to read what is left in
    * the streams, counted from `exitMs` (of `performance.now`). Never rejects.
    */
   async outputRead(exitMs: number, log: Logger): Promise<void> {
@@ -212,7 +212,7 @@ export abstract class TaskProcess {
     return this.#hurried.promise;
   }
 
-  /** From now on its end waits for nobody to read. */
+  /** From now on its end waits for no reader. */
   hurry(): void {
     this.#hurried.resolve();
   }
@@ -224,10 +224,10 @@ export abstract class TaskProcess {
     await this.wait();
   }
 
-  /** For {@link restoreProcess}. `isHeldUp`: its end is told when something else happens, which is watched. */
+  /** For {@link restoreProcess}. `isHeldUp`: its end is reported on some other event, which is watched. */
   protected snapshotProcess(inventory: Inventory, { isHeldUp = false } = {}): ProcessState {
     if (this.#starting !== undefined) inventory.addObstacle(`${this.id} is being started`);
-    // Whoever has this next finds it in the state; nothing would wake a sleeper for it.
+    // The successor finds it in the state; nothing would wake a sleeper for it.
     const isUntold = this.#child?.exit !== undefined && !this.#isEndTold;
     if (isUntold && !isHeldUp) inventory.addErrand(`the end of ${this.id} has to be told`);
     return {
@@ -240,7 +240,7 @@ export abstract class TaskProcess {
     };
   }
 
-  /** Makes this process, empty but for where it is in its life, the one that the state is of. */
+  /** Makes this process, which has nothing but its place in its life, the one that `state` describes. */
   protected restoreProcess(state: ProcessState, context: ProcessContext): void {
     this.#child = state.child && context.children.restore(state.child);
     this.#stdio = state.stdio && restoreStdio(state.stdio, context);
@@ -250,13 +250,13 @@ export abstract class TaskProcess {
     this.#wantedSize = state.wantedSize;
   }
 
-  /** CloseIO: the client will write no more. Nothing happens where there is no stdin. */
+  /** CloseIO: the client will write no more. Does nothing where there is no stdin. */
   closeStdin(): void {
     this.#wantsStdinClosed = true;
     this.#stdio?.closeStdin();
   }
 
-  /** ResizePty. Nothing happens where there is no terminal. */
+  /** ResizePty. Does nothing where there is no terminal. */
   resize(columns: number, rows: number): void {
     this.#wantedSize = { columns, rows };
     this.#stdio?.resize(columns, rows);

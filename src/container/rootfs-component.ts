@@ -1,8 +1,8 @@
 /**
  * Mounts one component of a rootfs, in as many kernel calls as its options need.
  *
- * What it means is containerd's definition (core/mount); what undoes it goes onto the stack that the
- * caller gives, right after each mount.
+ * What it means is containerd's definition (core/mount); how to undo it is pushed onto the caller's stack
+ * right after each mount.
  */
 
 import { attachMount, changeMount, cloneMount, MOUNT_ATTR_IDMAP } from "../linux/detached-mount.ts";
@@ -28,7 +28,7 @@ import { type MountOptions, parseMountOptions, type RootfsMount } from "./mount-
 import { type ComponentPlace, mountRecorded, recordMount, requireFitting } from "./mount-place.ts";
 import { mountMappedOverlay, mountOverlay } from "./overlay-mount.ts";
 
-/** What the owner of a user namespace may not take off a mount that came from outside of it. */
+/** What the owner of a user namespace may not remove from a mount that came from outside it. */
 const LOCKABLE: ReadonlyMap<string, number> = new Map([
   ["ro", MS_RDONLY],
   ["nosuid", MS_NOSUID],
@@ -58,7 +58,7 @@ export async function mountComponent(component: RootfsMount, place: ComponentPla
   for (const flags of options.propagation) mount({ target: place.target, flags });
   const readOnlyBind = MS_BIND | MS_RDONLY;
   if ((options.flags & readOnlyBind) === readOnlyBind) {
-    // The first call of a bind heeds no other flag.
+    // The first call of a bind ignores all other flags.
     const flags = options.flags | lockedFlags(place.target) | MS_REMOUNT;
     mount({ target: place.target, flags });
   }
@@ -78,7 +78,7 @@ function mountPlain(component: RootfsMount, options: MountOptions, place: Compon
   mountRecorded(place, { source: device.path, type, flags, data });
 }
 
-/** Mounts, and puts a copy with mapped ids in the place of the mount. */
+/** Mounts, and replaces the mount by a copy with mapped ids. */
 function mountMapped(
   component: RootfsMount,
   options: MountOptions,

@@ -1,5 +1,5 @@
 /**
- * The mounts that make a container's rootfs: all or none, and away again.
+ * The mounts that make a container's rootfs: mounts all or none, and unmounts them.
  *
  * mount(2) blocks until the file system is there: at once for bind and overlay, longer for a disk
  * whose journal is replayed.
@@ -21,7 +21,7 @@ const ROOTFS_MODE = 0o711;
 
 /**
  * Mounts `mounts` in order at `rootfsDir`, which is made (mode 0711) when there is something to mount.
- * When one fails those before it are undone. The caller disposes the result when a later step fails,
+ * When one fails, those before it are undone. The caller disposes the result when a later step fails,
  * and lets go of it when all succeed: {@link unmountRootfs} is for the end.
  *
  * Disposing unmounts exactly what was mounted here, in reverse, and removes the directory if it was
@@ -49,7 +49,7 @@ export async function mountRootfs(
 }
 
 /**
- * Unmounts a container's rootfs and all that is mounted inside it. No such directory, or nothing
+ * Unmounts a container's rootfs and everything mounted inside it. No such directory, or nothing
  * mounted there, is a success. Removes nothing: remove the bundle only after this has succeeded.
  *
  * Throws ShimError, see {@link unmountTree}.
@@ -89,7 +89,7 @@ function componentError(component: RootfsMount, rootfsDir: string, thrown: unkno
   );
 }
 
-/** The refusal in words, with what the user can do about it where that can be found out. */
+/** The refusal in words, with what the user can do about it where that can be determined. */
 function explain(component: RootfsMount, rootfsDir: string, thrown: unknown): string {
   if (!(thrown instanceof SystemError)) return messageOf(thrown);
   // Loaded by now: the error itself has needed it.

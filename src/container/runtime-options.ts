@@ -1,14 +1,14 @@
-/** From the options that containerd sent to how the runtime is called. */
+/** From the options that containerd sent to the way the runtime is called. */
 
 import { join } from "node:path";
 import type { RuntimeOptions } from "../runtime/runtime.ts";
 import type { RuncOptions } from "./options.ts";
 
 const DEFAULT_COMMAND = "runc";
-/** Where containerd's own shim keeps the runtime's state; below it there is a directory per namespace. */
+/** Where containerd's own shim keeps the runtime's state, in a directory per namespace. */
 const DEFAULT_ROOT = "/run/containerd/runc";
 
-/** What a runtime call needs beside the options. */
+/** What a runtime call needs besides the options. */
 export interface RuntimePlace {
   readonly namespace: string;
   /** Absolute. */

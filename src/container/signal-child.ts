@@ -1,4 +1,4 @@
-/** Signals to a process that is a child of this one, and the words for those that cannot be sent. */
+/** Signals to a process that is a child of this one, and the errors for those that cannot be sent. */
 
 import { messageOf, ShimError } from "../base/error.ts";
 import { hasCode } from "../linux/errno.ts";

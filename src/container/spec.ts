@@ -1,6 +1,6 @@
 /**
  * A shallow view of a bundle's `config.json` (OCI runtime specification, config.md): only what the
- * shim itself decides by. Everything else is the runtime's to read and to refuse.
+ * shim itself needs for its decisions. Everything else is the runtime's to read and to refuse.
  */
 
 import { readFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-/** Thaws what was frozen, where it is the shim that wants it and no client. */
+/** Thaws what was frozen when the shim wants it, and not a client. */
 
 import { messageOf } from "../base/error.ts";
 import type { Logger } from "../base/log.ts";
@@ -6,8 +6,8 @@ import { type FailureKind, RuntimeError } from "../runtime/error.ts";
 import type { CallOptions, Runtime } from "../runtime/runtime.ts";
 
 /**
- * Failures that leave nothing frozen: a checkpoint that ends a container takes it away from the runtime, cgroup
- * and all, and a pause that was given up may not have come that far.
+ * Failures that leave nothing frozen: a checkpoint that ends a container takes it from the runtime, cgroup
+ * and all, and a pause that was given up may not have got that far.
  */
 const NOTHING_FROZEN: ReadonlySet<FailureKind> = new Set(["containerNotFound", "notPaused"]);
 

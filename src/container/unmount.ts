@@ -1,5 +1,5 @@
 /**
- * Taking mounts away: one again (undo), or a directory with all that is mounted below it.
+ * Unmounting: a single mount (undo), or a directory with everything that is mounted below it.
  *
  * Nothing here removes a file or a directory. Whoever removes a directory after this must have seen
  * it succeed: removing through a live mount destroys what is mounted.
@@ -26,7 +26,7 @@ import {
 /** As long as containerd's own shims try. */
 const BUSY_LIMIT_MS = 2500;
 const BUSY_PAUSE_MS = 50;
-/** Unmounting writes dirty data out; longer than this the file system does not answer. */
+/** Unmounting writes dirty data out; past this limit the file system counts as hung. */
 const CALL_LIMIT_MS = 30_000;
 
 export interface UnmountOptions {
@@ -34,12 +34,12 @@ export interface UnmountOptions {
   readonly children?: Children;
   /** What to do with a mount that stays busy: refuse, or detach it (MNT_DETACH). The former by default. */
   readonly whenBusy?: "fail" | "detach";
-  /** How long a busy mount is tried again, in milliseconds. */
+  /** How long a busy mount is retried, in milliseconds. */
   readonly busyLimitMs?: number;
 }
 
 /**
- * Unmounts everything at `directory` and below it, deepest first, stacks of mounts too. A directory
+ * Unmounts everything at `directory` and below it, deepest first, stacked mounts too. A directory
  * that does not exist is a success.
  *
  * Throws ShimError: `failedPrecondition` when a mount is still in use after the limit,
@@ -62,18 +62,18 @@ export async function unmountTree(directory: string, options: UnmountOptions = {
   }
 }
 
-/** Takes the topmost mount at `path` away at once, used or not, and all mounted on it. */
+/** Removes the topmost mount at `path` at once, used or not, and everything mounted on it. */
 export function detachMount(path: string): void {
   keepFromPeers(readMountsBelow(path));
   try {
     unmount(path, MNT_DETACH | UMOUNT_NOFOLLOW);
   } catch (thrown) {
-    // Gone already: what was asked for.
+    // Already gone, as was asked for.
     if (!hasCode(thrown, "EINVAL", "ENOENT")) throw thrown;
   }
 }
 
-/** Tries each mount once, deepest first. Returns the last refusal when none was taken away. */
+/** Tries each mount once, deepest first. Returns the last refusal if none was unmounted. */
 async function unmountPass(
   tree: readonly MountInfo[],
   flags: number,
@@ -107,7 +107,7 @@ async function unmountOnce(
 ): Promise<void> {
   if (children !== undefined && (flags & MNT_DETACH) === 0 && (await unmountInCopy(path, children)))
     return;
-  // Said no there, so it says no here too, and tells why.
+  // The copy was refused, so this is refused too, and tells why.
   unmount(path, flags);
 }
 
@@ -124,7 +124,7 @@ async function unmountInCopy(path: string, children: Children): Promise<boolean>
   if (exit === "late") {
     throw new ShimError(
       "deadlineExceeded",
-      `Failed to unmount ${path}: its file system does not answer for ${CALL_LIMIT_MS / 1000} s`,
+      `Failed to unmount ${path}: its file system has not answered for ${CALL_LIMIT_MS / 1000} s`,
     );
   }
   return exit.status === 0;
@@ -164,7 +164,7 @@ function resolveMountPoint(directory: string): string | undefined {
     return realpathSync(directory);
   } catch (thrown) {
     if (hasCode(thrown, "ENOENT", "ENOTDIR")) return undefined;
-    // A dead file system (ENOTCONN, EIO, ESTALE) answers nothing about its own root: ask above it.
+    // A dead file system (ENOTCONN, EIO, ESTALE) answers nothing about its own root: ask the directory above.
     if (isSymlink(directory)) throw thrown;
     return join(realpathSync(dirname(directory)), basename(directory));
   }
@@ -175,7 +175,7 @@ function isSymlink(path: string): boolean {
     readlinkSync(path);
     return true;
   } catch {
-    // EINVAL for anything that is not one; where nothing can be learnt it is a mount point.
+    // EINVAL for anything else; where nothing can be learnt it counts as a mount point.
     return false;
   }
 }

@@ -21,19 +21,19 @@ export interface Command {
   readonly cwd?: string;
   /** `NAME=value`. */
   readonly env: readonly string[];
-  /** Killed when it takes longer; as long as it likes without. */
+  /** Killed if it takes longer; unlimited if undefined. */
   readonly timeoutMs?: number;
 }
 
 export interface CommandOutput {
   readonly exit: Exit;
-  /** Standard output and error in one, as they came. */
+  /** Standard output and error in one, in the order in which they came. */
   readonly text: string;
 }
 
 /**
- * Runs `command` with nothing to read. Ends when it has exited, though a descendant still holds its
- * output. Throws SystemError when it cannot be started.
+ * Runs `command` without input. Ends when it has exited, even if a descendant still holds its
+ * output open. Throws SystemError when it cannot be started.
  */
 export async function runCommand(command: Command, kernel: Kernel): Promise<CommandOutput> {
   using output = openPipeEnds();

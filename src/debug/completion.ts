@@ -4,7 +4,7 @@ import { debugCommandName } from "../version.ts";
 import type { Flag, VerbWords } from "./program-words.ts";
 
 const COMMAND = debugCommandName;
-/** What a shell asks for the containers of this host. */
+/** The command by which a shell gets the containers of this host. */
 const CONTAINERS = `${COMMAND} ps --quiet 2>/dev/null`;
 /** Values that are paths. */
 const PATH_VALUE = /<(dir|file)>/;
@@ -12,7 +12,7 @@ const PATH_VALUE = /<(dir|file)>/;
 export const SHELLS = ["bash", "zsh", "fish"] as const;
 export type Shell = (typeof SHELLS)[number];
 
-/** The script that the shell is to read. */
+/** The script for the shell to source. */
 export function completionScript(shell: Shell, verbs: readonly VerbWords[]): string {
   switch (shell) {
     case "bash":

@@ -1,4 +1,4 @@
-/** A connection to one shim, whichever made it: the Task API in the version that it serves. */
+/** A connection to one shim of any make: the Task API in the version that it serves. */
 
 import { hasReason, messageOf } from "../base/error.ts";
 import { InspectDefinition, type InspectResponse } from "../gen/wedge/inspect/v1/inspect.ts";
@@ -25,13 +25,13 @@ export async function connectShim(shim: HostShim): Promise<ShimConnection> {
   if (shim.socket === undefined) {
     throw new Refusal(
       EXIT_UNREACHABLE,
-      `The shim of ${shim.id} (process ${shim.process.pid}) listens on no socket that can be seen; look at what it does with: ls -l /proc/${shim.process.pid}/fd`,
+      `The shim of ${shim.id} (process ${shim.process.pid}) listens on no socket that can be seen; look at its descriptors with: ls -l /proc/${shim.process.pid}/fd`,
     );
   }
   return await connectAddress(shim.root + shim.socket, shim.id);
 }
 
-/** Connects to the socket at `path`; `id` is any container, to find the version out. Throws a Refusal. */
+/** Connects to the socket at `path`; `id` is any container, to find out the version. Throws a Refusal. */
 export async function connectAddress(path: string, id: string): Promise<ShimConnection> {
   let client: TtrpcClient;
   try {
@@ -39,7 +39,7 @@ export async function connectAddress(path: string, id: string): Promise<ShimConn
   } catch (cause) {
     throw new Refusal(
       EXIT_UNREACHABLE,
-      `Nobody answers at ${path}: ${messageOf(cause)}; shim doctor says what is left of a shim that died`,
+      `Nobody answers at ${path}: ${messageOf(cause)}; shim doctor finds what a dead shim left behind`,
       { cause },
     );
   }
@@ -62,7 +62,7 @@ async function negotiate(client: TtrpcClient, path: string, id: string): Promise
 
 /**
  * Asks a shim what it knows and does; `id` narrows the answer to one container. Undefined when it has
- * no such service: only wedge has. Throws a Refusal when it does not answer.
+ * no such service: only wedge does. Throws a Refusal when it does not answer.
  */
 export async function askInspect(
   { client }: ShimConnection,
@@ -77,7 +77,7 @@ export async function askInspect(
   }
 }
 
-/** What a call that failed, within `limitMs`, comes to; `what` says which: "Cannot pause web". */
+/** The Refusal for a call that failed within `limitMs`; `what` says which: "Cannot pause web". */
 export function callFailure(what: string, error: unknown, limitMs = ANSWER_TIMEOUT_MS): Refusal {
   if (hasReason(error, "notFound")) {
     return new Refusal(EXIT_NOT_FOUND, `${what}: ${messageOf(error)}`, { cause: error });

@@ -1,4 +1,4 @@
-/** An exec in the foreground, from its registration to its deletion; and the place of an absent client. */
+/** An exec in the foreground, from its registration to its deletion; and standing in for an absent client. */
 
 import { randomUUID } from "node:crypto";
 import { messageOf } from "../base/error.ts";
@@ -40,7 +40,7 @@ export async function runExec(
   const isTerminal = flags.tty ?? false;
   using terminal = isTerminal ? OwnTerminal.open() : undefined;
   if (isTerminal && terminal === undefined) {
-    throw usageError("Stdin is no terminal; leave --tty away, or call it from one");
+    throw usageError("Stdin is not a terminal; omit --tty, or call this from one");
   }
   const { env, cwd, user } = flags;
   const spec = execProcess(target, { args, isTerminal, env, cwd, user });
@@ -58,7 +58,7 @@ export async function runExec(
   });
   try {
     const begin = async () => {
-      // Before it begins where the shim keeps that for it, and once more where it does not.
+      // Before it begins if the shim keeps that for it, and once more in case it does not.
       await resizeToOwn(subject, terminal);
       await guarded(`Cannot exec in ${id}`, async () => {
         await task.start({ id, execId });
@@ -79,7 +79,7 @@ export async function runExec(
   }
 }
 
-/** Takes the exec away, dead or alive. Never rejects. */
+/** Removes the exec, dead or alive. Never rejects. */
 async function removeExec({ task, id, execId }: Subject): Promise<void> {
   const limit = { timeoutMs: UNDO_TIMEOUT_MS };
   const steps = [
@@ -91,16 +91,16 @@ async function removeExec({ task, id, execId }: Subject): Promise<void> {
   for (const [index, step] of steps.entries()) {
     try {
       await step();
-      if (index === 0) return; // It had ended, as a rule.
+      if (index === 0) return; // Usually it had ended.
     } catch {
-      // It still runs, or was never started: the next step takes what is left.
+      // It is still running, or was never started: the next step removes what is left.
     }
   }
 }
 
 /**
- * Takes the place of a client at a container's streams until the container ends, or the keys are typed.
- * The exit status; 0 when it was left. Throws a Refusal.
+ * Stands in for a container's client at its streams until the container ends, or the keys are typed.
+ * Returns the exit status; 0 when it was left. Throws a Refusal.
  */
 export async function attachTo(
   word: string,
@@ -138,7 +138,7 @@ export async function attachTo(
   if (end.kind === "exited") await drainSession(streams, (message) => output.warn(message));
   terminal?.restore();
   if (end.kind === "exited") return end.status;
-  // The program's own line was not at its end.
+  // The program's last line was unfinished.
   if (output.isTerminal) output.print("\n");
   output.warn(`left container ${id}, which goes on`);
   return 0;

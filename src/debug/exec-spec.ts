@@ -34,10 +34,10 @@ export function execProcess({ shim, bundle, id }: Target, request: ExecRequest):
 
 type ProcessDocument = Readonly<Record<string, unknown>>;
 
-/** Everything of init's stays that the request does not name: capabilities, limits, labels. */
+/** Everything that the request does not name stays init's: capabilities, limits, labels. */
 export function deriveProcess(own: ProcessDocument, request: ExecRequest): ProcessDocument {
   const { args, isTerminal, cwd, user } = request;
-  // The size of init's terminal is not that of this one.
+  // The size of init's terminal is not ours.
   const { consoleSize: _, ...rest } = own;
   return {
     ...rest,

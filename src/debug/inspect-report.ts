@@ -1,4 +1,4 @@
-/** What `shim inspect` shows, for programs and for people, from what a shim answers and the kernel tells. */
+/** What `shim inspect` shows, for programs and for people, from the shim's answer and the kernel. */
 
 import type { InspectResponse } from "../gen/wedge/inspect/v1/inspect.ts";
 import type { ContainerState } from "./host/container-status.ts";
@@ -15,7 +15,7 @@ export interface Report {
   readonly memory: ProcessMemory | undefined;
   /** Of the Task API; undefined when the shim could not be asked. */
   readonly taskVersion: number | undefined;
-  /** What a wedge shim says of itself; undefined for others. */
+  /** What a wedge shim reports about itself; undefined for others. */
   readonly answer: InspectResponse | undefined;
   /** Why the shim could not be asked; "" when it could. */
   readonly problem: string;
@@ -24,7 +24,7 @@ export interface Report {
 
 type Section = readonly [title: string, text: string];
 
-/** As JSON: what the shim answers, with what the kernel tells beside it. */
+/** As JSON: the shim's answer, with what is known from the kernel beside it. */
 export function toReportDocument(report: Report): object {
   const { target, state, memory, answer, problem, taskVersion } = report;
   const { shim, bundle } = target;
@@ -52,7 +52,7 @@ export function toReportDocument(report: Report): object {
   };
 }
 
-/** As text, in sections; those that are empty are left out. */
+/** As text, in sections; empty ones are left out. */
 export function formatReport(
   report: Report,
   { style, width }: { readonly style: Style; readonly width: number | undefined },

@@ -1,4 +1,4 @@
-/** One container that runs already, and what its shim is asked to do with it. */
+/** One running container, and what its shim is asked to do with it. */
 
 import type { TaskClient } from "../rpc/task-client.ts";
 import { callFailure, connectShim } from "./connection.ts";
@@ -19,8 +19,8 @@ export interface ManagedFlags {
 }
 
 /**
- * Finds the container that `word` means and does `act` with it. What goes wrong with a call becomes a
- * Refusal that begins with "Cannot `what` ID".
+ * Finds the container that `word` means and does `act` with it. A failed call becomes a Refusal that
+ * begins with "Cannot `what` ID".
  */
 export async function onContainer<Result>(
   word: string,

@@ -17,11 +17,11 @@ export function manualPage(verbs: readonly VerbWords[]): string {
     `.B ${name} \\-\\-id\n.I ID\n.B \\-\\-bundle\n.I DIR\n[\\fIOPTION\\fR]...`,
     ".SH DESCRIPTION",
     roffText(
-      "Looks into containerd shims, wedge's and others, and runs bundles without a manager. Shims are found by their processes, sockets and bundles; no manager is asked.",
+      "Inspects containerd shims, wedge's and others, and runs bundles without a manager. Shims are found by their processes, sockets and bundles; no manager is asked.",
     ),
     ".PP",
     roffText(
-      "Without a verb it is run. Output is coloured on a terminal alone, and never when NO_COLOR is set.",
+      "Without a verb, run is assumed. Output is coloured only on a terminal, and never when NO_COLOR is set.",
     ),
     ".SH VERBS",
     ...verbs.flatMap(verbSection),
@@ -70,7 +70,7 @@ function capitalized(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-/** Text that roff shows as it is: no escapes, no requests, hyphens that can be copied. */
+/** Text that roff shows literally: no escapes, no requests, hyphens that can be copied. */
 function roffText(text: string): string {
   return text
     .replaceAll("\\", "\\e")

@@ -1,4 +1,4 @@
-/** What `shim metrics` tells of a host, as families of samples. Pure. */
+/** What `shim metrics` reports about a host, as families of samples. Pure. */
 
 import type { InspectResponse } from "../gen/wedge/inspect/v1/inspect.ts";
 import type { Figures } from "./host/figures.ts";
@@ -101,7 +101,7 @@ function shimFamilies(shims: readonly MeasuredShim[]): readonly Family[] {
   ];
 }
 
-/** Of those shims that were asked. */
+/** For the shims that were asked. */
 function answerFamilies(shims: readonly MeasuredShim[]): readonly Family[] {
   const of = (tell: (answer: InspectResponse) => bigint | number | undefined) =>
     collect(shims, shimLabels, ({ answer }) => {
@@ -137,7 +137,7 @@ function answerFamilies(shims: readonly MeasuredShim[]): readonly Family[] {
       name: "shim_output_lost_bytes",
       type: "gauge",
       unit: "bytes",
-      help: "Output of the processes that there are that could not be written and is lost.",
+      help: "Output of existing processes that could not be written and is lost.",
       samples: of(({ containers }) =>
         containers
           .flatMap(({ processes }) => processes)
@@ -167,7 +167,7 @@ function containerFamilies(containers: readonly MeasuredContainer[]): readonly F
     {
       name: "shim_container_exit_status",
       type: "gauge",
-      help: "How a container that has ended did so, where its shim keeps a record.",
+      help: "How a stopped container ended, where its shim keeps a record.",
       samples: of(({ row }) => row.state?.exit?.status),
     },
     {

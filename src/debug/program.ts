@@ -1,4 +1,4 @@
-/** The parser of the debugging command: its rules for all verbs, its help, and its errors as ours. */
+/** The parser of the debugging command: its rules for all verbs, its help, and its errors as Refusals. */
 
 import { Command, CommanderError, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { debugCommandName, version } from "../version.ts";
@@ -6,9 +6,9 @@ import { EXIT_OK, usageError } from "./refusal.ts";
 import type { Context } from "./verb.ts";
 import { findVerb, GROUPS, type VerbEntry } from "./verbs.ts";
 
-const DESCRIPTION = `Looks into containerd shims, wedge's and others, and runs bundles without a manager.
+const DESCRIPTION = `Inspects containerd shims, wedge's and others, and runs bundles without a manager.
 
-Without a verb it is "run": shim --id ID --bundle DIR [--runtime NAME].`;
+Without a verb, "run" is assumed: shim --id ID --bundle DIR [--runtime NAME].`;
 
 /** Makes the program with these verbs. */
 export async function makeProgram(
@@ -27,7 +27,7 @@ export async function makeProgram(
     .configureHelp({ subcommandTerm: (command) => command.name() })
     .configureOutput({
       writeOut: (text) => context.output.print(text),
-      // Told by shim.ts, in one line, once the error has come there.
+      // Reported by shim.ts, in one line, once the error has got there.
       writeErr: () => {},
     })
     .addHelpText(
@@ -45,7 +45,7 @@ export async function makeProgram(
   return program;
 }
 
-/** Parses and does what `words` ask for. Throws a Refusal, also for words that cannot be understood. */
+/** Parses `words` and does what they ask for. Throws a Refusal, also for words that cannot be understood. */
 export async function runProgram(
   program: CommandUnknownOpts,
   words: readonly string[],

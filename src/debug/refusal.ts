@@ -4,13 +4,13 @@
 export const EXIT_OK = 0;
 /** The runtime or the shim has failed, or `doctor` has found something broken. */
 export const EXIT_FAILURE = 1;
-/** Nothing was begun: what was asked cannot be. */
+/** Nothing was begun: the request is not valid. */
 export const EXIT_USAGE = 2;
 /** No container or shim of that name is on this host. */
 export const EXIT_NOT_FOUND = 3;
 /** The shim is there and does not answer, or nobody listens at its address. */
 export const EXIT_UNREACHABLE = 4;
-/** A limit of time that was asked for has passed; as timeout(1) has it. */
+/** A requested time limit has passed; the code is timeout(1)'s. */
 export const EXIT_TIMEOUT = 124;
 /** Added to the number of the signal that ended a program, as a shell does. */
 export const EXIT_SIGNAL = 128;

@@ -1,4 +1,4 @@
-/** Taking a container away that was found running: its processes, its task, its shim, its files. */
+/** Removing a container that was found running: its processes, its task, its shim, its files. */
 
 import { within } from "../base/limit.ts";
 import { callFailure, type ShimConnection } from "./connection.ts";
@@ -7,7 +7,7 @@ import { removeTraces } from "./run/bundle-trace.ts";
 import { removeDerived } from "./run/derived-bundle.ts";
 
 const SIGKILL = 9;
-/** A process in an uninterruptible wait of the kernel survives SIGKILL for as long as that takes. */
+/** A process in an uninterruptible wait in the kernel survives SIGKILL for as long as that takes. */
 const KILL_TIMEOUT_MS = 30_000;
 const END_TIMEOUT_MS = 10_000;
 
@@ -20,7 +20,7 @@ export interface RemovalOptions {
   readonly isForced: boolean;
 }
 
-/** Deletes the container, and ends its shim when no manager has it. Its exit status. Throws a Refusal. */
+/** Deletes the container, and ends its shim unless a manager has it. Returns its exit status. Throws a Refusal. */
 export async function removeContainer(options: RemovalOptions): Promise<number> {
   const status = await removeProcess(options);
   const { target, connection } = options;
@@ -33,7 +33,7 @@ export async function removeContainer(options: RemovalOptions): Promise<number> 
   return status;
 }
 
-/** Deletes one exec. Its exit status. Throws a Refusal. */
+/** Deletes one exec. Returns its exit status. Throws a Refusal. */
 export async function removeExec(options: RemovalOptions): Promise<number> {
   return await removeProcess(options);
 }
@@ -49,7 +49,7 @@ async function removeProcess({
     try {
       await task.kill({ ...process, signal: SIGKILL, all: execId === "" });
     } catch {
-      // It has ended, or was never started: the rest tells.
+      // It has ended, or was never started: the next steps tell.
     }
     try {
       await task.wait(process, { timeoutMs: KILL_TIMEOUT_MS });
@@ -65,12 +65,12 @@ async function removeProcess({
   }
 }
 
-/** Asks a shim to end, which it does without a container; whether it has. Never rejects. */
+/** Asks a shim to end, which it does without a container; returns whether it has. Never rejects. */
 async function endShim({ client, task }: ShimConnection, id: string): Promise<boolean> {
   try {
     await task.shutdown({ id, now: false }, { timeoutMs: END_TIMEOUT_MS });
   } catch {
-    // It has closed the connection first: what was wanted.
+    // It has already closed the connection, as was wanted.
   }
   return (await within(client.closed, END_TIMEOUT_MS)) !== "late";
 }

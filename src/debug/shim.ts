@@ -30,14 +30,14 @@ export async function shim(args: readonly string[], variables: Variables): Promi
     }
     return context.exitCode;
   } catch (error) {
-    // The reader has seen enough: no failure, and nobody to tell.
+    // The reader has seen enough: not a failure, and nobody to tell.
     if (hasCode(error, "EPIPE")) return EXIT_SIGNAL + SIGPIPE;
     output.fail(messageOf(error));
     return error instanceof Refusal ? error.exitCode : EXIT_FAILURE;
   }
 }
 
-/** Which verbs are loaded for these words: one, or all for those that are about the program itself. */
+/** The verbs to load for these words: one, or all for words that are about the program itself. */
 function choose(args: readonly string[]): {
   readonly entries: readonly VerbEntry[];
   readonly words: readonly string[];
@@ -51,7 +51,7 @@ function choose(args: readonly string[]): {
   };
 }
 
-/** Without a verb, flags are those of `run`; and so are an id and a bundle in a row. */
+/** Without a verb, flags are those of `run`; so are an id and a bundle given as arguments. */
 function isRun([word = "", next = ""]: readonly string[]): boolean {
   if (word.startsWith("-")) return !OWN_FLAGS.has(word);
   return next !== "" && !next.startsWith("-") && existsSync(next);

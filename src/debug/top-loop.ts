@@ -1,4 +1,4 @@
-/** The screen of `shim top`: drawn, drawn again, given back. */
+/** The screen of `shim top`: drawn, redrawn, restored. */
 
 import { readFd } from "../linux/fd.ts";
 import { Poller } from "../linux/poller.ts";
@@ -22,7 +22,7 @@ export interface TopOptions {
   readonly namespace: string | undefined;
   readonly sort: SortKey;
   readonly intervalMs: number;
-  /** Undefined for ever, on a pipe once. */
+  /** Undefined is forever, or once on a pipe. */
   readonly count: number | undefined;
   readonly isJson: boolean;
 }
@@ -55,7 +55,7 @@ export function formatTop(usage: readonly Usage[], frame: Pick<Output, "style" |
   return formatTable(COLUMNS, usage, { style: frame.style, width: frame.width });
 }
 
-/** Over what was there, so that nothing flickers; what does not fit is left out. */
+/** Overwrites what was there, so that nothing flickers; what does not fit is left out. */
 function drawScreen(usage: readonly Usage[], output: Output): string {
   const { height = Number.POSITIVE_INFINITY, style } = output;
   const shims = new Set(usage.map(({ shimPid }) => shimPid)).size;
@@ -86,7 +86,7 @@ function round(value: number | undefined): number | undefined {
   return value === undefined ? undefined : Math.round(value);
 }
 
-/** A key or a signal that asks for the end. Disposing gives the terminal back. */
+/** A key or a signal that asks for the end. Disposing restores the terminal. */
 class EndRequest implements Disposable {
   readonly #requested = Promise.withResolvers<true>();
   readonly #owned = new DisposableStack();
@@ -112,7 +112,7 @@ class EndRequest implements Disposable {
     this.#owned.use(watch);
   }
 
-  /** Waits so long; true when the end was asked for meanwhile. */
+  /** Waits this long; true when the end was asked for meanwhile. */
   async within(ms: number): Promise<boolean> {
     const { promise, resolve } = Promise.withResolvers<false>();
     const timer = setTimeout(() => resolve(false), ms);

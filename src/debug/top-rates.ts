@@ -1,4 +1,4 @@
-/** Two looks at a host, and what has been used between them. Pure but for {@link look}. */
+/** Two looks at a host, and what was used between them. Pure but for {@link look}. */
 
 import { type Figures, readFigures } from "./host/figures.ts";
 import { readMemory } from "./host/process-memory.ts";
@@ -56,7 +56,7 @@ export function look(namespace: string | undefined): Look {
   return { atMs: performance.now(), rows };
 }
 
-/** What was used from `before` to `after`, the greediest first. What is new has no rates yet. */
+/** What was used from `before` to `after`, the largest first. What is new has no rates yet. */
 export function usageBetween(before: Look, after: Look, sort: SortKey): readonly Usage[] {
   const elapsedMs = after.atMs - before.atMs;
   const known = new Map(before.rows.map((row) => [keyOf(row), row]));
@@ -100,7 +100,7 @@ function rank(usage: Usage, sort: SortKey): number {
   }
 }
 
-/** The same id may have another shim by now, whose figures begin anew. */
+/** The same id may have another shim by now, whose figures start over. */
 function keyOf({ namespace, id, shimPid }: Looked): string {
   return `${namespace}/${id}/${shimPid}`;
 }

@@ -1,3 +1,3 @@
-/** The environment that the command was called in. `main.ts` reads it; everybody else is handed it. */
+/** The environment in which the command was called. `main.ts` reads it and passes it to everything else. */
 
 export type Variables = Readonly<Record<string, string | undefined>>;

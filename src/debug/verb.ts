@@ -1,8 +1,8 @@
 /**
  * What a verb of the debugging command is: a command of the parser with its flags, help and examples.
  *
- * One file per verb in `verb/`, named in `verbs.ts`. A verb throws a Refusal for everything that goes
- * wrong, prints through the context, and leaves its exit code there when that is not 0.
+ * One file per verb in `verb/`, listed in `verbs.ts`. A verb throws a Refusal for everything that goes
+ * wrong, prints through the context, and leaves its exit code there if that is not 0.
  */
 
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
@@ -13,7 +13,7 @@ import type { Variables } from "./variables.ts";
 export interface Context {
   readonly variables: Variables;
   readonly output: Output;
-  /** What the process ends with when the verb has returned. */
+  /** The exit code once the verb has returned. */
   exitCode: number;
 }
 
@@ -52,7 +52,7 @@ export function examplesOf(command: CommandUnknownOpts): readonly Example[] {
   return examples.get(command) ?? [];
 }
 
-/** Lines of a paragraph in one: the parser breaks them where the terminal ends. */
+/** The lines of a paragraph as one: the parser wraps them at the terminal's width. */
 function unwrap(paragraphs: string): string {
   return paragraphs.replace(/(?<!\n)\n(?!\n)/g, " ");
 }

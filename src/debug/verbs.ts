@@ -9,7 +9,7 @@ export interface VerbEntry {
   readonly name: string;
   readonly group: (typeof GROUPS)[number];
   readonly load: () => Promise<Verb>;
-  /** Needs the commands of all verbs, not its own alone. */
+  /** Needs the commands of all verbs, not only its own. */
   readonly isAboutAll: boolean;
 }
 

@@ -1,10 +1,10 @@
 /**
- * `events.journal` in a bundle: events that the manager has not taken, for whoever survives this process.
+ * `events.journal` in a bundle: events that the manager has not taken, for whatever survives this process.
  *
- * A line of JSON per event, in order, and one per event that was taken later; a line that is not whole
- * counts as never written. The owner of the events holds a lock on the file, and the kernel lets go of
- * it when the owner dies: that is how `delete` tells events that a live shim still sends from those that
- * nobody will. Nothing is synced: a bundle does not outlive a boot.
+ * One line of JSON per event, in order, and one per event that was taken later; an incomplete line counts
+ * as never written. The owner of the events holds a lock on the file, which the kernel releases when the
+ * owner dies: that is how `delete` tells events that a live shim still sends from those that nobody will.
+ * Nothing is synced: a bundle does not outlive a boot.
  */
 
 import {
@@ -33,14 +33,14 @@ export const JOURNAL_FILE = "events.journal";
 /** containerd 2 writes it into the bundle of a container that shares a sandbox's shim. */
 const SANDBOX_FILE = "sandbox";
 const FILE_MODE = 0o600;
-/** A file that has grown to this is written anew with what still waits, which is less (see `journal.ts`). */
+/** A file that has grown to this is rewritten with what still waits, which is less (see `journal.ts`). */
 const FILE_BYTES_MAX = 8 * 1024 * 1024;
 
 /** Where events are kept beyond this process. Nothing here throws. */
 export interface JournalStore {
   /** Keeps those of `entries` (all that wait, oldest first) that are not kept yet. */
   save(entries: readonly JournalEntry[]): void;
-  /** An event needs to be kept no longer: it was taken, or given up. */
+  /** An event no longer needs to be kept: it was taken, or given up. */
   release(entry: JournalEntry): void;
   /** Keeps nothing any more: everything was taken. */
   clear(): void;
@@ -58,7 +58,7 @@ export const NO_STORE: JournalStore = {
 
 /**
  * Keeps events in the bundles that they are about, so that each is found with its task; but those of a
- * pod's further containers in the bundle of the sandbox, as containerd 2 runs `delete` for that alone.
+ * pod's further containers in the sandbox's bundle, as containerd 2 runs `delete` only for that.
  */
 export class BundleJournals implements JournalStore {
   readonly #shimBundle: string;
@@ -66,9 +66,9 @@ export class BundleJournals implements JournalStore {
   /** Where the events about a bundle are kept. */
   readonly #homes = new Map<string, string>();
   readonly #files = new Map<string, JournalFile>();
-  /** Bundles that are gone, or whose file another process has: their events are in memory alone. */
+  /** Bundles that are gone, or whose file another process has: their events are only in memory. */
   readonly #refused = new Set<string>();
-  /** Up to this number there is nothing more to be done. */
+  /** Up to this number nothing more is to be done. */
   #savedUpTo = 0;
   #hasFailed = false;
 
@@ -84,7 +84,7 @@ export class BundleJournals implements JournalStore {
       try {
         this.#saveOne(entry, entries);
       } catch (error) {
-        // A full disk, most likely: tried again with the next event, so that no file has a gap.
+        // A full disk, most likely: retried with the next event, so that no file has a gap.
         this.#reportFailure(entry.bundle, error);
         return;
       }
@@ -192,7 +192,7 @@ class JournalFile implements Disposable {
     for (const { number } of entries) this.#waiting.add(number);
   }
 
-  /** Notes that an event waits no longer; returns how many still do. */
+  /** Records that an event no longer waits; returns how many still do. */
   release(number: number): number {
     if (this.#waiting.delete(number) && this.#waiting.size > 0) {
       this.#write(`{"taken":${number}}\n`);
@@ -200,16 +200,16 @@ class JournalFile implements Disposable {
     return this.#waiting.size;
   }
 
-  /** Puts a file with `entries` alone in the place of this one, all or nothing; none without the bundle. */
+  /** Replaces this file with one of `entries` only, all or nothing; does nothing if the bundle is gone. */
   rewrite(entries: readonly JournalEntry[]): void {
     const temporary = join(dirname(this.#path), `.${JOURNAL_FILE}.${ownPid()}`);
-    rmSync(temporary, { force: true }); // Can only be a dead process's of the same pid.
+    rmSync(temporary, { force: true }); // It can only be that of a dead process with the same pid.
     const { O_WRONLY, O_CREAT, O_EXCL, O_APPEND } = constants;
     const fd = openIfThere(temporary, O_WRONLY | O_CREAT | O_EXCL | O_APPEND);
     if (fd === undefined) return;
     const text = entries.map(encodeEntry).join("");
     try {
-      // Before it has its name: nobody is to find it there without its owner.
+      // Locked before it has its name: nobody must find it there without an owner.
       tryLockFile(fd);
       writeAll(fd, text);
       renameSync(temporary, this.#path);
@@ -244,13 +244,13 @@ class JournalFile implements Disposable {
   }
 }
 
-/** What a dead process has left of its events. */
+/** The events that a dead process has left. */
 export interface LeftJournal extends Disposable {
   /** Lent, with the lock: whoever is given a duplicate keeps others away. */
   readonly fd: number;
   /** Those that were never taken, oldest first. */
   readonly entries: readonly JournalEntry[];
-  /** Notes that an event was taken after all. Never throws. */
+  /** Records that an event was taken after all. Never throws. */
   release(entry: JournalEntry): void;
   remove(): void;
 }
@@ -261,7 +261,7 @@ export function hasLeftJournal(bundle: string): boolean {
 }
 
 /**
- * The events in `bundle` that nobody sends any more. Undefined when there are none, or when a live
+ * The events in `bundle` that nobody else is sending. Undefined when there are none, or when a live
  * process still has them. Throws what node:fs throws for a file that cannot be read.
  */
 export function takeLeftJournal(bundle: string): LeftJournal | undefined {
@@ -273,7 +273,7 @@ export function takeLeftJournal(bundle: string): LeftJournal | undefined {
     return undefined;
   }
   if (!isAt(path, fd)) {
-    // Its owner put another in its place, or took it away, before the lock was ours.
+    // Its owner replaced or removed it before the lock was ours.
     closeSync(fd);
     return takeLeftJournal(bundle);
   }
@@ -284,7 +284,7 @@ export function takeLeftJournal(bundle: string): LeftJournal | undefined {
       try {
         writeAll(fd, `{"taken":${number}}\n`);
       } catch {
-        // On a full disk it may be sent once more.
+        // With a full disk it may be sent once more.
       }
     },
     remove: () => rmSync(path, { force: true }),
@@ -297,7 +297,7 @@ function isAt(path: string, fd: number): boolean {
   return there?.ino === own.ino && there.dev === own.dev;
 }
 
-/** Reads the lines of a journal; what cannot be read is left out. */
+/** Reads the lines of a journal, skipping what cannot be read. */
 export function readEntries(text: string, bundle: string): readonly JournalEntry[] {
   const waiting = new Map<number, JournalEntry>();
   for (const line of text.split("\n")) {
@@ -320,7 +320,7 @@ export function readEntries(text: string, bundle: string): readonly JournalEntry
 
 function encodeEntry({ number, envelope }: JournalEntry): string {
   const encoded = Buffer.from(Envelope.encode(envelope).finish()).toString("base64");
-  // The topic is for people who look into the file.
+  // The topic is for people who read the file.
   return `${JSON.stringify({ number, topic: envelope.topic, envelope: encoded })}\n`;
 }
 
@@ -334,7 +334,7 @@ function parseLine(line: string): ReadonlyMap<string, unknown> {
   return new Map();
 }
 
-/** A link in its place is an error: what it names is not ours to lock, cut and write to. */
+/** A link in its place is an error: its target is not ours to lock, truncate and write to. */
 function openIfThere(path: string, flags: number): number | undefined {
   try {
     return openSync(path, flags | constants.O_NOFOLLOW, FILE_MODE);

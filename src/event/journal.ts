@@ -1,22 +1,22 @@
 /**
  * The events that a manager has not taken yet, in order and numbered: plain values in memory.
  *
- * Bounded in number and in bytes. Beyond either bound the oldest is given up and counted, but never the
- * head: it may be on its way, and would otherwise arrive although it counts as lost.
+ * Bounded in number and in bytes. Beyond either bound the oldest event is given up and counted, but never
+ * the head: it may be on its way, and would otherwise arrive although it counts as lost.
  */
 
 import type { Envelope } from "../gen/containerd/types/event.ts";
 
-/** One event that waits. */
+/** One waiting event. */
 export interface JournalEntry {
-  /** From 1, without a gap but for what was given up. */
+  /** From 1, without gaps except for what was given up. */
   readonly number: number;
   /** Absolute path of the bundle that the event is about: where it may outlive this process. */
   readonly bundle: string;
   readonly envelope: Envelope;
 }
 
-/** All that a journal knows, fit to be handed over. */
+/** Everything a journal knows, in a form that can be handed over. */
 export interface JournalState {
   readonly entries: readonly JournalEntry[];
   /** Number of the next event. */
@@ -29,9 +29,9 @@ export interface JournalBounds {
   readonly bytesMax: number;
 }
 
-/** Hours of a manager's absence for most hosts; an event has some 300 bytes. */
+/** Enough for hours of a manager's absence on most hosts; an event has some 300 bytes. */
 const BOUNDS: JournalBounds = { entriesMax: 8192, bytesMax: 4 * 1024 * 1024 };
-/** What an entry costs beside the strings and bytes in it. */
+/** What an entry costs besides the strings and bytes in it. */
 const ENTRY_BYTES = 200;
 
 export const EMPTY_JOURNAL: JournalState = { entries: [], next: 1, dropped: 0 };

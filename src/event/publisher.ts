@@ -3,9 +3,9 @@
  *
  * Publishing only appends to a journal and never waits: no RPC and no exit is delayed by a manager that
  * is slow, hung or gone. One forwarder takes the oldest event, sends it, and drops it only when
- * containerd has taken it; so nothing overtakes. While the manager takes events nothing is written to
- * disk. As soon as one is not taken within a moment, all that wait are kept in a store too, so that they
- * outlive this process.
+ * containerd has taken it, so nothing overtakes. While the manager takes events nothing is written to
+ * disk. As soon as one is not taken within a moment, all waiting events are kept in a store too, so that
+ * they outlive this process.
  */
 
 import { messageOf } from "../base/error.ts";
@@ -19,12 +19,12 @@ import { toTimestamp } from "./timestamp.ts";
 
 /** A connection to an events service. */
 export interface EventSink {
-  /** Resolves when the event has been taken; rejects on refusal, time-out, or a broken connection. */
+  /** Resolves when the event has been taken; rejects on refusal, timeout, or a broken connection. */
   forward(envelope: Envelope): Promise<void>;
   close(): void;
-  /** Resolves when the connection has ended, by whomever. Never rejects. */
+  /** Resolves when the connection has ended, whoever ended it. Never rejects. */
   readonly closed?: Promise<void>;
-  /** How long the service had been there when the connection was made, milliseconds; undefined when nobody knows. */
+  /** How long the service had been there when the connection was made, milliseconds; undefined if unknown. */
   readonly ageMs?: number | undefined;
 }
 
@@ -33,15 +33,15 @@ export interface PublisherOptions {
   /** Opens a connection; rejects when nobody answers. Undefined: there is no manager to tell. */
   readonly connect: (() => Promise<EventSink>) | undefined;
   readonly log: Logger;
-  /** Where events are kept that are not taken; nowhere by default. */
+  /** Where events that are not taken are kept; nowhere by default. */
   readonly store?: JournalStore;
   /** What an earlier process has left to be sent. */
   readonly journal?: JournalState;
-  /** Milliseconds between tries while the manager cannot be reached; the last one repeats. */
+  /** Milliseconds between attempts while the manager cannot be reached; the last one repeats. */
   readonly retryDelaysMs?: readonly number[];
   /** How long an event may be on its way before it is kept in the store, milliseconds. */
   readonly momentMs?: number;
-  /** How long a manager that has come back is given until its own listeners have, milliseconds. */
+  /** How long a manager that has come back is given until its own listeners have done so, milliseconds. */
   readonly settleMs?: number;
   readonly bounds?: JournalBounds;
 }
@@ -49,8 +49,8 @@ export interface PublisherOptions {
 const RETRY_DELAYS_MS: readonly number[] = [50, 100, 250, 500, 1000];
 const MOMENT_MS = 250;
 /**
- * dockerd knows exits from containerd's events alone, and containerd keeps none for it: what is sent
- * before dockerd listens again is lost to it. It tries to connect every 3.6 seconds at the longest.
+ * dockerd learns of exits only from containerd's events, and containerd keeps none for it: what is sent
+ * before dockerd subscribes again is lost to it. It reconnects every 3.6 seconds at the longest.
  */
 const SETTLE_MS = 5000;
 
@@ -63,13 +63,13 @@ export class Publisher {
   #connecting: Promise<EventSink | undefined> | undefined;
   #forwarding: Promise<void> | undefined;
   #endPause: (() => void) | undefined;
-  /** Nothing is waited for any more but what is on its way. */
+  /** Waits for nothing any more except what is on its way. */
   #isHasty = false;
   #isStopping = false;
   #isSending = false;
   /** The manager does not take what it is sent: everything that waits is in the store too. */
   #isOutage = false;
-  /** The last try has failed, or is to be that of another process. */
+  /** The last attempt has failed, or the next is left to another process. */
   #isReturning = false;
   /** When nobody answered last, by the clock of `performance.now`, which nobody sets. */
   #absentAtMs = Number.NEGATIVE_INFINITY;
@@ -79,13 +79,13 @@ export class Publisher {
     this.#store = options.store ?? NO_STORE;
     this.#journal = new Journal(options.journal, options.bounds);
     if (this.#journal.head === undefined) return;
-    // Whoever left them may have kept them too: those files are this process's from now on.
+    // The process that left them may have stored them too: those files are this process's from now on.
     this.#beginOutage();
     this.#isReturning = true;
     this.#forwarding = this.#forwardAll();
   }
 
-  /** Whether there is anybody to hand events to; without, none is kept. */
+  /** Whether there is anybody to hand events to; if not, none is kept. */
   get hasManager(): boolean {
     return this.#options.connect !== undefined;
   }
@@ -100,7 +100,7 @@ export class Publisher {
     return this.#journal.entries.length;
   }
 
-  /** Everything that is not taken yet, for a successor. The head may have been taken all the same. */
+  /** Everything not taken yet, for a successor. The head may have been taken all the same. */
   get state(): JournalState {
     return this.#journal.state;
   }
@@ -144,7 +144,7 @@ export class Publisher {
   }
 
   /**
-   * Sends what it can within `timeoutMs` milliseconds, whoever listens, and lets go of the connection.
+   * Sends what it can within `timeoutMs` milliseconds, whoever listens, and closes the connection.
    * What is left then is in the store.
    */
   async stop(timeoutMs: number): Promise<void> {
@@ -162,8 +162,8 @@ export class Publisher {
   }
 
   /**
-   * In the next turn: what is published is a fact that somebody is about to be answered with, and a
-   * manager that is woken by its event first takes the processor from us.
+   * Not before the next turn: whoever asked for what is published is about to get the answer, and a manager
+   * that is woken by the event first takes the processor from us.
    */
   async #forwardSoon(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -202,8 +202,8 @@ export class Publisher {
   }
 
   /**
-   * Resolves when the manager has taken it, and it is out of the journal: at no instant is one that was
-   * taken told of as one that waits. A manager that takes its time does not keep it off the disk.
+   * Resolves when the manager has taken it, and it is out of the journal: at no instant does an event that
+   * was taken show as waiting. A manager that takes its time does not keep it from being stored.
    */
   async #send(entry: JournalEntry): Promise<void> {
     const momentMs = this.#options.momentMs ?? MOMENT_MS;
@@ -252,10 +252,10 @@ export class Publisher {
       throw error;
     }
     if (!this.#isReturning || this.#isHasty || sink?.ageMs === undefined) return sink;
-    // It has come since, however old it looks by a clock that was set meanwhile.
+    // It has come since, however old the clock, which may have been set meanwhile, makes it look.
     const ageMs = Math.min(sink.ageMs, performance.now() - this.#absentAtMs);
     if (ageMs >= settleMs) return sink;
-    // Set back, the clock makes it look as if it were to come yet.
+    // If the clock was set back, it seems yet to come.
     await this.#pause(Math.min(settleMs - ageMs, settleMs));
     return sink;
   }

@@ -19,7 +19,7 @@ interface Codec<T> {
   encode(message: T): { finish(): Uint8Array };
 }
 
-/** One fact about a task, encoded and ready to be sent. */
+/** One fact about a task, encoded and ready to send. */
 export interface TaskEvent {
   /** Where subscribers look: "/tasks/exit". */
   readonly topic: string;
@@ -29,7 +29,7 @@ export interface TaskEvent {
 function kind<T>(topic: string, name: string, codec: Codec<T>): (message: T) => TaskEvent {
   return (message) => ({
     topic,
-    // containerd knows its own messages by their bare name, without a type server in front.
+    // containerd knows its own messages by their bare name, without a type URL prefix.
     event: { typeUrl: `containerd.events.${name}`, value: codec.encode(message).finish() },
   });
 }

@@ -21,7 +21,7 @@ export async function connectEventSink(address: string): Promise<EventSink> {
     },
     close: () => client.close(),
     closed: client.closed,
-    // A socket is modified when it is bound.
+    // A socket's modification time is when it was bound.
     ageMs: ageMsOf(path),
   };
 }

@@ -4,16 +4,16 @@ import type { Poller } from "../linux/poller.ts";
 import type { TtrpcServer } from "../rpc/ttrpc/server.ts";
 import type { SinceTrim } from "./rhythm.ts";
 
-/** What counts, and can tell, what happens. */
+/** What counts activity, and can report it. */
 export interface ActivitySources {
   readonly poller: Pick<Poller, "wakeups" | "onWakeup">;
   readonly server: Pick<TtrpcServer, "received" | "onReceived">;
 }
 
-/** What has happened from look to look. */
+/** What has happened between looks. */
 export class Activity {
   readonly #sources: ActivitySources;
-  /** As many as there were at the last look; none has been taken yet. */
+  /** The count at the last look; none has been taken yet. */
   #count = -1;
   #trimmedAt = { count: 0, ms: Number.NEGATIVE_INFINITY };
   #lookedAtMs = 0;
@@ -33,7 +33,7 @@ export class Activity {
     return this.#quietSinceMs;
   }
 
-  /** Something has happened since the last look, or that had found something. */
+  /** Something has happened since the last look, or the last look found something. */
   get isActive(): boolean {
     return this.#quietSinceMs === this.#lookedAtMs || this.#countNow() !== this.#count;
   }
@@ -48,7 +48,7 @@ export class Activity {
     return false;
   }
 
-  /** Up to the last look. */
+  /** As of the last look. */
   get sinceTrim(): SinceTrim {
     return {
       activity: this.#count - this.#trimmedAt.count,
@@ -57,12 +57,12 @@ export class Activity {
     };
   }
 
-  /** The heap has been trimmed, at the last look. */
+  /** The heap was trimmed, at the last look. */
   noteTrim(): void {
     this.#trimmedAt = { count: this.#count, ms: this.#lookedAtMs };
   }
 
-  /** Quiet begins anew: what it was waited for could not be done. */
+  /** Quiet begins anew: what was to be done in it could not be done. */
   putOffQuiet(): void {
     this.#quietSinceMs = performance.now();
   }

@@ -1,12 +1,12 @@
 /**
- * What a document says of time: how long something still has, or has been there already, at the instant
- * of `writtenAtMs`. A shim may sleep for days before anybody reads it.
+ * The times in a document: how long something still has, or has been there already, as of `writtenAtMs`.
+ * A shim may sleep for days before anybody reads it.
  */
 
 import type { KeptState } from "../service/repeated-calls.ts";
 import type { HandoffDocument } from "./document.ts";
 
-/** The document as it would be now, `nowMs` by the clock of `linux/clock.ts`. */
+/** The document as it would be now; `nowMs` is by the clock of `linux/clock.ts`. */
 export function aged(document: HandoffDocument, nowMs: number): HandoffDocument {
   const passedMs = Math.max(nowMs - document.writtenAtMs, 0);
   const older = (kept: KeptState) => kept.map((one) => ({ ...one, ageMs: one.ageMs + passedMs }));

@@ -1,4 +1,4 @@
-/** Coming from another program of the same process: finding the document, and going back when it is of no use. */
+/** Arriving from another program of the same process: finding the document, and going back if it is of no use. */
 
 import { messageOf, ShimError } from "../base/error.ts";
 import { OwnedFd, setCloseOnExec, writeFd } from "../linux/fd.ts";
@@ -7,22 +7,22 @@ import { decodeDocument, type HandoffDocument, readDocument } from "./document.t
 import { signalsOf, wakers } from "./sleeper.ts";
 import { GUARD_VARIABLE, HANDOFF_VARIABLE, REFUSAL_VARIABLE, SLEEP_VARIABLE } from "./variables.ts";
 
-/** What is told to one program alone. */
+/** Variables meant for one program only. */
 const PASSING: ReadonlySet<string> = new Set([REFUSAL_VARIABLE, SLEEP_VARIABLE, GUARD_VARIABLE]);
 
 type Variables = Readonly<Record<string, string | undefined>>;
 
 /**
- * What the program before this one has left. Nobody lets go of it but by {@link finish}: in a process that
- * ends before that, the guardian still needs it all.
+ * What the previous program has left. Only {@link finish} lets go of it: if the process dies before that,
+ * the guardian still needs all of it.
  */
 export class Arrival {
-  /** Why the program that this one was left for went back. */
+  /** Why the program to which this one left the shim gave it back. */
   readonly refusal: string | undefined;
   readonly #file: OwnedFd;
   readonly #image: OwnedFd;
   readonly #table: OwnedFd | undefined;
-  /** What the guardian has given; it lets go of this process when something is written to the pipe. */
+  /** From the guardian, which detaches from this process when something is written to the pipe. */
   readonly #guard: { readonly table: OwnedFd; readonly pipe: OwnedFd } | undefined;
   readonly #variables: Variables;
   #document: HandoffDocument | undefined;
@@ -31,7 +31,7 @@ export class Arrival {
     this.#file = file;
     this.#image = image;
     this.#variables = variables;
-    // The guardian's has room behind it.
+    // The guardian's has room after it.
     this.refusal = variables[REFUSAL_VARIABLE]?.trimEnd();
     const table = /^\d+$/.exec(variables[SLEEP_VARIABLE] ?? "");
     this.#table = table === null ? undefined : OwnedFd.restore(Number(table[0]));
@@ -54,12 +54,12 @@ export class Arrival {
     return new Arrival(documentFile, OwnedFd.restore(Number(image)), variables);
   }
 
-  /** Whether the process has slept since it was left. */
+  /** Whether the process has slept since the program was left. */
   get hasSlept(): boolean {
     return this.#table !== undefined;
   }
 
-  /** What has ended the sleep, by the names of descriptors; none for a deadline or a child's exit. */
+  /** What ended the sleep, by the names of descriptors; none for a deadline or a child's exit. */
   get wakers(): readonly string[] {
     if (this.#table === undefined) return [];
     const names = new Map(this.#document?.descriptors.map(({ fd, name }) => [fd, name]));
@@ -74,9 +74,9 @@ export class Arrival {
   }
 
   /**
-   * Goes back to the program that wrote the document, which takes it up again: also to this one itself,
-   * as what it failed for (memory, descriptors) may have passed by then. Nothing of what was handed over
-   * may have been used yet. Throws SystemError when that program cannot be executed.
+   * Goes back to the program that wrote the document, which takes it up again; also when that is this very
+   * program, as what it failed for (memory, descriptors) may have passed by then. Nothing that was handed
+   * over may have been used yet. Throws SystemError when that program cannot be executed.
    */
   goBack(error: unknown): never {
     const fds = (this.#document?.descriptors ?? []).map(({ fd }) => fd);
@@ -97,18 +97,18 @@ export class Arrival {
     const guard = this.#guard;
     if (guard === undefined) return;
     try {
-      // A process that was forked meanwhile may have the pipe too: closing it says nothing for sure.
+      // A process that was forked meanwhile may have the pipe too: closing it would not be a reliable signal.
       writeFd(guard.pipe.fd, Uint8Array.of(1));
     } catch {
-      // It is not there any more.
+      // It is already gone.
     }
     guard.pipe[Symbol.dispose]();
     guard.table[Symbol.dispose]();
   }
 
   /**
-   * The shim is restored, and there is no way back: lets go of the document, of the program before this
-   * one, and of what sleeper and guardian had.
+   * The shim is restored, and there is no way back: lets go of the document, of the previous program, and
+   * of what belonged to sleeper and guardian.
    */
   finish(): void {
     this.#dismissGuardian();

@@ -3,7 +3,7 @@
 import { real, type Shaped, tagged, whole } from "../base/shape.ts";
 
 export const causeState = tagged({
-  /** Somebody asked for another program. `pausedAtMs` is when calls were taken no more. */
+  /** Somebody asked for another program. `pausedAtMs` is when calls were no longer taken. */
   upgrade: { pausedAtMs: real },
   /** Its memory had grown too much. */
   renewal: { pausedAtMs: real, privateKilobytes: whole },

@@ -1,22 +1,22 @@
-/** When a shim whose memory has grown near its ceiling renews itself, and when it leaves that for later. */
+/** When a shim whose memory has grown near its ceiling renews itself, and when it puts that off. */
 
 import type { Logger } from "../base/log.ts";
 
-/** The ceiling is not reached: so much of it is used when a renewal is due. It grows on until there is one. */
+/** The share of the ceiling at which a renewal is due: memory keeps growing until there is one. */
 const SHARE = 3 / 4;
-/** So much of that, and a busy program may be there in a moment: garbage is megabytes in a tenth of a second. */
+/** The share of that from which a busy program may soon be there: garbage grows by megabytes in a tenth of a second. */
 const NEAR_SHARE = 3 / 4;
 /** What the engine may need for a busy shim. A renewed one would soon be there again, whatever the ceiling is. */
 const BUSY_KILOBYTES = 16 * 1024;
-/** A ceiling that what a shim holds is above in any program is raised to this many times as much. */
+/** If what a shim holds exceeds the ceiling in any program, the ceiling is raised to this many times as much. */
 const RAISE_FACTOR = 1.5;
-/** A renewed program that comes to the ceiling before it is so old has no leak, but much to do. */
+/** A renewed program that reaches the ceiling before this age has no leak, but much to do. */
 const YOUNG_MS = 5000;
 /** A shim holds some four megabytes in values; with more than this it has a leak, or very much to keep. */
 const HELD_BYTES = 5 * 1024 * 1024;
-/** How long a quiet instant is waited for, before one is made. */
+/** How long a quiet instant is waited for before one is forced. */
 const PATIENCE_MS = 200;
-/** When calls could not be held up for long enough, so long is rested, then twice as long each time: a client may stay for ever. */
+/** The pause when calls could not be held up long enough; it doubles each time, as a client may stay forever. */
 const REST_MS = 1000;
 const REST_MAX_MS = 600_000;
 
@@ -25,12 +25,12 @@ export function isMerelyBusy(heldBytes: number, programAgeMs: number): boolean {
   return heldBytes < HELD_BYTES && programAgeMs < YOUNG_MS;
 }
 
-/** The private memory that one program of a shim may come to, in kilobytes, by what `privateKilobytes` says. */
+/** The private memory that one program of a shim may reach, in kilobytes as `privateKilobytes` reports them. */
 export class Ceiling {
   readonly #log: Logger;
   /** Where a renewal is due, as configured. */
   readonly #ownKilobytes: number;
-  /** That, or what it is raised to. */
+  /** The same, or what it is raised to. */
   #kilobytes: number;
   #isNear = false;
   #grownSinceMs: number | undefined;
@@ -48,12 +48,12 @@ export class Ceiling {
     return this.#ownKilobytes > 0;
   }
 
-  /** Whether a busy program may have reached it before long, by the last look. */
+  /** Whether a busy program may reach it before long, as of the last look. */
   get isNear(): boolean {
     return this.#isNear;
   }
 
-  /** Since when the shim is to be renewed, by `performance.now()`; undefined while it is not. */
+  /** Since when the shim is due to be renewed, by `performance.now()`; undefined while it is not. */
   get grownSinceMs(): number | undefined {
     return this.#grownSinceMs;
   }
@@ -62,21 +62,21 @@ export class Ceiling {
     return this.#restsUntilMs;
   }
 
-  /** Whether `kilobytes` is more than is configured; some of it may be garbage. */
+  /** Whether `kilobytes` is more than configured; some of it may be garbage. */
   isExceededBy(kilobytes: number): boolean {
     return this.isSet && kilobytes >= this.#ownKilobytes;
   }
 
-  /** Whether a renewal is about to be due at `kilobytes`, if they are no garbage. */
+  /** Whether a renewal is about to be due at `kilobytes`, unless they are garbage. */
   isNewlyReachedBy(kilobytes: number): boolean {
     if (!this.isSet || this.#grownSinceMs !== undefined) return false;
     return performance.now() >= this.#restsUntilMs && kilobytes >= this.#kilobytes;
   }
 
   /**
-   * A renewed program begins with `kilobytes`. What is above the ceiling from the beginning cannot be
-   * brought below it by beginning again. It may be less later, as when events have waited for
-   * containerd: then the ceiling is what it was.
+   * A renewed program begins with `kilobytes`. What exceeds the ceiling from the beginning cannot be brought
+   * below it by renewal. It may shrink later, as when events have waited for containerd: then the ceiling
+   * returns to what it was.
    */
   begin(kilobytes: number): void {
     if (!this.isExceededBy(kilobytes)) return;
@@ -84,8 +84,8 @@ export class Ceiling {
   }
 
   /**
-   * What is to be done at `kilobytes`: nothing, a renewal if it is quiet, or one for which calls are held
-   * up. `isBusy`: it is a renewed program, and {@link isMerelyBusy}: the next one would be there as soon.
+   * What to do at `kilobytes`: nothing, a renewal if it is quiet, or one for which calls are held up.
+   * `isBusy`: it is a renewed program, and {@link isMerelyBusy}: the next one would be there as soon.
    */
   look(kilobytes: number, isBusy: boolean): "nothing" | "renew if quiet" | "renew" {
     if (!this.isSet) return "nothing";
@@ -102,13 +102,13 @@ export class Ceiling {
     return now - this.#grownSinceMs < PATIENCE_MS ? "renew if quiet" : "renew";
   }
 
-  /** What it was raised for is gone, and after some time what was in the way may be. */
+  /** What it was raised for is gone, and after some time so may be what was in the way. */
   #ease(now: number): void {
     this.#kilobytes = this.#ownKilobytes;
     if (now - this.#restsUntilMs >= this.#restMs) this.#restMs = REST_MS;
   }
 
-  /** Not now: something is in the way that is gone in a moment. */
+  /** Not now: something is in the way that will be gone in a moment. */
   putOff(): void {
     this.#grownSinceMs = undefined;
   }

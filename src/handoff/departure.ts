@@ -8,7 +8,7 @@ import { blockSignals, SIGCHLD, unblockSignals } from "../linux/signals.ts";
 import { encodeDocument, type HandoffDocument, writeDocument } from "./document.ts";
 import { HANDOFF_VARIABLE } from "./variables.ts";
 
-/** What a departure leaves open and tells, before it adds to that. */
+/** What a departure leaves open and passes on, before additions. */
 export interface Passage {
   /** The descriptor of the present program. */
   readonly image: number;
@@ -18,7 +18,7 @@ export interface Passage {
   readonly variables: readonly string[];
 }
 
-/** One more variable and its descriptors, made when the rest is known; `undo` owns what may be in vain. */
+/** One more variable and its descriptors, made when the rest is known; `undo` owns what a failure would leave behind. */
 export type Addition = (
   passage: Passage,
   undo: DisposableStack,
@@ -27,7 +27,7 @@ export type Addition = (
 export interface Departure {
   readonly document: HandoffDocument;
   readonly inventory: Inventory;
-  /** The program to go on as; lent. */
+  /** The program to execute; lent. */
   readonly program: OwnedFd;
   readonly argv: readonly string[];
   /** `NAME=value`, without those of a handoff. */
@@ -38,8 +38,8 @@ export interface Departure {
 }
 
 /**
- * Leaves. Must be called in the same turn of the event loop as the snapshot was taken in. Throws
- * SystemError when the kernel refuses, with everything as it was.
+ * Leaves. Must be called in the same turn of the event loop in which the snapshot was taken. Throws
+ * SystemError when the kernel refuses, with everything unchanged.
  */
 export function leave(departure: Departure): never {
   const { document, inventory, program, argv, addition } = departure;
@@ -55,12 +55,12 @@ export function leave(departure: Departure): never {
     for (const fd of fds) setCloseOnExec(fd, true);
   });
   for (const fd of fds) setCloseOnExec(fd, false);
-  // A bundle may go at any time.
+  // A bundle may vanish at any time.
   if (departure.keepsDirectory !== true) {
     undo.defer(() => enterDirectory(document.directory));
     process.chdir("/");
   }
-  // One that comes from here on waits for the next program.
+  // A signal that arrives from here on waits for the next program.
   blockSignals([SIGCHLD]);
   undo.defer(() => unblockSignals([SIGCHLD]));
   const variables = added === undefined ? env : [...env, added.variable];

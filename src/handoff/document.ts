@@ -2,8 +2,8 @@
  * The handoff document: everything that one program of a shim's process leaves to the next, as plain
  * data in a sealed memory file. What is not in it does not survive.
  *
- * A wedge reads the format of every wedge before it. A format that is newer than it knows it refuses,
- * and the program that wrote it goes on.
+ * A wedge reads the format of every wedge before it. It refuses a format newer than those it knows, and
+ * the program that wrote it continues.
  */
 
 import { fstatSync, readSync } from "node:fs";
@@ -33,7 +33,7 @@ import { causeState } from "./cause.ts";
 
 const FORMAT = "wedge-handoff";
 /**
- * 2: an end that is recorded may be yet to be told (`isEndTold` of a process).
+ * 2: a recorded end may not have been reported yet (`isEndTold` of a process).
  * 3: a terminal has one descriptor for both directions (no `masterForInput`).
  */
 const FORMAT_VERSION = 3;
@@ -45,7 +45,7 @@ const DOCUMENT_BYTES_MAX = 512 * 1024 * 1024;
 const documentState = record({
   writer: record({ version: plain, revision: plain }),
   cause: causeState,
-  /** By the clock of `linux/clock.ts`. Ages and what is left of deadlines are those of this instant. */
+  /** By the clock of `linux/clock.ts`. Ages and remaining times of deadlines are as of this instant. */
   writtenAtMs: real,
   /** Every descriptor that is handed over, with its name. */
   descriptors: list(record({ fd: whole, name: plain })),
@@ -62,11 +62,11 @@ const documentState = record({
   lostLogLines: whole,
   /** Milliseconds of quiet before the next sleep; undefined: as configured. */
   quietMs: maybe(real),
-  /** A program that was refused, or is about to be tried: not to be tried again by who reads this. */
+  /** A program that was refused, or is about to be tried: the reader of this must not try it again. */
   refused: maybe(programIdentityState),
 });
 
-/** All that is handed over. */
+/** Everything that is handed over. */
 export type HandoffDocument = Shaped<typeof documentState>;
 
 /** Formats by version. */
@@ -87,7 +87,7 @@ export function encodeDocument(document: HandoffDocument): Uint8Array {
   return Buffer.from(JSON.stringify({ format: FORMAT, version: FORMAT_VERSION, ...document }));
 }
 
-/** Throws ShimError: `failedPrecondition` for a newer format, `invalidArgument` for what is none. */
+/** Throws ShimError: `failedPrecondition` for a newer format, `invalidArgument` for what is not a document. */
 export function decodeDocument(bytes: Uint8Array): HandoffDocument {
   let value: unknown;
   try {
@@ -120,7 +120,7 @@ export function writeDocument(bytes: Uint8Array): OwnedFd {
   }
 }
 
-/** The bytes in a memory file, wherever its position is. Throws ShimError, or what node:fs throws. */
+/** The bytes in a memory file, whatever its position. Throws ShimError, or what node:fs throws. */
 export function readDocument(fd: number): Uint8Array {
   const { size } = fstatSync(fd);
   if (size > DOCUMENT_BYTES_MAX) {

@@ -31,16 +31,16 @@ export interface Estate {
 /** What the handoff itself knows and leaves to the next program. */
 export type OwnState = Pick<HandoffDocument, "quietMs" | "refused">;
 
-/** The document of an instant, and what stands against it. */
+/** The document of an instant, and the obstacles to it. */
 export interface Snapshot {
   readonly inventory: Inventory;
-  /** Made when it is asked for: of most snapshots only the obstacles are of use, and a journal may be long. */
+  /** Made on demand: of most snapshots only the obstacles are used, and a journal may be long. */
   document(): HandoffDocument;
 }
 
 /**
- * Calls whose handlers may be called again with the same request. Every other call must come to its
- * end before the program is left.
+ * Calls whose handlers may be called again with the same request. Every other call must finish before
+ * the program is left.
  */
 const RESUMABLE: ReadonlySet<string> = new Set([
   "containerd.task.v2.Task/Wait",
@@ -48,7 +48,7 @@ const RESUMABLE: ReadonlySet<string> = new Set([
   "wedge.handoff.v1.Handoff/Upgrade",
 ]);
 
-/** How long a shim sleeps before it looks whether a container that has ended is still somebody's. */
+/** How long a shim sleeps before it checks whether a container that has ended is lost. */
 const LOST_LOOK_MS = 600_000;
 
 function canResume({ service, method }: ServerCall): boolean {
@@ -56,8 +56,8 @@ function canResume({ service, method }: ServerCall): boolean {
 }
 
 /**
- * Takes the snapshot. Nothing is changed by it. It is complete when its inventory has no obstacle; it
- * holds until the event loop turns again.
+ * Takes the snapshot, changing nothing. It is complete when its inventory has no obstacle, and valid until
+ * the event loop turns again.
  */
 export function takeSnapshot(estate: Estate, cause: Cause, own: OwnState): Snapshot {
   const inventory = new Inventory();
@@ -66,11 +66,11 @@ export function takeSnapshot(estate: Estate, cause: Cause, own: OwnState): Snaps
   const listener = inventory.keepOpen("listener", estate.listener);
   const task = service.snapshot(inventory);
   const connections = server.snapshot(inventory, canResume);
-  // No manager that knows of it: it may be lost, and nothing would tell.
+  // No manager is connected: the container may be lost, and nothing would tell us.
   if (connections.length === 0 && hasEnded(service.containers))
     inventory.addDeadline(performance.now() + LOST_LOOK_MS);
   publisher.inspect(inventory);
-  // Last: what these know and the others did not name is under way somewhere.
+  // Last: what these know and the others did not name is in flight somewhere.
   children.inspect(inventory);
   poller.inspect(inventory);
   const descriptors = [...inventory.descriptors].map(([fd, name]) => ({ fd, name }));

@@ -1,10 +1,10 @@
 /**
- * The process that looks after a shim that leaves its program for another one (`src/native/guardian.c`),
- * and the table that it is given.
+ * The process that looks after a shim while it leaves its program for another one
+ * (`src/native/guardian.c`), and the table that it is given.
  *
- * The rehearsal shows that the next program can read the document. What it cannot show is that the
- * program then restores the shim and does not crash, end or hang: the guardian sees to that, and makes
- * the process execute the old program again.
+ * The rehearsal shows that the next program can read the document. It cannot show that the program then
+ * restores the shim and does not crash, exit or hang: if it does, the guardian makes the process execute
+ * the old program again.
  */
 
 import { readFileSync, readSync, writeSync } from "node:fs";
@@ -28,16 +28,16 @@ const FD_BYTES = 4;
 /** For what the guardian tells the program that comes back. */
 const REASON_BYTES = 128;
 const STATE_TRACED = 1;
-/** A program that has not restored the shim after so long has failed; it takes some ten milliseconds. */
+/** A program that has not restored the shim after this time has failed; it takes some ten milliseconds. */
 const LIMIT_MS = 10_000;
-/** How long the guardian may take to begin, which is a millisecond. */
+/** How long the guardian may take to begin; it takes a millisecond. */
 const BEGIN_LIMIT_MS = 2000;
 const LOOK_MS = 1;
 const NOBODY = "No guardian looks after this upgrade";
-/** The place of the guardian's program among its descriptors, to be executed by this number. */
+/** The guardian's program among its own descriptors, to be executed by this number. */
 const PROGRAM_FD = 5;
 
-/** A guardian that stands by. It ends by itself once this is disposed, and is a stray: nobody waits for it. */
+/** A guardian that stands by. It exits by itself once this is disposed, and is a stray: nobody waits for it. */
 export class Guardian implements Disposable {
   readonly #table: OwnedFd;
   readonly #pipe: OwnedFd;
@@ -48,9 +48,9 @@ export class Guardian implements Disposable {
   }
 
   /**
-   * Starts one. Undefined where this wedge has none (`shim doctor` tells); and where what is in memory may
+   * Starts one. Undefined if this wedge has none (`shim doctor` reports that), and if programs in memory may
    * not be executed (sysctl vm.memfd_noexec), or this process may not be traced or is already (`strace`),
-   * of which `log` is told: the shim then goes without. Throws SystemError.
+   * which is logged: the shim then goes without. Throws SystemError.
    */
   static async summon(log: Logger): Promise<Guardian | undefined> {
     if (guardianImage === "") return undefined;
@@ -126,7 +126,7 @@ function writeTable(
   table: number,
   { fds, variables, argv, image }: Passage & { readonly argv: readonly string[] },
 ): void {
-  // Last, so that what is written over it moves nothing.
+  // Last, so that what overwrites it moves nothing.
   const entries = [...variables, `${REFUSAL_VARIABLE}=${" ".repeat(REASON_BYTES)}`];
   const text = Buffer.from([...argv, ...entries].map((entry) => `${entry}\0`).join(""));
   const textAt = HEADER_BYTES + fds.length * FD_BYTES;
@@ -146,7 +146,7 @@ function writeTable(
   writeSync(table, bytes, STATE_BYTES, bytes.length - STATE_BYTES, STATE_BYTES);
 }
 
-/** The signals that this thread has blocked, a bit each. */
+/** The signals that this thread has blocked, one bit each. */
 function blockedSignals(): bigint {
   const [, mask] =
     /^SigBlk:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "latin1")) ?? [];

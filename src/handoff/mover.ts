@@ -2,9 +2,9 @@
  * Exchanges the program of a running shim: for another one when asked, for itself when its memory has
  * grown, for the sleeper when there is nothing to do.
  *
- * A program is left at a quiet instant only: no call is at work but those that can be resumed, no
- * runtime process runs, no event is on its way. To come to one, an upgrade stops taking calls for as
- * long as those at work need; what clients send meanwhile waits in the kernel.
+ * A program is left only at a quiet instant: no call is in flight except those that can be resumed, no
+ * runtime process runs, no event is on its way. To reach one, an upgrade stops taking calls for as long
+ * as those in flight need; what clients send meanwhile waits in the kernel.
  */
 
 import { heapSize } from "bun:jsc";
@@ -33,21 +33,21 @@ import { isLookDue, isTrimDue, PATIENCE_FACTOR } from "./rhythm.ts";
 import { fillTable, hasSleeper, openSleeper } from "./sleeper.ts";
 import { type Invoked, ownWords, wordsFor } from "./words.ts";
 
-/** How long calls may take to come to their end before an upgrade is given up. */
+/** How long calls in flight may take to finish before an upgrade is given up. */
 const QUIET_LIMIT_MS = 10_000;
 const LOOK_MS = 2;
 /** How often memory is looked at, at least, */
 const LONGEST_LOOK_MS = 10_000;
 /** and while calls come: it grows with them. */
 const ACTIVE_LOOK_MS = 100;
-/** How often a shim that has grown, or is about to have, looks at it, and for a quiet instant. */
+/** How often a shim that has grown, or is about to have, checks that, and looks for a quiet instant. */
 const GROWN_LOOK_MS = 20;
-/** Of the ceiling: from here on each look is a close one. It is where the ceiling is told to be near. */
+/** Share of the ceiling from which each look is a close one; there the ceiling is reported to be near. */
 const CLOSE_LOOK_SHARE = 9 / 16;
-/** For a renewal calls may be held up for so long. */
+/** For a renewal calls may be held up this long. */
 const GROWN_HOLD_MS = 250;
 
-/** What clients and the shim have begun to send is little, as a rule. */
+/** What clients and the shim have begun to send is usually little. */
 const IN_HAND_BYTES_MAX = 1024 * 1024;
 
 export interface MoverOptions extends Invoked {
@@ -57,9 +57,9 @@ export interface MoverOptions extends Invoked {
   readonly env: readonly string[];
   /** Quiet before sleep; 0: never. */
   readonly sleepAfterMs: number;
-  /** As left by the program before: see `rhythm.ts`. */
+  /** As the previous program left it: see `rhythm.ts`. */
   readonly quietMs: number | undefined;
-  /** Private memory that the shim renews itself before it reaches it; 0: none. */
+  /** The private memory before which the shim renews itself; 0: none. */
   readonly ceilingKilobytes: number;
   /** Whether it has just done so. */
   readonly isRenewed: boolean;
@@ -98,20 +98,20 @@ export class Mover implements Disposable {
     this.#lookLater();
   }
 
-  /** What the document was read with is garbage by now, for which no ceiling is raised. */
+  /** What the document was read with is garbage by now; no ceiling is raised for that. */
   #beginBelow(): void {
     try {
       if (!this.#ceiling.isExceededBy(privateKilobytes())) return;
       Bun.gc(true);
       this.#ceiling.begin(privateKilobytes());
     } catch (error) {
-      // Without a descriptor to spare. The next renewal may be one too many, and the shim goes on.
+      // No descriptor to spare. The next renewal may be one too many, and the shim goes on.
       const { log } = this.#options;
       log.warn("Cannot look at the memory of a renewed shim", { error: messageOf(error) });
     }
   }
 
-  /** When the time has come; a quiet shim also soon after something has happened. */
+  /** Runs when the time has come; in a quiet shim also soon after something has happened. */
   #lookLater(): void {
     if (this.#isDisposed) return;
     clearTimeout(this.#timer);
@@ -129,7 +129,7 @@ export class Mover implements Disposable {
     }, this.#lookDelayMs());
   }
 
-  /** Sleep is not what follows, and no look is due before something happens. */
+  /** Sleep does not come next, and no look is due before something happens. */
   get #canWait(): boolean {
     if (this.#hasFailed) return false;
     const { sleepAfterMs, estate } = this.#options;
@@ -154,11 +154,11 @@ export class Mover implements Disposable {
   }
 
   /**
-   * Goes on as the program at `path`; "" is where the present one was started from. Returns only by
+   * Continues as the program at `path`; "" is where the present one was started from. Returns only by
    * throwing: ShimError `failedPrecondition` for a program that fails its self test, `unavailable` when
-   * calls do not come to their end, `aborted` while another move is under way; SystemError. One that has
-   * passed its self test and cannot restore the shim all the same gives it back to this program, whose
-   * next self answers.
+   * calls do not finish, `aborted` while another move is in progress; SystemError. A program that passes
+   * its self test and still cannot restore the shim gives it back to this program, whose next self
+   * answers.
    */
   async upgrade(path: string): Promise<never> {
     const { ownPath } = this.#options;
@@ -180,7 +180,7 @@ export class Mover implements Disposable {
     const addition = guardian?.entrust(ownWords(this.#options));
     const refused = programIdentity(program.fd);
     return await this.#atQuiet<never>((pausedAtMs) => {
-      // Read where this program takes the shim back: it does not come to the same again.
+      // Read if this program takes the shim back: it must not come to the same again.
       const snapshot = this.#snapshot({ kind: "upgrade", pausedAtMs }, { refused });
       if (snapshot.inventory.obstacles.length > 0) return snapshot.inventory;
       return this.#leave(program, [...words, ...this.#options.flags], snapshot, addition);
@@ -194,7 +194,7 @@ export class Mover implements Disposable {
     addition?: Addition,
   ): never {
     const { env, log } = this.#options;
-    // Another program would not know of it.
+    // Another program would not know of that.
     if (this.#isDisposed) throw new ShimError("aborted", "The shim is about to end");
     log.flush();
     return leave({
@@ -209,7 +209,7 @@ export class Mover implements Disposable {
   }
 
   /**
-   * Calls `attempt` at instants at which no call may come in, until it gives something else than an
+   * Calls `attempt` at instants at which no call can come in, until it returns something other than an
    * inventory with obstacles.
    */
   async #atQuiet<T>(
@@ -222,7 +222,7 @@ export class Mover implements Disposable {
     server.hold();
     try {
       for (;;) {
-        // A turn of its own: nothing that has been promised meanwhile is still to be followed.
+        // A turn of its own: everything promised meanwhile has been followed by then.
         await Bun.sleep(LOOK_MS);
         const outcome = attempt(pausedAtMs);
         if (!(outcome instanceof Inventory)) return outcome;
@@ -230,7 +230,7 @@ export class Mover implements Disposable {
         const [first = ""] = outcome.obstacles;
         throw new ShimError(
           "unavailable",
-          `Cannot leave the program now: ${first}, for ${limitMs} ms`,
+          `Cannot switch programs now: ${first}, for ${limitMs} ms`,
         );
       }
     } finally {
@@ -239,7 +239,7 @@ export class Mover implements Disposable {
   }
 
   async #alone<T>(move: () => Promise<T>): Promise<T> {
-    if (this.#isMoving) throw new ShimError("aborted", "The program is being left already");
+    if (this.#isMoving) throw new ShimError("aborted", "The shim is already switching programs");
     this.#isMoving = true;
     try {
       return await move();
@@ -263,8 +263,8 @@ export class Mover implements Disposable {
   }
 
   /**
-   * Whether there was garbage to be collected: of a few large frames, of many small ones, of parts that
-   * were never whole.
+   * Whether there was garbage to collect: from a few large frames, from many small ones, from frames that
+   * were never complete.
    */
   #trim(privateKb: number, isQuiet: boolean, wasActive: boolean): boolean {
     const isLarge =
@@ -276,7 +276,7 @@ export class Mover implements Disposable {
     return true;
   }
 
-  /** What fails may fail for long: no memory, no descriptor, a system that lets nobody run what is in memory. */
+  /** A failure may last: no memory, no descriptor, a system that lets nobody execute programs in memory. */
   #failed(reason: string): void {
     const { log, sleepAfterMs } = this.#options;
     if (reason !== this.#lastFailure) log.warn("Cannot leave the program", { error: reason });
@@ -287,8 +287,8 @@ export class Mover implements Disposable {
   }
 
   /**
-   * A new file at the program's path is gone on as, unless it has failed before. Looked for by a shim
-   * that has nothing else to do, so a host's shims follow one by one.
+   * Upgrades to a new file at the program's path, unless that has failed before. Only a shim that has
+   * nothing else to do looks for one, so a host's shims follow one by one.
    */
   async #takeNewProgram(): Promise<void> {
     const { ownPath, log } = this.#options;
@@ -296,26 +296,26 @@ export class Mover implements Disposable {
     try {
       found = openProgram(ownPath);
     } catch {
-      return; // Removed, or being replaced: what runs is still there.
+      return; // Removed, or being replaced: the running program is still there.
     }
     using program = found;
     const identity = programIdentity(program.fd);
     using own = openProgram(OWN_PROGRAM);
     if (isSameProgram(identity, programIdentity(own.fd))) return;
     if (this.#refused !== undefined && isSameProgram(identity, this.#refused)) return;
-    // Nobody is held up for it: what is at work comes to its end first.
+    // Nobody is held up for it: what is in flight finishes first.
     const { inventory } = this.#snapshot({ kind: "upgrade", pausedAtMs: monotonicMs() });
     if (inventory.obstacles.length > 0) return;
     try {
       await this.#upgradeTo(program, ownPath);
     } catch (error) {
       if (isPassing(error)) throw error;
-      log.warn("The new program on disk is not taken", { path: ownPath, error: messageOf(error) });
+      log.warn("The new program on disk is not used", { path: ownPath, error: messageOf(error) });
       this.#refused = identity;
     }
   }
 
-  /** At an instant that is quiet by itself, or when there has been none for long at one that is made. */
+  /** At an instant that is quiet by itself, or, when there has been none for long, at one that is forced. */
   async #renewIfGrown(privateKb: number): Promise<void> {
     const isBusy = this.#options.isRenewed && isMerelyBusy(heapSize(), performance.now());
     const due = this.#ceiling.look(privateKb, isBusy);
@@ -337,7 +337,7 @@ export class Mover implements Disposable {
     }
   }
 
-  /** The inventory, when something stands against it. */
+  /** The inventory, when there are obstacles. */
   #tryRenewal(pausedAtMs: number): Inventory {
     const cause = { kind: "renewal", pausedAtMs, privateKilobytes: privateKilobytes() } as const;
     const snapshot = this.#snapshot(cause);
@@ -347,7 +347,7 @@ export class Mover implements Disposable {
     return this.#leave(own, ownWords(this.#options), snapshot);
   }
 
-  /** A sleep of no length: the sleeper knows whether the program can be begun anew, and waits until it can. */
+  /** A sleep of zero length: the sleeper knows whether the program can be started again, and waits until it can. */
   #tryNap(cause: Cause): void {
     const snapshot = this.#snapshot(cause);
     snapshot.inventory.addDeadline(performance.now());

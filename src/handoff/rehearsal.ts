@@ -1,6 +1,6 @@
 /**
- * What a program must show before a shim is trusted to it: started as a child, with the document of the
- * shim as it is now, it has to name the digest of what it has read and understood.
+ * What a program must show before a shim is entrusted to it: started as a child, with the document of the
+ * shim as it is now, it has to return the digest of what it has read and understood.
  */
 
 import { hasReason, messageOf, ShimError } from "../base/error.ts";
@@ -14,10 +14,10 @@ import { decodeDocument, digestDocument, readDocument, writeDocument } from "./d
 export const REHEARSAL_ACTION = "rehearse";
 /** Where it finds the document. */
 const DOCUMENT_FD = 3;
-/** Where it stands itself, to be executed by this number. */
+/** Its own program, to be executed by this number. */
 const PROGRAM_FD = 4;
 const ANSWER_BYTES_MAX = 4096;
-/** A wedge takes some ten milliseconds. */
+/** It takes some ten milliseconds. */
 const LIMIT_MS = 10_000;
 const SIGKILL = 9;
 
@@ -27,7 +27,7 @@ export interface RehearsalOptions {
   readonly program: OwnedFd;
   /** For messages. */
   readonly path: string;
-  /** The words before the action: the program's name, and of a source the script. */
+  /** The words before the action: the program's name and, run from source, the script. */
   readonly argv: readonly string[];
   readonly env: readonly string[];
   readonly document: Uint8Array;
@@ -54,7 +54,7 @@ export async function rehearse(options: RehearsalOptions): Promise<void> {
   const exit = await child.exited;
   clearTimeout(timer);
   const refuse = (why: string) =>
-    new ShimError("failedPrecondition", `Cannot go on as ${path}: ${why}`);
+    new ShimError("failedPrecondition", `Cannot upgrade to ${path}: ${why}`);
   if (exit.signal === SIGKILL && performance.now() - startedAtMs >= limitMs) {
     throw refuse(`it did not end its self test within ${limitMs} ms`);
   }
@@ -64,8 +64,8 @@ export async function rehearse(options: RehearsalOptions): Promise<void> {
 }
 
 /**
- * Whether an upgrade has failed for what says nothing of the program: calls that did not come to their end,
- * or no process, descriptor or memory to be had for it.
+ * Whether an upgrade failed for a reason that says nothing about the program: calls that did not finish,
+ * or no process, descriptor or memory available for it.
  */
 export function isPassing(error: unknown): boolean {
   const isHeldUp = hasReason(error, "unavailable");
@@ -74,7 +74,7 @@ export function isPassing(error: unknown): boolean {
 
 /**
  * The other side of {@link rehearse}: the words to answer with. Throws what reading throws, and an
- * Error for what this system's libc does not have.
+ * Error for what this system's libc lacks.
  */
 export function takePart(): string {
   bindAll();
@@ -83,7 +83,7 @@ export function takePart(): string {
   return digestDocument(bytes);
 }
 
-/** What the program has written, which has ended by now. */
+/** The output of the program, which has exited by now. */
 function readAnswer(fd: number): string {
   const buffer = new Uint8Array(ANSWER_BYTES_MAX);
   try {

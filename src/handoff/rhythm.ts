@@ -1,16 +1,16 @@
-/** When a shim is looked at, and when it sleeps: pure decisions. */
+/** When to look at a shim, and when it sleeps: pure decisions. */
 
-/** A shim that was woken soon after it fell asleep waits longer the next time, up to this many times as long. */
+/** A shim that is woken shortly after it fell asleep waits longer the next time, up to this many times as long. */
 export const PATIENCE_FACTOR = 12;
 /** Sleeping for less than this many times the wait was not worth it. */
 const WORTH_FACTOR = 6;
 
-/** The heap is trimmed after so much activity when it has been quiet for so long, */
+/** The heap is trimmed after this much activity once it has been quiet for this long, */
 const TRIM_ACTIVITY = 250;
 const TRIM_QUIET_MS = 1000;
 /**
- * and after so much, so long after the last time, all the same: the engine lets it grow to several times
- * of what it holds. Near the memory ceiling it is trimmed at once.
+ * and after this much activity anyway, this long after the last time: the engine lets the heap grow to
+ * several times what it holds. Near the memory ceiling it is trimmed at once.
  */
 const TRIM_BUSY_ACTIVITY = 2000;
 const TRIM_BUSY_MS = 5000;
@@ -23,8 +23,8 @@ export interface SinceTrim {
 }
 
 /**
- * Whether a shim to which nothing happens has to be looked at all the same: something has happened before
- * the last look, garbage is left, or a renewal is due, or one that failed is to be tried again.
+ * Whether to look at a shim to which nothing happens: something happened before the last look, garbage is
+ * left, or a renewal is due, or one that failed is to be tried again.
  */
 export function isLookDue(looked: {
   readonly isActive: boolean;
@@ -44,7 +44,7 @@ export function isTrimDue({ activity, elapsedMs, quietForMs }: SinceTrim): boole
   return activity >= TRIM_BUSY_ACTIVITY && elapsedMs >= TRIM_BUSY_MS;
 }
 
-/** How long to wait for quiet the next time, after a sleep of `sleptMs` that followed `quietMs` of it. */
+/** How much quiet to wait for the next time, after a sleep of `sleptMs` that followed `quietMs` of quiet. */
 export function nextQuietMs(quietMs: number, sleptMs: number, configuredMs: number): number {
   if (sleptMs >= quietMs * WORTH_FACTOR) return configuredMs;
   return Math.min(quietMs * 2, configuredMs * PATIENCE_FACTOR);

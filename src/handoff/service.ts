@@ -9,10 +9,10 @@ import type { Mover } from "./mover.ts";
 
 const MICROSECONDS_PER_MILLISECOND = 1000;
 
-/** How the program before this one was left. */
+/** How the previous program was left. */
 export interface Passage {
   readonly pausedAtMs: number;
-  /** Why the program that it was left for went back to it. */
+  /** Why the program to which it left the shim gave it back. */
   readonly refusal: string | undefined;
 }
 
@@ -21,13 +21,13 @@ export class HandoffService {
   readonly #mover: () => Mover;
   readonly #passage: Passage | undefined;
 
-  /** `mover` is asked for when the first call comes. */
+  /** `mover` is called when the first call comes. */
   constructor(mover: () => Mover, passage: Passage | undefined) {
     this.#mover = mover;
     this.#passage = passage;
   }
 
-  /** Asked by the caller of the program that is left, answered by the one that it is left for. */
+  /** Called in the program that is left, answered by its successor. */
   async upgrade({ binary }: UpgradeRequest, { isResumed }: CallContext): Promise<UpgradeResponse> {
     if (isResumed !== true || this.#passage === undefined)
       return await this.#mover().upgrade(binary);

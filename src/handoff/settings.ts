@@ -1,10 +1,10 @@
-/** How a shim sleeps, renews itself and waits for another, as the environment of containerd says. */
+/** How a shim sleeps, renews itself and becomes a spare, as containerd's environment says. */
 
-/** Seconds of quiet before a shim sleeps; 0 switches sleep off. */
+/** Seconds of quiet before a shim sleeps; 0 disables sleep. */
 export const SLEEP_AFTER_VARIABLE = "WEDGE_SLEEP_AFTER_SECONDS";
-/** Private memory, in megabytes, that a shim renews itself before it reaches; 0 switches that off. */
+/** Private memory, in megabytes, before which a shim renews itself; 0 disables that. */
 export const CEILING_VARIABLE = "WEDGE_MEMORY_CEILING_MB";
-/** Seconds for which a process whose shim has ended waits to be another's; 0 switches that off. */
+/** Seconds for which a process whose shim has ended waits to become another; 0 disables that. */
 export const SPARE_VARIABLE = "WEDGE_SPARE_SECONDS";
 
 const SLEEP_AFTER_SECONDS = 5;
@@ -24,7 +24,7 @@ export interface HandoffSettings {
   readonly spareMs: number;
 }
 
-/** What is set, or the defaults; a value that is no number from 0 on counts as not set. */
+/** What is set, or the defaults; anything but a non-negative number counts as not set. */
 export function readSettings(
   variables: Readonly<Record<string, string | undefined>>,
 ): HandoffSettings {

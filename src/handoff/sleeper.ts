@@ -1,4 +1,4 @@
-/** The program that a sleeping shim is (`src/native/sleeper.c`), and the table that it is given. */
+/** The program of a sleeping shim (`src/native/sleeper.c`), and the table that it is given. */
 
 import type { Inventory } from "../base/inventory.ts";
 import { type OwnedFd, openMemoryFile, writeWhole } from "../linux/fd.ts";
@@ -18,7 +18,7 @@ const POLLFD_BYTES = 8;
 const NANOSECONDS_PER_MILLISECOND = 1_000_000;
 const POLLIN = 0x001;
 
-/** Whether this wedge can sleep: it was built where a C compiler was. */
+/** Whether this wedge can sleep: whether it was built with a C compiler. */
 export function hasSleeper(): boolean {
   return sleeperImage !== "";
 }
@@ -37,8 +37,8 @@ export function openSleeper(): OwnedFd | undefined {
 }
 
 /**
- * The table of all that may concern the shim while it sleeps, and a descriptor that tells of signals.
- * `image` is the descriptor of the program to wake up as.
+ * The table of everything that may concern the shim while it sleeps, and a signalfd. `image` is the
+ * descriptor of the program to wake up as.
  */
 export function fillTable({
   estate,
@@ -54,7 +54,7 @@ export function fillTable({
   readonly image: number;
   /** Where its file was. */
   readonly ownPath: string;
-  /** Owns what is opened here, in case that the shim cannot leave. */
+  /** Owns what is opened here, in case the shim cannot leave. */
   readonly undo: DisposableStack;
 }): { readonly variable: string; readonly fds: readonly number[] } {
   const signals = undo.use(openSignals([SIGINT, SIGUSR1, SIGTERM, SIGCHLD]));
@@ -88,12 +88,12 @@ export function fillTable({
   return { variable: `${SLEEP_VARIABLE}=${table.fd}`, fds: [table.fd, signals.fd] };
 }
 
-/** The descriptor that has told the sleeper of signals, by its table. */
+/** The sleeper's signalfd, by its table. */
 export function signalsOf(table: Uint8Array): number {
   return new DataView(table.buffer, table.byteOffset).getInt32(HEADER_BYTES, true);
 }
 
-/** The descriptors that have ended a sleep, by the table that the sleeper has left. */
+/** The descriptors that ended a sleep, by the table that the sleeper has left. */
 export function wakers(table: Uint8Array): readonly number[] {
   const view = new DataView(table.buffer, table.byteOffset, table.byteLength);
   const count = view.getUint32(4, true);

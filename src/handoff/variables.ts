@@ -1,12 +1,12 @@
-/** The environment variables of a handoff; nobody else may have them. */
+/** The environment variables of a handoff; removed for everybody else. */
 
 /** Tells the next program where the document is, and the program that wrote it: two descriptors. */
 export const HANDOFF_VARIABLE = "WEDGE_HANDOFF";
-/** Tells a program that got its own document back why. */
+/** Tells a program that got its own document back why that is. */
 export const REFUSAL_VARIABLE = "WEDGE_HANDOFF_REFUSAL";
 /**
  * Tells a program that a guardian looks after it: the descriptors of the guardian's table, and of the pipe
- * that is to be written to when the shim is restored.
+ * to write to when the shim is restored.
  */
 export const GUARD_VARIABLE = "WEDGE_HANDOFF_GUARD";
 /** Tells the sleeper where its table is. */

@@ -1,14 +1,14 @@
-/** The command lines of the programs that a shim goes on as. */
+/** The command lines of the programs that a shim executes. */
 
 import { basename, dirname, join } from "node:path";
 import { commandLine } from "../linux/program.ts";
 import { debugCommandName, executableName } from "../version.ts";
 
-/** How the present program was begun. */
+/** How the present program was started. */
 export interface Invoked {
   /** How many words of its command line name it. */
   readonly ownWordCount: number;
-  /** Those that follow: what the shim is started with. */
+  /** The words after those: what the shim is started with. */
   readonly flags: readonly string[];
   /** Its path on disk, where a new one may appear. */
   readonly ownPath: string;

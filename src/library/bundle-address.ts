@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { findSocketPath } from "../rpc/shim-address.ts";
 
-/** Path of the socket that the bundle's task is served at. Undefined when no file says so. */
+/** Path of the socket at which the bundle's task is served. Undefined when no file says so. */
 export function readSocketPath(bundle: string): string | undefined {
   return findSocketPath((name) => {
     try {

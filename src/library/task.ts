@@ -1,6 +1,6 @@
 /**
- * `wedge/task`: the Task API of a running shim, any v2 shim's, and an events service for shims to talk
- * to; for programs, under Node 20 and later and under Bun.
+ * `wedge/task`: the Task API of any running v2 shim, and an events service for shims to talk to; for
+ * programs, under Node 20 and later and under Bun.
  */
 
 import { join } from "node:path";
@@ -50,7 +50,7 @@ export interface TaskConnection extends Disposable {
   readonly task: TaskClient;
   /** Of the Task API that the shim serves. */
   readonly version: TaskVersion;
-  /** For services of other names on the same socket. */
+  /** For other services on the same socket. */
   readonly client: TtrpcClient;
 }
 
@@ -139,7 +139,7 @@ function toNotice({ namespace, topic, timestamp, event }: Envelope): TaskNotice 
 
 const EVENT_PACKAGE = "containerd.events.";
 
-/** The message in an event's `Any`; undefined when it is no task's. Throws RpcError `internal` for broken bytes. */
+/** The message in an event's `Any`; undefined when it is not a task event. Throws RpcError `internal` for broken bytes. */
 export function decodeEvent(typeUrl: string, value: Uint8Array): TaskEventMessage | undefined {
   const fullName = typeUrl.slice(typeUrl.lastIndexOf("/") + 1);
   if (!fullName.startsWith(EVENT_PACKAGE)) return undefined;

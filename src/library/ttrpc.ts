@@ -2,10 +2,10 @@
  * `wedge/ttrpc`: a ttrpc client and server for programs, under Node 20 and later and under Bun.
  *
  * Services are described by tables as ts-proto generates them (`outputServices=generic-definitions`).
- * The protocol is written down in `rpc/ttrpc/PROTOCOL.md`.
+ * The protocol is specified in `rpc/ttrpc/PROTOCOL.md`.
  */
 
-// biome-ignore-start lint/performance/noBarrelFile: the one door of a package, which nothing here imports.
+// biome-ignore-start lint/performance/noBarrelFile: the one entry point of a package, which nothing here imports.
 export { type Reason, ShimError as RpcError } from "../base/error.ts";
 export {
   type CallContext,

@@ -2,7 +2,7 @@
 
 import { ptr } from "bun:ffi";
 
-/** `text` as a C string. Throws TypeError for an embedded NUL, which would cut a path short. */
+/** `text` as a C string. Throws TypeError for an embedded NUL, which would truncate a path. */
 export function cString(text: string): Uint8Array {
   if (text.includes("\0")) throw new TypeError(`String with a NUL byte: ${JSON.stringify(text)}`);
   return Buffer.from(`${text}\0`);

@@ -1,4 +1,4 @@
-/** Moves a process to a cgroup that exists, in every hierarchy that has it (cgroups(7)). */
+/** Moves a process to an existing cgroup, in every hierarchy that has it (cgroups(7)). */
 
 import { existsSync, readFileSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

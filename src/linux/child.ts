@@ -18,7 +18,7 @@ export interface Exit {
   readonly atMs: number;
 }
 
-/** A child as it is handed over: which it is, and its exit where that has been seen. */
+/** A child as it is handed over: which one it is, and its exit if that has been seen. */
 export const childState = record({
   pid: whole,
   pidfd: maybe(whole),
@@ -34,8 +34,8 @@ export interface Child {
   /** Undefined while it runs. Set before `exited` resolves. */
   readonly exit: Exit | undefined;
   /**
-   * Looks whether it has died, and reaps it if so: `exit` is set when this returns. Only where no notice
-   * came (SIGCHLD is lost when it finds another pending, and is all there is on kernels without pidfds).
+   * Checks whether it has died, and reaps it if so: `exit` is set when this returns. Only for lost
+   * notifications (SIGCHLD is lost when another is pending, and is all there is on kernels without pidfds).
    */
   look(): void;
   /** Sends a signal; false when it has exited. Throws SystemError (EPERM, EINVAL). */
@@ -58,7 +58,7 @@ export interface TrackedChild {
   exit: Exit | undefined;
 }
 
-/** Whether the process is a zombie or gone; asked without a wait, as it may be no child of ours. */
+/** Whether the process is a zombie or gone; found without waiting, as it may not be a child of ours. */
 export function hasDied({ pid, pidfd }: TrackedChild): boolean {
   if (pidfd?.isOpen) return waitUntilReady(pidfd.fd, "readable", 0);
   try {
@@ -68,7 +68,7 @@ export function hasDied({ pid, pidfd }: TrackedChild): boolean {
   }
 }
 
-/** What others see of a tracked child; `look` finds an exit that no notice came of. */
+/** What others see of a tracked child; `look` finds an exit whose notification was lost. */
 export function childOf(entry: TrackedChild, exited: Promise<Exit>, look: () => void): Child {
   const { pid } = entry;
   return {

@@ -2,8 +2,8 @@
  * Spawn and wait: the only file that does either.
  *
  * A child is known by a pidfd in the poller, so its exit is found without SIGCHLD, and a signal to it
- * cannot hit a stranger. Orphans that re-parent to us (the process is a subreaper) are strays until
- * somebody adopts them. Strays are reaped on SIGCHLD, but never while a hold is out: as long as nobody
+ * cannot hit a stranger. Orphans that are reparented to us (the process is a subreaper) are strays until
+ * somebody adopts them. Strays are reaped on SIGCHLD, but never while a hold is taken: as long as nobody
  * waits for it, a dead stray stays a zombie that keeps its pid and its status. So whoever expects an
  * orphan (a container's process, which its runtime leaves behind) takes a hold before the runtime
  * starts, and adopts by pid afterwards, however early the process died.
@@ -42,21 +42,21 @@ const SIGCHLD = 17;
 const CLONE_VM = 0x100;
 const CLONE_FILES = 0x400;
 const CLONE_SETTLS = 0x8_0000;
-/** clone(2): the copy gets a user namespace of its own. */
+/** clone(2): the copy gets its own user namespace. */
 export const CLONE_NEWUSER = 0x1000_0000;
 const COPY_STACK_BYTES = 64 * 1024;
-/** On both sides of the thread pointer: where libc's variables are from there depends on the processor. */
+/** On each side of the thread pointer: on which side libc's variables are depends on the processor. */
 const COPY_TLS_BYTES = 32 * 1024;
 const ALIGNMENT = 64;
-/** Above sizeof of posix_spawn_file_actions_t (80) and posix_spawnattr_t (336) of glibc. */
+/** More than sizeof of glibc's posix_spawn_file_actions_t (80) and posix_spawnattr_t (336). */
 const SPAWN_STRUCT_BYTES = 512;
 /** The status of a process whose exit nobody could see; what containerd uses for "unknown". */
 const UNKNOWN_STATUS = 255;
 
 export interface SpawnOptions {
-  /** `argv[0]` is the path of the executable, absolute: no search in PATH; unless `path` names it. */
+  /** `argv[0]` is the absolute path of the executable: there is no search in PATH; unless `path` names it. */
   readonly argv: readonly string[];
-  /** The executable, where the process is to be called by another name than its path. */
+  /** The executable, if `argv[0]` is to be something other than its path. */
   readonly path?: string;
   /** The whole environment, `NAME=value`. */
   readonly env: readonly string[];
@@ -69,27 +69,27 @@ export interface SpawnOptions {
   readonly blocked?: readonly number[];
 }
 
-/** What a copy of this process can do: one call of libc with one argument. */
+/** What a copy of this process can do: one libc call with one argument. */
 export type CopyTask =
-  /** umount(2); the copy ends with status 0, or 255 when the kernel refused. */
+  /** umount(2); the copy exits with status 0, or 255 when the kernel refused. */
   | { readonly call: "umount"; readonly path: string }
-  /** sleep(3): a process to look at from outside, which goes away by itself. */
+  /** sleep(3): a process to be looked at from outside, which exits by itself. */
   | { readonly call: "sleep"; readonly seconds: number };
 
 export interface ChildrenOptions {
   readonly poller: Poller;
-  /** Told of an exit of a process that nobody adopted. */
+  /** Called for an exit of a process that nobody adopted. */
   readonly onStray?: (exit: Exit) => void;
-  /** Reaps re-parented strangers; off where others in this process wait for their own children. */
+  /** Reaps reparented strangers; off where others in this process wait for their own children. */
   readonly reapStrays: boolean;
-  /** What spawned processes are to have of what this one has changed about itself. */
+  /** Attributes that spawned processes are to have, where this process has changed its own. */
   readonly inheritance?: Inheritance;
 }
 
 /**
  * Starts a process and returns its pid; nobody waits for it here.
  *
- * Signals are reset: none ignored, none blocked but those named. Every descriptor beyond `stdio` is closed in it.
+ * Signals are reset: none ignored, none blocked except those named. Every descriptor beyond `stdio` is closed in it.
  * Throws SystemError named after the executable: ENOENT, EACCES, ENOEXEC, EAGAIN.
  */
 export function spawnProcess(options: SpawnOptions): number {
@@ -107,7 +107,7 @@ export function spawnProcess(options: SpawnOptions): number {
   const blocked = signalSet(options.blocked ?? []);
   const allSignals = new Uint8Array(blocked.length).fill(0xff);
   using lent = new DisposableStack();
-  // A source may carry the number of another's target: moved out of the way first.
+  // A source may have the number of another's target: it is moved out of the way first.
   const sources = options.stdio.map((fd, target) =>
     fd !== undefined && fd !== target && fd < options.stdio.length
       ? lent.use(duplicateFd(fd, options.stdio.length)).fd
@@ -140,29 +140,29 @@ export function spawnProcess(options: SpawnOptions): number {
     ptr(argv.pointers),
     ptr(env.pointers),
   );
-  // Named in quotes, as exec's own message in Go does: users and tools search for it.
+  // Named in quotes, as in Go's exec errors: users and tools search for it.
   checkReturned("exec", result, `"${program}"`);
   return pid[0] ?? -1;
 }
 
-/** Whether this process has children; one that has died and nobody has waited for is reaped. */
+/** Whether this process has children; a dead one that nobody has waited for is reaped. */
 export function hasChildren(): boolean {
   return processTable().wait4(-1, null, WNOHANG, null) >= 0 || errno() !== ECHILD;
 }
 
-/** A copy of this process, and the memory of this one that it runs on: to be kept until it has ended. */
+/** A copy of this process, and the memory of this one that it runs on, to be kept until it has ended. */
 export interface Copy {
   readonly pid: number;
   readonly memory: readonly Uint8Array[];
 }
 
 /**
- * Starts a copy of this process that runs `task` and ends with its result.
+ * Starts a copy of this process that runs `task` and exits with its result.
  *
- * clone(2) enters the function of libc directly, so no JavaScript runs there and no lock that another
- * thread held matters. The table of descriptors is shared: the copy keeps none open. So is memory where the
- * function is a bare system call, with a stack and an errno of its own: to copy the pages of an engine, and
- * to write to them anew, costs milliseconds. No handler of a signal runs in the copy.
+ * clone(2) enters the libc function directly, so no JavaScript runs there and no lock that another thread
+ * held matters. The descriptor table is shared: the copy keeps none open. So is the memory if the function
+ * is a bare system call, on a stack and with an errno of the copy's own: copying the engine's pages, and
+ * copying them again on the next write, costs milliseconds. No signal handler runs in the copy.
  * Throws SystemError: EAGAIN, EPERM.
  */
 export function copyProcess(task: CopyTask, namespaces = 0): Copy {
@@ -187,14 +187,14 @@ function aligned(address: number): Pointer {
   return (address - (address % ALIGNMENT)) as Pointer;
 }
 
-/** Waits for one child to end, however long, and blocks meanwhile. Throws SystemError. */
+/** Waits for one child to exit, however long, and blocks meanwhile. Throws SystemError. */
 export function waitForPid(pid: number): Exit {
   const status = new Int32Array(1);
   check("wait4", processTable().wait4(pid, ptr(status), 0, null));
   return exitOf(pid, status[0] ?? 0);
 }
 
-/** The children of this process. Made once, by the composition root. */
+/** The children of this process. Created once, by the composition root. */
 export class Children implements Disposable {
   readonly #poller: Poller;
   readonly #onStray: (exit: Exit) => void;
@@ -249,8 +249,8 @@ export class Children implements Disposable {
 
   /**
    * Takes responsibility for an orphan by pid, dead or alive. Needs a hold that is older than the
-   * orphan, or the pid may be somebody else's by now. Throws ShimError `failedPrecondition` for a process
-   * that is not ours to wait for, or has an owner: a pid that others name may be anybody's.
+   * orphan, or the pid may have been reused. Throws ShimError `failedPrecondition` for a process that is
+   * not ours to wait for, or has an owner: a pid that others name may be anybody's.
    */
   adopt(pid: number): Child {
     const status = new Int32Array(1);
@@ -263,7 +263,7 @@ export class Children implements Disposable {
     return this.#track(pid, waited === pid ? exitOf(pid, status[0] ?? 0) : undefined);
   }
 
-  /** Takes over a child of this process that {@link Child.snapshot} told of; reaps nothing yet. */
+  /** Takes over a child of this process that {@link Child.snapshot} described; reaps nothing yet. */
   restore(state: ChildState): Child {
     assert(!this.#entries.has(state.pid), `process ${state.pid} has one owner`);
     const { promise, resolve } = Promise.withResolvers<Exit>();
@@ -284,12 +284,12 @@ export class Children implements Disposable {
     return childOf(entry, promise, () => this.#look(entry));
   }
 
-  /** Reaps what has died unseen: while nobody listened for SIGCHLD. */
+  /** Reaps what died unnoticed while nobody listened for SIGCHLD. */
   reap(): void {
     this.#reapAll();
   }
 
-  /** Adds to `inventory` the children that belong to nothing that it knows, and orphans to come. */
+  /** Adds to `inventory` the children that nothing in it accounts for, and expected orphans. */
   inspect(inventory: Inventory): void {
     for (const pid of this.#entries.keys()) {
       if (!inventory.knowsChild(pid)) inventory.addObstacle(`process ${pid} is waited for`);
@@ -304,7 +304,7 @@ export class Children implements Disposable {
     this.#entries.clear();
   }
 
-  /** `exit`: how it has ended, when it has been waited for already. */
+  /** `exit`: how it has ended, if it has already been waited for. */
   #track(pid: number, exit?: Exit): Child {
     const { promise, resolve } = Promise.withResolvers<Exit>();
     let pidfd: OwnedFd | undefined;
@@ -312,8 +312,8 @@ export class Children implements Disposable {
     try {
       if (exit === undefined) pidfd = openPidfd(pid);
     } catch (error) {
-      // ESRCH: nobody's zombie, so nobody's status either. Without a descriptor to spare there is SIGCHLD,
-      // as there is on kernels without pidfds.
+      // ESRCH: nobody's zombie, so nobody's status either. With no descriptor to spare there is still SIGCHLD,
+      // as on kernels without pidfds.
       if (hasCode(error, "ESRCH"))
         ended = { pid, status: UNKNOWN_STATUS, signal: 0, atMs: Date.now() };
     }
@@ -347,7 +347,7 @@ export class Children implements Disposable {
     if (waited === entry.pid) {
       this.#finish(entry, exitOf(entry.pid, status[0] ?? 0));
     } else if (isDead && waited < 0 && errno() === ECHILD) {
-      // Dead, but no child of ours: somebody else has its status.
+      // Dead, but not a child of ours: somebody else has its status.
       this.#finish(entry, { pid: entry.pid, status: UNKNOWN_STATUS, signal: 0, atMs: Date.now() });
     }
   }

@@ -1,4 +1,4 @@
-/** The clock that every program of this process reads alike: `performance.now` begins anew with each. */
+/** The clock that every program of this process reads alike: `performance.now` restarts with each. */
 
 import { ptr } from "bun:ffi";
 import { check } from "./errno.ts";
@@ -9,8 +9,8 @@ const MS_PER_SECOND = 1000;
 const NANOSECONDS_PER_MS = 1_000_000;
 
 /**
- * Milliseconds since some time before this system's processes began. Goes on at its own pace whatever
- * the time of day is set to, and stands still while the system is suspended, as timers and poll(2) do.
+ * Milliseconds since some time before this system's processes began. Advances regardless of changes to the
+ * time of day, and stands still while the system is suspended, as timers and poll(2) do.
  */
 export function monotonicMs(): number {
   // struct timespec.

@@ -18,18 +18,18 @@ const MAP_ARG_START = 7;
 const MAP_ARG_END = 8;
 const MAP_EXE_FD_OFFSET = 100;
 /**
- * The fields of /proc/PID/stat that say what the map is now, in the order of the map, counted from the one
- * that follows the name; -1 is the end of the heap, which the kernel tells elsewhere.
+ * The fields of /proc/PID/stat that hold the present map, in the order of the map, counted from the one
+ * that follows the name; -1 is the end of the heap, which the kernel reports elsewhere.
  */
 const MAP_FIELDS = [23, 24, 42, 43, 44, -1, 25, 45, 46, 47, 48];
 
-/** Where the kernel reads the command line once it was changed: it must stay where it is until the next change. */
+/** Where the kernel reads the command line once it was changed: it must stay there until the next change. */
 const read = { bytes: new Uint8Array(0) };
 
 /**
  * Makes `words` the command line of this process, and `name` its name, of which the kernel keeps 15 bytes. It
- * needs no capability, but a kernel with CONFIG_CHECKPOINT_RESTORE: else throws SystemError, EINVAL (prctl(2),
- * PR_SET_MM_MAP).
+ * needs no capability, but a kernel with CONFIG_CHECKPOINT_RESTORE: otherwise throws SystemError, EINVAL
+ * (prctl(2), PR_SET_MM_MAP).
  */
 export function changeCommandLine(words: readonly string[], name: string): void {
   const text = new Uint8Array(Buffer.from(words.map((word) => `${word}\0`).join("")));
@@ -45,7 +45,7 @@ export function changeCommandLine(words: readonly string[], name: string): void 
   check("prctl(PR_SET_NAME)", selfTable().prctl(PR_SET_NAME, ptr(label), 0, 0, 0));
 }
 
-/** Nothing else changes it while a program runs, but for the end of the heap. */
+/** While a program runs nothing else changes it, except for the end of the heap. */
 let known: Uint8Array | undefined;
 
 /** The present map, as a struct prctl_mm_map that changes nothing. */
@@ -59,7 +59,7 @@ function readMemoryMap(): Uint8Array {
   const map = new Uint8Array(MAP_BYTES);
   const view = new DataView(map.buffer);
   const stat = readFileSync("/proc/self/stat", "latin1");
-  // The name may hold anything.
+  // The name may contain anything.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   for (let index = 0; index < MAP_ADDRESSES; index++) {
     view.setBigUint64(index * 8, BigInt(fields[MAP_FIELDS[index] ?? -1] ?? 0), true);

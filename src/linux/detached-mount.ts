@@ -3,7 +3,7 @@
  * mount_setattr(2), move_mount(2).
  *
  * A descriptor stands for the mount; closing it before it is attached undoes everything. Called by
- * number, which is the same on every architecture, because older libcs do not name them.
+ * number, which is the same on every architecture, because older libcs have no wrappers.
  */
 
 import { ptr } from "bun:ffi";
@@ -33,7 +33,7 @@ const AT_RECURSIVE = 0x8000;
 const AT_EMPTY_PATH = 0x1000;
 const MOUNT_ATTR_BYTES = 32;
 const MESSAGE_BYTES = 4096;
-/** What the kernel reads of one string parameter, its NUL included. */
+/** How much the kernel reads of one string parameter, its NUL included. */
 const STRING_LIMIT_BYTES = 256;
 
 export const MOUNT_ATTR_RDONLY = 0x1;
@@ -45,11 +45,11 @@ export const MOUNT_ATTR_STRICTATIME = 0x20;
 export const MOUNT_ATTR_NODIRATIME = 0x80;
 export const MOUNT_ATTR_IDMAP = 0x100000;
 
-/** A file system being set up. Dispose it in any case: the mount made of it lives by itself. */
+/** A file system being set up. Dispose it in any case: a mount made from it lives on its own. */
 export class FilesystemContext implements Disposable {
   readonly #fd: OwnedFd;
 
-  /** fsopen(2). Throws SystemError: ENOSYS and EPERM where it is not to be had, ENODEV for an unknown type. */
+  /** fsopen(2). Throws SystemError: ENOSYS and EPERM where it is not available, ENODEV for an unknown type. */
   constructor(type: string) {
     const name = cString(type);
     this.#fd = new OwnedFd(
@@ -57,7 +57,7 @@ export class FilesystemContext implements Disposable {
     );
   }
 
-  /** A parameter without a value. Throws SystemError with what the file system said. */
+  /** A parameter without a value. Throws SystemError with the file system's message. */
   setFlag(key: string): void {
     this.#configure(FSCONFIG_SET_FLAG, key, 0, 0);
   }
@@ -69,8 +69,8 @@ export class FilesystemContext implements Disposable {
   }
 
   /**
-   * A parameter that names a directory. A path too long for a text is given as a descriptor, which
-   * overlay takes from Linux 6.13 on.
+   * A parameter that names a directory. A path too long for a string is passed as a descriptor, which
+   * overlayfs takes from Linux 6.13 on.
    */
   setPath(key: string, path: string): void {
     if (Buffer.byteLength(path) < STRING_LIMIT_BYTES) {
@@ -111,7 +111,7 @@ export class FilesystemContext implements Disposable {
     throw new SystemError("fsconfig", number, this.#messages() || key);
   }
 
-  /** What the kernel has to say about the failure: lines such as "e overlay: ...". */
+  /** The kernel's messages about the failure: lines such as "e overlay: ...". */
   #messages(): string {
     const lines: string[] = [];
     const buffer = new Uint8Array(MESSAGE_BYTES);
@@ -129,7 +129,7 @@ export class FilesystemContext implements Disposable {
   }
 }
 
-/** open_tree(2): a private copy of the mount at `path`, with all below it when `recursive`. */
+/** open_tree(2): a private copy of the mount at `path`, with everything below it when `recursive`. */
 export function cloneMount(path: string, options: { readonly recursive: boolean }): OwnedFd {
   const name = cString(path);
   const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (options.recursive ? AT_RECURSIVE : 0);

@@ -28,7 +28,7 @@ export class SystemError extends Error {
   readonly code: string;
   readonly errno: number;
 
-  /** `subject` is what the call was about (a path, an id), for the message alone. */
+  /** `subject` is what the call was about (a path, an id); it is only for the message. */
   constructor(call: string, number: number, subject?: string) {
     // Loaded here: it takes a millisecond, and most processes meet no error.
     const { getSystemErrorMessage, getSystemErrorName } = process.getBuiltinModule("node:util");
@@ -47,7 +47,7 @@ export function check(call: string, result: number | bigint, subject?: string): 
   throw new SystemError(call, errno(), subject);
 }
 
-/** For functions that return the error number itself (posix_spawn(3) and its kin). */
+/** For functions that return the error number itself (posix_spawn(3) and the like). */
 export function checkReturned(call: string, number: number, subject?: string): void {
   if (number !== 0) throw new SystemError(call, number, subject);
 }

@@ -45,7 +45,7 @@ export class OwnedFd implements Disposable {
     this.#fd = fd;
   }
 
-  /** Owns an inherited descriptor, close-on-exec again; undefined makes one that is closed already. */
+  /** Owns an inherited descriptor, close-on-exec again; undefined makes one that is already closed. */
   static restore(fd: number | undefined): OwnedFd {
     const owned = new OwnedFd(fd ?? 0);
     if (fd === undefined) owned.release();
@@ -106,8 +106,8 @@ export function openPipe(flags = 0): { readonly reader: OwnedFd; readonly writer
 }
 
 /**
- * memfd_create(2): a file without a name, in memory. `label` is for those who look at /proc. One that
- * is executable may be refused with EACCES, as sysctl vm.memfd_noexec says.
+ * memfd_create(2): a file without a name, in memory. `label` is for people who look at /proc. An
+ * executable one may be refused with EACCES, depending on sysctl vm.memfd_noexec.
  */
 export function openMemoryFile(label: string, { isExecutable = false } = {}): OwnedFd {
   const name = cString(label);
@@ -118,12 +118,12 @@ export function openMemoryFile(label: string, { isExecutable = false } = {}): Ow
   return new OwnedFd(check("memfd_create", fd));
 }
 
-/** Lets a memory file grow no more, whoever still holds it: their writes beyond its end fail with EPERM. */
+/** Keeps a memory file from growing, whoever still holds it: their writes beyond its end fail with EPERM. */
 export function sealMemoryFile(fd: number): void {
   check("fcntl(F_ADD_SEALS)", fileTable().fcntl(fd, F_ADD_SEALS, F_SEAL_GROW));
 }
 
-/** Makes a memory file what it is for ever. Fails with EBUSY while it is mapped for writing. */
+/** Seals a memory file for good. Fails with EBUSY while it is mapped for writing. */
 export function freezeMemoryFile(fd: number): void {
   const seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
   check("fcntl(F_ADD_SEALS)", fileTable().fcntl(fd, F_ADD_SEALS, seals));
@@ -162,7 +162,7 @@ export function hasFlags(fd: number, flags: number): boolean {
   return (check("fcntl(F_GETFL)", fileTable().fcntl(fd, F_GETFL, 0)) & flags) === flags;
 }
 
-/** A file by mount and inode, which together name it for as long as it is open. */
+/** A file by mount and inode, which together identify it for as long as it is open. */
 export interface FileIdentity {
   readonly mountId: number;
   readonly inode: bigint;
@@ -182,7 +182,7 @@ export function readableBytes(fd: number): number {
   return count[0] ?? 0;
 }
 
-/** What a non-blocking read or write came to: a count (0 is end of file for a read), or "again". */
+/** The result of a non-blocking read or write: a count (0 is end of file for a read), or "again". */
 export type Transfer = number | "again";
 
 /** read(2) into `buffer`. Throws {@link SystemError}; EIO from a pty master means that no slave is open. */

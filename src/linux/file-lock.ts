@@ -1,4 +1,4 @@
-/** flock(2): one owner of a file at a time, let go by the kernel when the owner dies. */
+/** flock(2): one owner of a file at a time, released by the kernel when the owner dies. */
 
 import { errno, SystemError } from "./errno.ts";
 import { lockTable } from "./libc.ts";
@@ -9,7 +9,7 @@ const EAGAIN = 11;
 
 /**
  * Takes the lock of the open file description of `fd` without waiting; false when another has it.
- * It is held until the last duplicate of `fd` is closed, those that children have included.
+ * It is held until the last duplicate of `fd` is closed, including those of children.
  */
 export function tryLockFile(fd: number): boolean {
   if (lockTable().flock(fd, LOCK_EX | LOCK_NB) === 0) return true;

@@ -1,7 +1,7 @@
 /**
- * What a shim changes about itself and its children must not inherit: how readily it is killed for
- * memory, and that it does without transparent huge pages. Runtimes, loggers and containers are to have
- * both as the manager has them.
+ * What a shim changes about itself and its children must not inherit: its OOM score, and that it does
+ * without transparent huge pages. Runtimes, loggers and containers are to have both as the manager has
+ * them.
  */
 
 import { disablesHugePages, setHugePagesDisabled } from "./huge-pages.ts";
@@ -17,11 +17,11 @@ export interface Inheritance {
 export const plainInheritance: Inheritance = { oomScore: undefined, hasHugePages: undefined };
 
 /**
- * Makes this process as its children are to be, until the result is disposed.
+ * Gives this process the attributes that its children are to have, until the result is disposed.
  *
- * A child takes the score from its parent when it is born, and the huge pages from the memory that it
- * shares with its parent until it executes its program; posix_spawn(3) returns after both. So this
- * holds for a spawn between the two calls, without a race. What the kernel refuses stays as it is.
+ * A child takes the score from its parent when it is born, and the huge pages setting from the memory that
+ * it shares with its parent until it executes its program; posix_spawn(3) returns after both. So a spawn
+ * between the two calls gets them, without a race. What the kernel refuses stays as it is.
  */
 export function lendInheritance({ oomScore, hasHugePages }: Inheritance): Disposable {
   const ownScore = oomScore === undefined ? undefined : readOomScore("self");

@@ -8,7 +8,7 @@ import { eventTable } from "./libc.ts";
 
 export const IN_MODIFY = 0x0000_0002;
 export const IN_DELETE_SELF = 0x0000_0400;
-/** The kernel dropped the watch by itself: the file is gone. Told without being asked for. */
+/** The kernel dropped the watch by itself: the file is gone. Reported without being asked for. */
 export const IN_IGNORED = 0x0000_8000;
 
 /** struct inotify_event: watch, mask, cookie, length of the name that follows. */
@@ -29,7 +29,7 @@ export function addInotifyWatch(fd: number, path: string, mask: number): void {
   check("inotify_add_watch", eventTable().inotify_add_watch(fd, ptr(name), mask), path);
 }
 
-/** Takes all events that wait and returns their masks combined; 0 when there were none. */
+/** Takes all waiting events and returns their masks combined; 0 when there were none. */
 export function takeInotify(fd: number): number {
   const buffer = new Uint8Array(BUFFER_BYTES);
   const view = new DataView(buffer.buffer);

@@ -1,8 +1,8 @@
 /**
  * The table of libc functions: the only file that calls `dlopen`.
  *
- * Functions stand in groups by subject. Binding one costs about 10 microseconds, and `start`
- * needs few of them, so each group is bound at its first use.
+ * Functions are grouped by subject. Binding one costs about 10 microseconds, and `start`
+ * needs few of them, so each group is bound on first use.
  */
 
 import { dlopen, type FFIFunction, type Library } from "bun:ffi";
@@ -11,7 +11,7 @@ const LIBRARY = "libc.so.6";
 
 const groups: (() => unknown)[] = [];
 
-/** Binds `functions` when first called and gives the same table ever after. */
+/** Binds `functions` when first called and returns the same table ever after. */
 function group<T extends Record<string, FFIFunction>>(functions: T): () => Library<T>["symbols"] {
   let symbols: Library<T>["symbols"] | undefined;
   const table = () => {
@@ -22,7 +22,7 @@ function group<T extends Record<string, FFIFunction>>(functions: T): () => Libra
   return table;
 }
 
-/** Binds everything now; throws an Error that names what this libc does not have. */
+/** Binds everything now; throws an Error that names what this libc lacks. */
 export function bindAll(): void {
   for (const table of groups) table();
 }
@@ -60,7 +60,7 @@ export const waitTable = group({
   sched_yield: { args: [], returns: "i32" },
 });
 
-/** Descriptors that tell of events: eventfd(2), inotify(7). */
+/** Descriptors that report events: eventfd(2), inotify(7). */
 export const eventTable = group({
   eventfd: { args: ["u32", "i32"], returns: "i32" },
   signalfd: { args: ["i32", "ptr", "i32"], returns: "i32" },
@@ -88,7 +88,7 @@ export const processTable = group({
   syscall: { args: ["i64", "i64", "i64", "i64", "i64", "i64"], returns: "i64" },
 });
 
-/** Processes that run one function of libc in the memory of this one. */
+/** Copies of this process that run one libc function; some share its memory. */
 export const copyTable = group({
   clone: { args: ["ptr", "ptr", "i32", "ptr", "ptr", "ptr", "ptr"], returns: "i32" },
   dlsym: { args: ["ptr", "ptr"], returns: "ptr" },

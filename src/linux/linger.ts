@@ -1,46 +1,46 @@
 /**
  * Staying awake for an event that is about to come.
  *
- * A sleep between two events that follow each other closely costs the sleeper and whoever wakes it
- * more than looking again: the more so on a virtual machine, whose idle processors are the host's until
- * an interrupt of some 20 to 50 microseconds has brought them back.
+ * A sleep between two events that follow each other closely costs the sleeper and its waker more than
+ * looking again: even more so on a virtual machine, whose idle processors belong to the host until an
+ * interrupt of some 20 to 50 microseconds has brought them back.
  */
 
 import { readFileSync } from "node:fs";
 import { waitTable } from "./libc.ts";
 
-/** An event that comes so soon is worth waiting for: the longest wait, and the wake-up that it saves. */
+/** An event that comes this soon is worth waiting for: the longest wait, and the wake-up that it saves. */
 const SOON_MS = 0.1;
 const LONGEST_WAIT_MS = 0.05;
 /**
- * Who gets the processor back so late shares it with somebody who has work to do, and sleeps between events
- * for a while: twice as long each time that it happens again.
+ * A process that gets the processor back this late shares it with others that have work to do, and sleeps
+ * between events for a while: twice as long each time that it happens again.
  */
 const CROWDED_MS = 0.5;
 const FIRST_REST_MS = 1;
 const LONGEST_REST_MS = 64;
-/** How often it is looked whether there is work for all processors without us. */
+/** How often to check whether there is work for all processors without us. */
 const LOOK_MS = 1;
 
-/** What a wait needs of its surroundings. */
+/** What a wait needs from outside. */
 export interface LingerOptions {
   /** A clock of milliseconds. */
   readonly now?: () => number;
-  /** Lets others have the processor. */
+  /** Yields the processor to others. */
   readonly yieldProcessor?: () => void;
-  /** Whether more want to run than there are processors. */
+  /** Whether more threads want to run than there are processors. */
   readonly isCrowded?: () => boolean;
 }
 
 /**
- * Decides after each event whether to stay awake for the next: if the event came soon after the one before,
- * whatever they were, and nobody else needs the processor.
+ * Decides after each event whether to stay awake for the next: it does if the event came soon after the one
+ * before, whatever they were, and nobody else needs the processor.
  */
 export class Linger {
   readonly #now: () => number;
   readonly #yield: () => void;
   readonly #isCrowded: () => boolean;
-  /** Each says whether an event of its kind has come. */
+  /** Each tells whether an event of its kind has come. */
   readonly #looks = new Set<() => boolean>();
   #servedAtMs = Number.NEGATIVE_INFINITY;
   #restUntilMs = Number.NEGATIVE_INFINITY;
@@ -61,20 +61,20 @@ export class Linger {
     return { [Symbol.dispose]: () => void this.#looks.delete(hasEvent) };
   }
 
-  /** To be told when an event has come, before it is served. */
+  /** To be called when an event has come, before it is served. */
   noteEvent(): void {
     const nowMs = this.#now();
     this.#isWorthwhile = nowMs - this.#servedAtMs < SOON_MS && nowMs >= this.#restUntilMs;
   }
 
-  /** To be told when it is served. */
+  /** To be called when it has been served. */
   noteServed(): void {
     this.#servedAtMs = this.#now();
   }
 
   /**
-   * Where it is worthwhile, the next turn of the event loop begins with a wait for the next event, of
-   * some 50 microseconds at most; what was promised in this turn comes first. Returns whether it does.
+   * Where it is worthwhile, makes the next turn of the event loop begin with a wait for the next event, of
+   * some 50 microseconds at most; promises settled in this turn come first. Returns whether it does.
    */
   stayAwake(): boolean {
     if (!this.#isWorthwhile) return false;
@@ -91,8 +91,8 @@ export class Linger {
   }
 
   /**
-   * A yield to who does not wait for us would cost us our turn (sched_yield(2) forfeits what is left of it),
-   * just when the next event comes.
+   * Yielding to others that do not wait for us would cost us the rest of our turn (sched_yield(2)), just when
+   * the next event comes.
    */
   #mustRest(): boolean {
     const nowMs = this.#now();
@@ -102,7 +102,7 @@ export class Linger {
     return nowMs < this.#restUntilMs;
   }
 
-  /** Lets some `ms` pass, awake, for something that nobody can be asked of; not where others need the processor. */
+  /** Lets `ms` pass, awake, for something that cannot be watched; not where others need the processor. */
   pass(ms: number): void {
     if (this.#now() >= this.#restUntilMs) this.#spend(ms, () => false);
   }
@@ -114,14 +114,14 @@ export class Linger {
     });
   }
 
-  /** Looks until `isOver`; false where `ms` have passed before, or the processor is needed by others. */
+  /** Looks until `isOver`; false if `ms` have passed before that, or others need the processor. */
   #spend(ms: number, isOver: () => boolean): boolean {
     let nowMs = this.#now();
     const deadlineMs = nowMs + ms;
     let isDone = isOver();
     while (!isDone && nowMs < deadlineMs) {
       const givenAtMs = nowMs;
-      // To somebody, perhaps, who is about to do what is waited for.
+      // Perhaps to somebody who is about to do what we wait for.
       this.#yield();
       nowMs = this.#now();
       if (nowMs - givenAtMs > CROWDED_MS) {
@@ -136,15 +136,15 @@ export class Linger {
   }
 }
 
-/** By what the kernel counts as runnable now, this process included (proc(5), loadavg). */
+/** By the number of threads that the kernel counts as runnable now, this one included (proc(5), loadavg). */
 function isMachineCrowded(): boolean {
   try {
     const [, , , runnable] = readFileSync("/proc/loadavg", "latin1").split(" ");
     return Number.parseInt(runnable ?? "", 10) > navigator.hardwareConcurrency;
   } catch {
-    return true; // no descriptor to spare
+    return true; // no descriptor is left
   }
 }
 
-/** The one of this process, as it has one event loop. */
+/** This process's only one, as it has one event loop. */
 export const linger = new Linger();

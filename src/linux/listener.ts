@@ -1,8 +1,8 @@
 /**
- * The socket that containerd reaches a shim by: claimed by `start`, listened on by the daemon.
+ * The socket at which containerd reaches a shim: claimed by `start`, listened on by the daemon.
  *
  * Several `start` may want the same address at once, when the containers of a group begin together.
- * A socket that was bound but does not listen yet looks like one whose owner has died, so all of this
+ * A socket that is bound but does not listen yet looks like one whose owner has died, so all of this
  * is done under a lock on the directory (flock(2)).
  */
 
@@ -23,10 +23,10 @@ export const SOCKET_PATH_BYTES = 107;
 /** Of sockaddr_un: the family, and the path with its NUL. */
 const PATH_OFFSET = 2;
 const ADDRESS_BYTES = PATH_OFFSET + SOCKET_PATH_BYTES + 1;
-/** Connections that wait while the daemon comes up; the kernel cuts it to net.core.somaxconn. */
+/** Connections that wait while the daemon comes up; the kernel caps it at net.core.somaxconn. */
 const BACKLOG = 4096;
 const DIRECTORY_MODE = 0o700;
-/** Takes all but reading and writing by the owner from a socket that is being bound. */
+/** Leaves only reading and writing by the owner on a socket that is being bound. */
 const SOCKET_UMASK = 0o177;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
@@ -56,7 +56,7 @@ export function claimListener(path: string): OwnedFd | "taken" {
   return bindListener(address, path);
 }
 
-/** Removes the socket at `path`, unless a live process listens on it: then it is false. Missing is fine. */
+/** Removes the socket at `path`; returns false, and leaves it, if a live process listens on it. Missing is fine. */
 export function removeStaleSocket(path: string): boolean {
   try {
     using _lock = lockDirectory(dirname(path));
@@ -69,8 +69,8 @@ export function removeStaleSocket(path: string): boolean {
 }
 
 /**
- * Whether a process listens at `path`. One whose backlog is full does: its socket must not be taken
- * away. connect(2) on a unix socket never waits here.
+ * Whether a process listens at `path`. One whose backlog is full does: its socket must not be removed.
+ * connect(2) on a unix socket never waits here.
  */
 export function isListening(path: string): boolean {
   using socket = openSocket();
@@ -80,8 +80,8 @@ export function isListening(path: string): boolean {
 }
 
 /**
- * Lets as many wait as {@link claimListener} does: whoever makes an event loop listen on the socket has its
- * smaller number set, and a manager that comes while a shim is asleep would be turned away by a crowd.
+ * Lets as many wait as {@link claimListener} does: an event loop that listens on the socket sets its own,
+ * smaller number, and a manager that comes while a shim is asleep would be turned away by a crowd.
  */
 export function restoreBacklog(fd: number): void {
   check("listen", socketTable().listen(fd, BACKLOG));
@@ -133,7 +133,7 @@ function encodeAddress(path: string): Uint8Array {
   return address;
 }
 
-/** Waits a bounded time, then goes on without: a stranger's lock must not keep containers from starting. */
+/** Waits a bounded time, then continues without: a stranger's lock must not keep containers from starting. */
 function lockDirectory(directory: string): OwnedFd {
   const fd = openFd(directory, O_RDONLY);
   const deadline = performance.now() + LOCK_WAIT_MS;

@@ -2,8 +2,8 @@
  * Where log lines go: a descriptor that may be full, broken or slow, and never holds anybody up.
  *
  * A line is at most PIPE_BUF bytes, so a FIFO takes all of it or nothing (pipe(7)): no line is torn,
- * however many shims of a pod write to one. What is not taken is dropped and counted, and the count is
- * written as soon as there is room again.
+ * however many shims of a pod write to one. Lines that are not taken are dropped and counted, and the
+ * count is written as soon as there is room again.
  */
 
 import { fstatSync } from "node:fs";
@@ -12,7 +12,7 @@ import { hasFlags, O_NONBLOCK, O_RDWR, type OwnedFd, openFd, writeFd } from "./f
 const LINE_BYTES_MAX = 4096;
 const CUT_MARK = "...";
 
-/** The text of the line that tells of lost ones. */
+/** The text of the line that reports lost ones. */
 export type LostLine = (count: number) => string;
 
 export class LogSink implements Disposable {
@@ -28,10 +28,10 @@ export class LogSink implements Disposable {
   }
 
   /**
-   * Writes to `fd`, which stays the caller's. A FIFO that is not open for both ends and non-blocking,
-   * as `start` opens it for the daemon, is opened once more: its flags may be shared with others, and
+   * Writes to `fd`, which stays the caller's. A FIFO that is not open for both reading and writing and
+   * non-blocking, as `start` opens it for the daemon, is reopened: its flags may be shared with others, and
    * without a reader of our own, writing would fail while containerd restarts. `lost` lines were dropped
-   * before, and are told of with the first that is written.
+   * before, and are reported with the first that is written.
    */
   static open(fd: number, lostLine: LostLine, lost = 0): LogSink {
     const sink = LogSink.#open(fd, lostLine);
@@ -51,7 +51,7 @@ export class LogSink implements Disposable {
     }
   }
 
-  /** Lines dropped since the last one that was written. */
+  /** Lines dropped since the last one written. */
   get lost(): number {
     return this.#lost;
   }

@@ -41,7 +41,7 @@ export interface LoopDevice extends Disposable {
 /**
  * Attaches a file to a free loop device, with autoclear: the kernel detaches it when the last user
  * is gone. Dispose it after the device is mounted: the mount is then the last user.
- * Throws SystemError: ENOENT (the file, or no loop driver), EBUSY when all tries lost the race.
+ * Throws SystemError: ENOENT (the file, or no loop driver), EBUSY when all attempts lost the race.
  */
 export function openLoopDevice(options: LoopOptions): LoopDevice {
   const access = options.readOnly ? O_RDONLY : O_RDWR;
@@ -80,7 +80,7 @@ function attach(device: OwnedFd, backing: number, path: string, options: LoopOpt
   try {
     setUp(device.fd, "LOOP_CONFIGURE", LOOP_CONFIGURE, ptr(config));
   } catch (thrown) {
-    // One step from Linux 5.8 on; before it three.
+    // One step from Linux 5.8 on; three before that.
     if (!hasCode(thrown, "EINVAL", "ENOTTY")) throw named(thrown, path);
     const info = config.subarray(CONFIG_INFO_OFFSET, CONFIG_INFO_OFFSET + INFO_BYTES);
     attachInSteps(device.fd, backing, info, { path, directIo: options.directIo });

@@ -1,20 +1,20 @@
-/** How much memory this process has to itself. */
+/** How much private memory this process has. */
 
 import { readFileSync } from "node:fs";
 import { hasCode } from "./errno.ts";
 import { mountTable } from "./libc.ts";
 
 const SC_PAGESIZE = 30;
-/** All that there may be: how many are online may be told otherwise inside of a container. */
+/** All that there may be: inside a container the number of online processors may be misreported. */
 const SC_NPROCESSORS_CONF = 83;
-/** The kernel's `percpu_counter_batch`: so many pages, or twice as many as there are processors. */
+/** The kernel's `percpu_counter_batch`: this many pages, or twice as many as there are processors. */
 const BATCH_PAGES_MIN = 32;
 let pageKilobytes: number | undefined;
 
 /**
- * Resident pages that belong to no file, in kilobytes (proc(5), smaps_rollup), for a millisecond at
- * most. statm is cheaper, and may be wrong by megabytes: kernels from 6.2 to 6.15 add up
- * what each processor has counted only now and then. Throws as reading /proc does.
+ * Resident pages that belong to no file, in kilobytes (proc(5), smaps_rollup); takes a millisecond at
+ * most. statm is cheaper, but may be off by megabytes: kernels from 6.2 to 6.15 add up what each processor
+ * has counted only now and then. Throws as reading /proc does.
  */
 export function privateKilobytes(): number {
   try {
@@ -27,29 +27,29 @@ export function privateKilobytes(): number {
   }
 }
 
-/** What the host has left for whoever wants memory (proc(5), meminfo, MemAvailable). */
+/** What the host has left for anybody who wants memory (proc(5), meminfo, MemAvailable). */
 export function availableKilobytes(): number {
   const meminfo = readFileSync("/proc/meminfo", "latin1");
   return Number(/^MemAvailable:\s+(\d+) kB$/m.exec(meminfo)?.[1] ?? 0);
 }
 
-/** How memory is looked at, in kilobytes. */
+/** How memory is measured, in kilobytes. */
 export interface Looks {
   readonly rough: () => number;
   readonly close: () => number;
-  /** What a rough look may be wrong by. */
+  /** How far off a rough look may be. */
   readonly error: number;
 }
 
-/** How often what a rough look cannot exclude is looked for. */
+/** How often to look closely for what a rough look cannot exclude. */
 const CLOSE_LOOK_MS = 1000;
-/** Of what is near: found roughly, it may be all. */
+/** Of `near`: found roughly, it may be all of it. */
 const DOUBTFUL_SHARE = 2 / 3;
 
 /**
- * {@link privateKilobytes} for those who look often: roughly, where that tells that it is less than `near`.
- * Where there are so many processors that it tells nothing, closely once in a second, and each time that a
- * rough look, or the last close one, finds two thirds of that.
+ * {@link privateKilobytes} for those who look often: roughly, if that is enough to tell that it is less than
+ * `near`. With so many processors that a rough look tells nothing, closely once a second, and each time that
+ * a rough look, or the last close one, finds two thirds of that.
  */
 export class MemoryGauge {
   readonly #near: number;
@@ -86,7 +86,7 @@ export function ownLooks(): Looks {
   };
 }
 
-/** The same for a fiftieth of the time (proc(5), statm), and wrong by as much as that may be. */
+/** The same for a fiftieth of the time (proc(5), statm), and off by as much as that may be. */
 export function roughPrivateKilobytes(): number {
   const statm = readFileSync("/proc/self/statm", "latin1");
   const [, resident = 0, shared = 0] = statm.split(" ").map(Number);

@@ -59,7 +59,7 @@ export function mount(call: MountCall): void {
   );
 }
 
-/** umount2(2): takes away the topmost mount at `path`. Throws SystemError: EBUSY, EINVAL (no mount there). */
+/** umount2(2): removes the topmost mount at `path`. Throws SystemError: EBUSY, EINVAL (no mount there). */
 export function unmount(path: string, flags = 0): void {
   const name = cString(path);
   check("umount2", mountTable().umount2(ptr(name), flags), path);
@@ -80,7 +80,7 @@ export function inDirectory<T>(directory: string, action: () => T): T {
   }
 }
 
-/** A page of memory in bytes: what mount(2) reads of its data, the last byte being NUL. */
+/** A page of memory in bytes: how much mount(2) reads of its data, the last byte being NUL. */
 export function pageBytes(): number {
   return check("sysconf", mountTable().sysconf(SC_PAGESIZE));
 }
@@ -92,7 +92,7 @@ export interface MountInfo {
   /** The directory of the file system that is mounted. */
   readonly root: string;
   readonly mountPoint: string;
-  /** Options of this mount alone: `ro`, `nosuid`, `relatime`. */
+  /** Options of this mount only: `ro`, `nosuid`, `relatime`. */
   readonly options: readonly string[];
   /** The peer group, when the mount is shared. */
   readonly peerGroup: number | undefined;
@@ -105,12 +105,12 @@ export interface MountInfo {
   readonly superOptions: string;
 }
 
-/** Everything mounted in this process's mount namespace, oldest first as a rule. */
+/** Everything mounted in this process's mount namespace, usually oldest first. */
 export function readMountInfo(): MountInfo[] {
   return parseMountInfo(readFileSync("/proc/self/mountinfo", "utf8"));
 }
 
-/** Parses mountinfo; lines that are not of its form are left out. */
+/** Parses mountinfo; lines of any other form are skipped. */
 export function parseMountInfo(text: string): MountInfo[] {
   return text
     .split("\n")
@@ -160,8 +160,8 @@ export function mountsBelow(directory: string, mounts: readonly MountInfo[]): Mo
 }
 
 /**
- * {@link mountsBelow} of all that is mounted. Of the kernel's list, which has the mounts of all containers
- * of the machine, only lines in which the directory is named are taken apart.
+ * {@link mountsBelow} of everything mounted. Of the kernel's list, which has the mounts of all containers on
+ * the machine, only lines that name the directory are parsed.
  */
 export function readMountsBelow(directory: string): MountInfo[] {
   const text = readFileSync("/proc/self/mountinfo", "utf8");
@@ -183,9 +183,9 @@ function escaped(path: string): string {
   );
 }
 
-/** The mount that a visitor of `directory` sees there; undefined when none is mounted right there. */
+/** The mount that is visible at `directory`; undefined when none is mounted right there. */
 export function topMountAt(directory: string): MountInfo | undefined {
   const here = readMountInfo().filter(({ mountPoint }) => mountPoint === directory);
-  // Of a stack, the top is the one that no other of them is mounted on.
+  // Of a stack, the top is the one that none of the others is mounted on.
   return here.find(({ id }) => !here.some((other) => other.parentId === id));
 }

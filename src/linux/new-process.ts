@@ -1,4 +1,4 @@
-/** Going on as another process: with the same memory, by another pid and in a process group of its own. */
+/** Continuing as another process: with the same memory, under another pid and in a process group of its own. */
 
 import { CFunction, type Pointer, ptr, toArrayBuffer } from "bun:ffi";
 import { ShimError } from "../base/error.ts";
@@ -23,14 +23,14 @@ const MAP_ANONYMOUS = 0x20;
 const SIGNAL_STACK_BYTES = 24;
 
 /**
- * Moves all of this process into a new one, which leads a process group and is nobody's child; the old one ends
- * with status 0. Descriptors, directory and the handling of signals go with it, its children and pending
- * signals do not. No page is copied. The engine goes on as if nothing had been, with the pid of before
+ * Moves all of this process into a new one, which leads a process group and is nobody's child; the old one
+ * exits with status 0. Descriptors, working directory and signal dispositions go with it, children and pending
+ * signals do not. No page is copied. The engine goes on as if nothing had happened, with the old pid
  * (`ownPid` tells the new one), and libc without rseq(2): what it takes for its processor may be another.
  *
- * Only for a process with one thread, as any other would end with the old process. Throws SystemError when
- * the kernel refuses (EAGAIN, EPERM), ShimError `unimplemented` without {@link successorImage}, both with
- * everything as it was.
+ * Only for a process with one thread, as any other thread would end with the old process. Throws SystemError
+ * when the kernel refuses (EAGAIN, EPERM), ShimError `unimplemented` without {@link successorImage}, both
+ * with everything unchanged.
  */
 export function moveToNewProcess(): void {
   const successor = loadSuccessor();
@@ -39,11 +39,11 @@ export function moveToNewProcess(): void {
   const tidAddress = tid[0] ?? 0n;
   const signalStack = new Uint8Array(SIGNAL_STACK_BYTES);
   check("sigaltstack", selfTable().sigaltstack(null, ptr(signalStack)));
-  // libc keeps the id of its thread in memory: the new process's is put there, and the end of the old one
-  // must not clear it.
+  // libc keeps its thread id in memory: the new process's is put there, and the end of the old one must
+  // not clear it.
   const flags = CLONE_VM | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD;
   {
-    // A handler would run on the stack that both have.
+    // A handler would run on the stack that both use.
     using _held = holdSignals();
     setTidAddress(0n);
     const result = Number(successor(flags, tidAddress));
@@ -52,7 +52,7 @@ export function moveToNewProcess(): void {
       throw new SystemError("clone", -result);
     }
   }
-  // The kernel takes that from whoever shares memory.
+  // The kernel disables it in a process that shares memory.
   check("sigaltstack", selfTable().sigaltstack(ptr(signalStack), null));
   check("setpgid", selfTable().setpgid(0, 0));
 }

@@ -1,4 +1,4 @@
-/** How readily the kernel kills a process when memory runs out (proc(5), oom_score_adj). */
+/** How likely the kernel is to kill a process when memory runs out (proc(5), oom_score_adj). */
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { hasCode } from "./errno.ts";
@@ -12,8 +12,8 @@ export function readOomScore(pid: number | "self"): number {
 }
 
 /**
- * False where the kernel refuses it: without CAP_SYS_RESOURCE no process may lower a score below what
- * it was given. Throws what node:fs throws otherwise.
+ * False where the kernel refuses: without CAP_SYS_RESOURCE no process may lower a score below what it was
+ * given. Throws what node:fs throws otherwise.
  */
 export function writeOomScore(pid: number | "self", score: number): boolean {
   try {
@@ -26,8 +26,8 @@ export function writeOomScore(pid: number | "self", score: number): boolean {
 }
 
 /**
- * Makes `pid` a little more likely to be chosen than `parent`: containerd must be the last to go. False
- * where the kernel refuses it, as to an unprivileged user. Throws what node:fs throws otherwise.
+ * Makes `pid` a little more likely to be killed than `parent`: containerd must be the last to go. False
+ * where the kernel refuses, as for an unprivileged user. Throws what node:fs throws otherwise.
  */
 export function followOomScore(pid: number, parent: number): boolean {
   return writeOomScore(pid, Math.min(readOomScore(parent) + 1, SCORE_MAX));

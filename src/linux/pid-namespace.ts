@@ -1,10 +1,10 @@
-/** Who lives in a pid namespace (pid_namespaces(7)). */
+/** The processes in a pid namespace (pid_namespaces(7)). */
 
 import { readdirSync, readlinkSync } from "node:fs";
 
 /**
  * The processes in the pid namespace of process `pid`, without those in namespaces below it; none when
- * it is gone. Looks at every process of the machine, so it is for where nothing better is known.
+ * it is gone. Looks at every process on the machine, so only for use where nothing better is known.
  */
 export function pidNamespaceMembers(pid: number): readonly number[] {
   const namespace = namespaceOf(pid);

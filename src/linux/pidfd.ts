@@ -11,8 +11,8 @@ const ENOSYS = 38;
 const EPERM = 1;
 
 /**
- * A pidfd for `pid` (close-on-exec), or undefined where the kernel has none (before Linux 5.3, or a
- * seccomp filter in the way). Throws SystemError: ESRCH when there is no such process.
+ * A pidfd for `pid` (close-on-exec), or undefined where the kernel has none (before Linux 5.3, or
+ * blocked by a seccomp filter). Throws SystemError: ESRCH when there is no such process.
  */
 export function openPidfd(pid: number): OwnedFd | undefined {
   const fd = Number(processTable().syscall(SYS_PIDFD_OPEN, pid, 0, 0, 0, 0));
@@ -22,7 +22,7 @@ export function openPidfd(pid: number): OwnedFd | undefined {
   throw new SystemError("pidfd_open", number, `of process ${pid}`);
 }
 
-/** Sends `signal`; false when the process is gone already. Throws SystemError otherwise. */
+/** Sends `signal`; false when the process is already gone. Throws SystemError otherwise. */
 export function signalPidfd(pidfd: number, signal: number): boolean {
   if (Number(processTable().syscall(SYS_PIDFD_SEND_SIGNAL, pidfd, signal, 0, 0, 0)) === 0)
     return true;

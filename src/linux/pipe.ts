@@ -1,4 +1,4 @@
-/** What pipes and FIFOs have of their own: moving bytes without copying, capacity, and who is at the other end. */
+/** What is special about pipes and FIFOs: moving bytes without copying, capacity, and who is at the other end. */
 
 import { ptr } from "bun:ffi";
 import { errno, SystemError } from "./errno.ts";
@@ -15,13 +15,13 @@ const POLLIN = 0x001;
 const POLLOUT = 0x004;
 const POLLERR = 0x008;
 const POLLHUP = 0x010;
-/** sizeof(struct pollfd): descriptor, then what is asked and what is told. */
+/** sizeof(struct pollfd): the descriptor, then requested and returned events. */
 const POLLFD_BYTES = 8;
 const POLLFD_EVENTS = 4;
 const POLLFD_REVENTS = 6;
 
 /**
- * splice(2): moves up to `limit` bytes from one pipe into another, never waiting; 0 is end of file.
+ * splice(2): moves up to `limit` bytes from one pipe to another, never waiting; 0 is end of file.
  * Throws {@link SystemError}: EPIPE when nobody can read from `sink` any more.
  */
 export function spliceFd(source: number, sink: number, limit: number): Transfer {
@@ -37,7 +37,7 @@ export function spliceFd(source: number, sink: number, limit: number): Transfer 
   }
 }
 
-/** Asks for a pipe of at least `bytes`; false where the user's limit for pipes forbids it (pipe(7)). */
+/** Asks for a pipe of at least `bytes`; false if the user's limit for pipes forbids it (pipe(7)). */
 export function growPipe(fd: number, bytes: number): boolean {
   if (fileTable().fcntl(fd, F_GETPIPE_SZ, 0) >= bytes) return true;
   return fileTable().fcntl(fd, F_SETPIPE_SZ, bytes) >= 0;
@@ -55,7 +55,7 @@ export function isWritable(fd: number): boolean {
 
 /**
  * Whether anybody, ourselves included, has a reading end of the pipe that `writeEnd` writes to. The
- * kernel counts readers for nobody, but tells a writing end when there are none (pipe(7), POLLERR).
+ * kernel reports no count of readers, but tells a writing end when there are none (pipe(7), POLLERR).
  */
 export function hasReader(writeEnd: number): boolean {
   return (pollNow(writeEnd, 0) & POLLERR) === 0;
@@ -67,8 +67,8 @@ export function hasWriter(readEnd: number): boolean {
 }
 
 /**
- * A reading end of the pipe that `fd` belongs to, non-blocking. Goes by the descriptor and not by a
- * path, so it is the same pipe though the FIFO was unlinked or replaced. Needs /proc.
+ * A non-blocking reading end of the pipe that `fd` belongs to. Goes by the descriptor, not by a path, so
+ * it is the same pipe even if the FIFO was unlinked or replaced. Needs /proc.
  */
 export function reopenForReading(fd: number): OwnedFd {
   return openFd(`/proc/self/fd/${fd}`, O_RDONLY | O_NONBLOCK);
@@ -79,14 +79,14 @@ export function reopenForWriting(fd: number): OwnedFd {
   return openFd(`/proc/self/fd/${fd}`, O_WRONLY | O_NONBLOCK);
 }
 
-/** Of each call in turn: whoever waits awake asks some fifty times. */
+/** Reused by all calls: waiting awake makes some fifty of them. */
 const entry = new Uint8Array(POLLFD_BYTES);
 const view = new DataView(entry.buffer);
 
 function pollNow(fd: number, events: number): number {
   view.setInt32(0, fd, true);
   view.setInt16(POLLFD_EVENTS, events, true);
-  // Where there is nothing to tell, a signal interrupts it, though it has no time to wait.
+  // If there is nothing to report, a signal interrupts it, even with a timeout of zero.
   while (pollTable().poll(ptr(entry), 1, 0) < 0) {
     const number = errno();
     if (number !== EINTR) throw new SystemError("poll", number);

@@ -2,11 +2,11 @@
  * Readiness of descriptors that the runtime's own event loop cannot watch: ptys, FIFOs, eventfds,
  * inotify, pidfds.
  *
- * All of them sit in one epoll instance (epoll(7)). An epoll descriptor is itself pollable, so a
- * duplicate of it is lent to the event loop in the guise of a socket: when anything is ready, the
- * loop tries to read the duplicate, is told ENOTSOCK, closes it and calls back. That is the wake-up;
- * when all that was ready has been served, and no more is about to come (`linger.ts`), a new duplicate is
- * lent. It costs about 10 microseconds, allocates nothing that stays, and needs no thread and no timer.
+ * All of them are in one epoll instance (epoll(7)). An epoll descriptor is itself pollable, so a
+ * duplicate of it is lent to the event loop disguised as a socket: when anything is ready, the loop
+ * tries to read the duplicate, gets ENOTSOCK, closes it and calls back. That is the wake-up; when all
+ * that was ready has been served, and no more is about to come (`linger.ts`), a new duplicate is lent.
+ * It costs about 10 microseconds, allocates nothing that stays, and needs no thread and no timer.
  *
  * Watches are level-triggered: a handler that leaves its descriptor ready is called again, so it
  * must consume, narrow its interest, or dispose the watch.
@@ -33,12 +33,12 @@ const EPOLLHUP = 0x010;
 const EVENT_BYTES = process.arch === "x64" ? 12 : 16;
 const EVENT_DATA_OFFSET = EVENT_BYTES - 8;
 const EVENTS_PER_WAIT = 64;
-/** Descriptors are served so long before timers and sockets get their turn. */
+/** How long descriptors are served before timers and sockets get their turn. */
 const TURN_MS = 1;
-/** Looked at so often while this process has no descriptor left to lend. */
+/** How often to look while this process has no descriptor left to lend. */
 const EXHAUSTED_RETRY_MS = 100;
 
-/** What a descriptor is ready for. `hangup` and `error` are told whether asked for or not. */
+/** What a descriptor is ready for. `hangup` and `error` are reported whether asked for or not. */
 export interface Readiness {
   readonly readable: boolean;
   readonly writable: boolean;
@@ -46,13 +46,13 @@ export interface Readiness {
   readonly error: boolean;
 }
 
-/** What to be told of. With neither, only hang-ups and errors are told. */
+/** What to report. With neither, only hang-ups and errors are. */
 export interface Interest {
   readonly readable?: boolean;
   readonly writable?: boolean;
 }
 
-/** A descriptor under watch. Dispose it before the descriptor is closed. */
+/** A watched descriptor. Dispose it before the descriptor is closed. */
 export interface Watch extends Disposable {
   /** Replaces the interest. */
   modify(interest: Interest): void;
@@ -69,14 +69,14 @@ interface Watcher {
   readonly onReady: (ready: Readiness) => void;
 }
 
-/** A descriptor's place in epoll, which all who watch it share: epoll has one of each. */
+/** A descriptor's entry in epoll, shared by all who watch it: epoll has one for each. */
 interface Place {
   readonly key: number;
   readonly fd: number;
   readonly watchers: Set<Watcher>;
 }
 
-/** One epoll instance; the process needs one, made by the composition root. */
+/** One epoll instance; the process needs one, created by the composition root. */
 export class Poller implements Disposable {
   readonly #epoll: OwnedFd;
   readonly #places = new Map<number, Place>();
@@ -84,7 +84,7 @@ export class Poller implements Disposable {
   readonly #events = new Uint8Array(EVENT_BYTES * EVENTS_PER_WAIT);
   readonly #view = new DataView(this.#events.buffer);
   readonly #look = linger.watch(() => isReadable(this.#epoll.fd));
-  /** Ready when the kernel was last asked, and yet to be served. */
+  /** Ready when the kernel was last asked, and not served yet. */
   readonly #ready: { readonly key: number; readonly mask: number }[] = [];
   #nextKey = 1;
   #isLent = false;
@@ -93,7 +93,7 @@ export class Poller implements Disposable {
   #isDisposed = false;
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
   #wakeups = 0;
-  /** Told each time that descriptors are ready, before their watchers are. */
+  /** Called each time that descriptors are ready, before their watchers are. */
   onWakeup: (() => void) | undefined;
   #lent: { end(): void } | undefined;
 
@@ -127,12 +127,12 @@ export class Poller implements Disposable {
     return this.#wakeups;
   }
 
-  /** All that is watched now, for poll(2). */
+  /** Everything watched now, for poll(2). */
   watched(): readonly Watched[] {
     return [...this.#places.values()].map((place) => ({ fd: place.fd, events: eventsOf(place) }));
   }
 
-  /** Adds to `inventory` what is watched and belongs to nothing that it knows. */
+  /** Adds to `inventory` what is watched and nothing in it accounts for. */
   inspect(inventory: Inventory): void {
     for (const { fd } of this.#places.values()) {
       if (!inventory.knowsDescriptor(fd)) inventory.addObstacle(`descriptor ${fd} is waited for`);
@@ -183,7 +183,7 @@ export class Poller implements Disposable {
     check("epoll_ctl", pollTable().epoll_ctl(this.#epoll.fd, operation, place.fd, ptr(event)));
   }
 
-  /** Lends a duplicate to the event loop, unless it will be looked without, or nothing is watched. */
+  /** Lends a duplicate to the event loop, unless readiness is checked without it, or nothing is watched. */
   #lend(): void {
     const isServed = this.#isLent || this.#isDispatching || this.#isScheduled;
     if (isServed || this.#isDisposed || this.#places.size === 0) return;
@@ -208,12 +208,12 @@ export class Poller implements Disposable {
     );
   }
 
-  /** Undefined where no descriptor is left; it is tried again, as nothing else would wake the poller. */
+  /** Undefined if no descriptor is left; it is retried, as nothing else would wake the poller. */
   #duplicate(): number | undefined {
     try {
       return duplicateFd(this.#epoll.fd).release();
     } catch (error) {
-      // EINVAL is that the lowest number asked for is above the limit.
+      // EINVAL means that the lowest number asked for is above the limit.
       if (!hasCode(error, "EMFILE", "EINVAL")) throw error;
       this.#retryTimer ??= setTimeout(() => {
         this.#retryTimer = undefined;
@@ -227,7 +227,7 @@ export class Poller implements Disposable {
     this.#lent?.end();
   }
 
-  /** Serves what is ready for a turn, then sees to it that what comes next is served. */
+  /** Serves what is ready for one turn, then sees to it that what comes next is served. */
   #dispatch(): void {
     if (this.#isDisposed) return;
     this.#isDispatching = true;
@@ -254,7 +254,7 @@ export class Poller implements Disposable {
     });
   }
 
-  /** Asks the kernel what is ready, once all that was has been served; false when nothing is. */
+  /** Asks the kernel what is ready, once everything that was has been served; false when nothing is. */
   #collect(): boolean {
     if (this.#isDisposed) return false;
     if (this.#ready.length > 0) return true;
@@ -279,7 +279,7 @@ export class Poller implements Disposable {
   #serveNext(): void {
     const next = this.#ready.shift();
     if (next === undefined) return;
-    // One that was disposed by a handler before it is not there any more: its event is stale.
+    // A watch that a handler disposed before is gone: its event is stale.
     for (const watcher of [...(this.#places.get(next.key)?.watchers ?? [])]) {
       const mask = next.mask & (watcher.events | EPOLLHUP | EPOLLERR);
       if (mask === 0 || !this.#places.get(next.key)?.watchers.has(watcher)) continue;

@@ -1,4 +1,4 @@
-/** The program that a process runs: which it is, and exchanging it for another (execve(2)). */
+/** The program that a process runs: which one it is, and exchanging it for another (execve(2)). */
 
 import { ptr } from "bun:ffi";
 import { fstatSync, readFileSync } from "node:fs";
@@ -14,7 +14,7 @@ export const OWN_PROGRAM = "/proc/self/exe";
 const EXECUTABLE_BITS = 0o111;
 
 /**
- * A handle on the program at `path`: whoever holds it executes this file and no other that takes its
+ * A handle on the program at `path`: its holder executes this very file, not another that takes its
  * place. Throws ShimError `invalidArgument` for what cannot be executed, SystemError.
  */
 export function openProgram(path: string): OwnedFd {
@@ -25,7 +25,7 @@ export function openProgram(path: string): OwnedFd {
   throw new ShimError("invalidArgument", `Cannot run ${path}: it is no executable file`);
 }
 
-/** A file with the content that it has now; numbers as text, as they may have 64 bits. */
+/** A file with its present content; numbers as text, as they may have 64 bits. */
 export const programIdentityState = record({ device: plain, inode: plain, modifiedNs: plain });
 export type ProgramIdentity = Shaped<typeof programIdentityState>;
 
@@ -41,15 +41,15 @@ export function isSameProgram(one: ProgramIdentity, other: ProgramIdentity): boo
   );
 }
 
-/** The words that this process was started with, the program's own first. */
+/** The command line that this process was started with, the program's own name first. */
 export function commandLine(): readonly string[] {
   return readFileSync("/proc/self/cmdline", "utf8").split("\0").slice(0, -1);
 }
 
 /**
- * Goes on as another program, in the same process: with its children, its descriptors that are not
- * close-on-exec, its pending signals and the mask of this thread. Returns only by throwing SystemError
- * (ENOENT, EACCES, ENOEXEC, ENOMEM), with everything as it was.
+ * Executes another program in the same process: it keeps the children, the descriptors that are not
+ * close-on-exec, pending signals and the mask of this thread. Returns only by throwing SystemError
+ * (ENOENT, EACCES, ENOEXEC, ENOMEM), with everything unchanged.
  */
 export function executeProgram(
   program: number,

@@ -44,7 +44,7 @@ export interface WindowSize {
   readonly rows: number;
 }
 
-/** A terminal's modes as the kernel holds them, to be given back unchanged. */
+/** A terminal's modes as the kernel holds them, to be restored unchanged. */
 export interface Termios {
   readonly bytes: Uint8Array;
 }
@@ -52,16 +52,16 @@ export interface Termios {
 /**
  * Blocks, for 16 microseconds or so, until a terminal that was just read has more, if there is more.
  *
- * A terminal keeps a page for the reader of its master, and a worker of the kernel's fills it anew. A read
- * that comes too early sleeps until the worker has done, non-blocking or not (flush_work in n_tty_read), and
- * to wake us costs more than we save. There is no asking whether it has done without disturbing it: poll(2)
- * sleeps as well, and FIONREAD takes the lock that it needs.
+ * A terminal keeps a page for the reader of its master, and a kernel worker refills it. A read that comes
+ * too early sleeps until the worker is done, non-blocking or not (flush_work in n_tty_read), and waking us
+ * costs more than we save. Whether it is done cannot be found out without disturbing it: poll(2) sleeps as
+ * well, and FIONREAD takes the lock that it needs.
  */
 export function awaitRefill(): void {
   linger.pass(REFILL_MS);
 }
 
-/** Sets the size; whoever runs in the foreground of the terminal gets SIGWINCH when it changes. */
+/** Sets the size; the terminal's foreground processes get SIGWINCH when it changes. */
 export function setWindowSize(fd: number, size: WindowSize): void {
   const words = new Uint16Array(WINSIZE_BYTES / 2);
   words[0] = size.rows;
@@ -69,14 +69,14 @@ export function setWindowSize(fd: number, size: WindowSize): void {
   check("ioctl(TIOCSWINSZ)", fileTable().ioctl(fd, TIOCSWINSZ, ptr(words)));
 }
 
-/** The size. Throws SystemError ENOTTY when `fd` is no terminal. */
+/** The size. Throws SystemError ENOTTY when `fd` is not a terminal. */
 export function windowSize(fd: number): WindowSize {
   const words = new Uint16Array(WINSIZE_BYTES / 2);
   check("ioctl(TIOCGWINSZ)", fileTable().ioctl(fd, TIOCGWINSZ, ptr(words)));
   return { rows: words[0] ?? 0, columns: words[1] ?? 0 };
 }
 
-/** The modes. Throws SystemError ENOTTY when `fd` is no terminal. */
+/** The modes. Throws SystemError ENOTTY when `fd` is not a terminal. */
 export function terminalModes(fd: number): Termios {
   const bytes = new Uint8Array(TERMIOS_BYTES);
   check("ioctl(TCGETS)", fileTable().ioctl(fd, TCGETS, ptr(bytes)));
@@ -88,7 +88,7 @@ export function setTerminalModes(fd: number, modes: Termios): void {
   check("ioctl(TCSETS)", fileTable().ioctl(fd, TCSETS, ptr(modes.bytes)));
 }
 
-/** `modes` turned raw, as cfmakeraw(3) does: every byte passes as it is, none is echoed. */
+/** `modes` turned raw, as by cfmakeraw(3): every byte passes unchanged, none is echoed. */
 export function rawModes(modes: Termios): Termios {
   const bytes = modes.bytes.slice();
   const view = new DataView(bytes.buffer);
@@ -104,7 +104,7 @@ export function rawModes(modes: Termios): Termios {
   return { bytes };
 }
 
-/** The character that means end of input (VEOF); 0 when it is switched off. */
+/** The character that means end of input (VEOF); 0 when it is disabled. */
 export function endOfInputCharacter(modes: Termios): number {
   return modes.bytes[CONTROL_CHARACTERS + VEOF] ?? 0;
 }

@@ -1,6 +1,6 @@
 /**
- * poll(2) for programs that have nothing else to do meanwhile: `start`, `delete`. The daemon may ask how
- * things are, but never wait.
+ * poll(2) for programs that have nothing else to do meanwhile: `start`, `delete`. The daemon may check
+ * readiness with it, but never wait.
  */
 
 import { ptr } from "bun:ffi";
@@ -38,7 +38,7 @@ export function waitForAny(
   for (;;) {
     const leftMs = Math.max(0, Math.ceil(deadline - performance.now()));
     const count = pollTable().poll(ptr(entries), BigInt(fds.length), leftMs);
-    // The events that have come are in the upper half of the second word.
+    // The returned events are in the upper half of the second word.
     if (count >= 0) return fds.find((_, index) => (entries[index * 2 + 1] ?? 0) >>> 16 !== 0);
     const number = errno();
     if (number !== EINTR) throw new SystemError("poll", number);

@@ -24,17 +24,17 @@ const MSG_CONTROLLEN = 40;
 const CMSGHDR_BYTES = 16;
 /** Room for more descriptors than anybody should send: those beyond it would be dropped by the kernel. */
 const MOST_DESCRIPTORS = 16;
-/** Of callers that wait to be accepted: there is one, as a rule. */
+/** Callers that wait to be accepted: usually there is one. */
 const BACKLOG = 16;
-/** A sender names what it sends; the name is of no use here, but at least a byte must be taken. */
+/** A sender names what it sends; the name is of no use here, but at least one byte must be received. */
 const NAME_BYTES = 4096;
 
-/** What one receive came to: the descriptors (none at the end of the stream), or "again". */
+/** The result of one receive: the descriptors (none at the end of the stream), or "again". */
 export type Received = readonly OwnedFd[] | "again";
 
 /**
- * A listening unix socket at `path`, non-blocking, close-on-exec; of "packets" each is received as it was
- * sent. The caller unlinks the path.
+ * A listening unix socket at `path`, non-blocking, close-on-exec; "packets" are each received as they
+ * were sent. The caller unlinks the path.
  * Throws RangeError for a path over {@link SOCKET_PATH_BYTES}, SystemError for the rest.
  */
 export function listenUnix(path: string, kind: "stream" | "packets" = "stream"): OwnedFd {
@@ -78,14 +78,14 @@ export function receiveDescriptors(socket: number): Received {
   return message === "again" ? message : message.descriptors;
 }
 
-/** What was sent at once; no bytes at the end. */
+/** What was sent in one message; no bytes at the end. */
 export interface Message {
   readonly bytes: Uint8Array;
   readonly descriptors: readonly OwnedFd[];
 }
 
 /**
- * Takes one message of at most `bytesMax` bytes, what is beyond is lost, and the descriptors in it, each
+ * Takes one message of at most `bytesMax` bytes (the rest is lost) and the descriptors in it, each
  * close-on-exec and the caller's from now on.
  */
 export function receiveMessage(socket: number, bytesMax: number): Message | "again" {

@@ -18,7 +18,7 @@ export interface SelfCommand {
 /** The command that runs this program again, compiled or from source, never as the debugging command. */
 export function selfCommand(): SelfCommand {
   const link = readlinkSync(SELF);
-  // Replaced while it runs: the kernel still finds what runs, only not by name.
+  // Replaced while it runs: the kernel still finds the running file, only not by name.
   const path = link.endsWith(DELETED_SUFFIX) ? SELF : link;
   if (!Bun.main.startsWith(COMPILED_PREFIX)) return { path, argv: [path, Bun.main] };
   // Its name makes it the debugging command, and a copy may have no other name.
@@ -26,7 +26,7 @@ export function selfCommand(): SelfCommand {
   return { path, argv: [isDebug ? join(dirname(path), executableName) : path] };
 }
 
-/** The words of this process's command line that name the program: its path, and of a source the script. */
+/** The words of this process's command line that name the program: its path and, run from source, the script. */
 export function countOwnWords(): number {
   return Bun.main.startsWith(COMPILED_PREFIX) ? 1 : 2;
 }

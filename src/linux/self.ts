@@ -4,7 +4,7 @@ import { readdirSync } from "node:fs";
 import { check } from "./errno.ts";
 import { selfTable } from "./libc.ts";
 
-/** This process, now: the engine keeps the pid that it began with (`linux/new-process.ts`). */
+/** The pid of this process now: the engine keeps the one that it began with (`linux/new-process.ts`). */
 export function ownPid(): number {
   return selfTable().getpid();
 }
@@ -24,9 +24,9 @@ export function becomeSubreaper(): void {
 const PR_SET_DUMPABLE = 4;
 
 /**
- * Keeps this process's memory to itself: no core file is written of it, and no process without
- * CAP_SYS_PTRACE may trace it or look into its /proc directory (prctl(2), PR_SET_DUMPABLE). What it
- * executes starts afresh.
+ * Keeps this process's memory private: no core file is written, and no process without CAP_SYS_PTRACE may
+ * trace it or look into its /proc directory (prctl(2), PR_SET_DUMPABLE). A program that it executes starts
+ * afresh.
  */
 export function forbidDumps(): void {
   check("prctl(PR_SET_DUMPABLE)", selfTable().prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
@@ -34,7 +34,7 @@ export function forbidDumps(): void {
 
 const PR_GET_DUMPABLE = 3;
 
-/** Whether {@link forbidDumps} has not been asked for. */
+/** Whether {@link forbidDumps} has not been called. */
 export function isDumpable(): boolean {
   return check("prctl(PR_GET_DUMPABLE)", selfTable().prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)) !== 0;
 }
@@ -44,9 +44,9 @@ const PR_SCHED_CORE_CREATE = 1;
 const PR_SCHED_CORE_SCOPE_PROCESS_GROUP = 2;
 
 /**
- * Gives this process group, and all that it starts, a core scheduling cookie of its own: no stranger
- * shares a core's threads with them (prctl(2)). Throws SystemError: EINVAL or ENODEV where the kernel
- * or the processor has no such thing.
+ * Gives this process group, and everything that it starts, a core scheduling cookie of its own: no
+ * stranger shares a core's threads with them (prctl(2)). Throws SystemError: EINVAL or ENODEV where the
+ * kernel or the processor does not support it.
  */
 export function isolateCoreScheduling(): void {
   check(

@@ -52,12 +52,12 @@ export function blockSignals(signals: readonly number[]): void {
   changeMask(SIG_BLOCK, signals);
 }
 
-/** Lets signals through to this thread; those that are pending arrive. */
+/** Unblocks signals in this thread; pending ones arrive. */
 export function unblockSignals(signals: readonly number[]): void {
   changeMask(SIG_UNBLOCK, signals);
 }
 
-/** Keeps all signals from this thread until disposal: no handler runs meanwhile, here or in what is cloned. */
+/** Blocks all signals in this thread until disposal: no handler runs meanwhile, here or in a clone. */
 export function holdSignals(): Disposable {
   const own = new Uint8Array(SIGSET_BYTES);
   const all = new Uint8Array(SIGSET_BYTES).fill(0xff);
@@ -80,7 +80,7 @@ export function openSignals(signals: readonly number[]): OwnedFd {
   return new OwnedFd(check("signalfd", eventTable().signalfd(-1, ptr(signalSet(signals)), flags)));
 }
 
-/** Blocks `signals` and tells of each that arrives, from then on or while they were blocked already. */
+/** Blocks `signals` and reports each that arrives, from then on or while they were already blocked. */
 export class SignalWatch implements Disposable {
   readonly #owned: DisposableStack;
   readonly fd: number;
@@ -105,7 +105,7 @@ export class SignalWatch implements Disposable {
   }
 }
 
-/** The next signal that waits; 0 when none does. */
+/** The next pending signal; 0 when there is none. */
 function takeSignal(fd: number): number {
   const info = new Uint8Array(SIGINFO_BYTES);
   if (readFd(fd, info) !== SIGINFO_BYTES) return 0;

@@ -5,9 +5,9 @@ import { type Children, CLONE_NEWUSER } from "./children.ts";
 import { O_RDONLY, type OwnedFd, openFd } from "./fd.ts";
 
 const SIGKILL = 9;
-/** Far longer than two writes and an open take; should this process die in between, the copy goes by itself. */
+/** Far longer than two writes and an open take; if this process dies in between, the copy exits by itself. */
 const CARRIER_SECONDS = 10;
-/** The mapping of the first user namespace. */
+/** The mapping of the initial user namespace. */
 const WHOLE_RANGE = /^\s*0\s+0\s+4294967295\s*$/;
 
 /** One line of uid_map or gid_map. */
@@ -20,8 +20,8 @@ export interface IdRange {
 /**
  * Makes a user namespace with these mappings and returns a descriptor that keeps it alive.
  *
- * A copy of this process is born into the namespace, the kernel is told the mapping, and the copy is
- * killed. Throws SystemError or an error of node:fs: EINVAL for ranges that overlap, EPERM.
+ * A copy of this process is born into the namespace, the mapping is written, and the copy is killed.
+ * Throws SystemError or an error of node:fs: EINVAL for ranges that overlap, EPERM.
  */
 export async function openUserNamespace(
   children: Children,
@@ -43,7 +43,7 @@ function mapText(ranges: readonly IdRange[]): string {
   return ranges.map(({ inside, outside, count }) => `${inside} ${outside} ${count}\n`).join("");
 }
 
-/** Whether this process lives in a user namespace other than the first: some mount flags are locked there. */
+/** Whether this process is in a user namespace other than the initial one: some mount flags are locked there. */
 export function isInUserNamespace(): boolean {
   try {
     return !WHOLE_RANGE.test(readFileSync("/proc/self/uid_map", "utf8"));

@@ -1,5 +1,5 @@
 /*
- * What the guardian makes a shim run to go back to its old program, and the table that this is done by.
+ * What the guardian makes a shim run to go back to its old program, and the table that it works from.
  */
 
 #ifndef WEDGE_COMEBACK_H
@@ -13,20 +13,20 @@
 
 /* In a memory file; the layout is that of `handoff/guardian.ts`. */
 struct table {
-  /* 0 at first, then 1 for a shim that is traced, or an errno, negated. */
+  /* 0 at first, then 1 for a traced shim, or a negated errno. */
   int state;
-  /* Of what follows, all is filled in before the shim leaves its program. */
+  /* Everything below is filled in before the shim leaves its program. */
   int size;
   /* How long a program may take, in milliseconds. */
   int limit;
   /* Descriptors in the shim: the program to go back to, and this table. */
   int program;
   int table;
-  /* How many descriptors are handed over, words are in the command line, and entries in the environment. */
+  /* The number of descriptors handed over, of words in the command line, and of entries in the environment. */
   int fds;
   int words;
   int entries;
-  /* Where the text begins that tells the old program what happened; it may have so many bytes. */
+  /* Where the text begins that tells the old program what happened, and its maximum length. */
   int reason;
   int reason_bytes;
   /* The signals that a program begins with blocked. */
@@ -47,7 +47,7 @@ enum { MMAP = 9, FCNTL = 72, CHDIR = 80, EXIT_GROUP = 231, EXECVEAT = 322, CLOSE
 
 /*
  * This section is copied over a page of the failed program, and entered with the descriptor of the table
- * and its size. It has a stack of its own, as the program's may be the trouble.
+ * and its size. It has a stack of its own, as the program's may be the problem.
  */
 __asm__(
     ".pushsection comeback, \"ax\"\n"
@@ -78,7 +78,7 @@ __attribute__((noreturn, used, section("comeback"))) void come_back(long fd, lon
       while (*text++) {}
     }
     *next = 0;
-    /* What the failed program has opened ends with it (Linux 5.11). */
+    /* Whatever the failed program has opened ends with it (Linux 5.11). */
     call(CLOSE_RANGE, STDERR + 1, -1U, CLOSE_RANGE_CLOEXEC, 0, 0, 0);
     for (int i = 0; i < table->fds; i++) call(FCNTL, table->fd[i], F_SETFD, 0, 0, 0, 0);
     call(CHDIR, (long)root, 0, 0, 0, 0, 0);

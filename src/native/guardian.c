@@ -1,14 +1,14 @@
 /*
  * Looks after a shim that leaves its program for another one, until that one has restored it.
  *
- * A program that was executed cannot be left by a fault of its own: when it crashes or ends, the process
- * ends. So the shim's old program starts this one as its child, which traces it (ptrace(2)) across the
- * execve. When the new program is about to end, by a signal or by exit(2), or has not restored the shim in
- * time, the process is made to execute the old program again, with the document and every descriptor: pid,
- * children and connections stay. Whoever comes back is looked after in the same way.
+ * A failed program cannot hand the process back: when it crashes or exits, the process ends. So the shim's
+ * old program starts this one as its child, which traces it (ptrace(2)) across the execve. When the new
+ * program is about to end, by a signal or by exit(2), or has not restored the shim in time, the process is
+ * made to execute the old program again, with the document and every descriptor: pid, children and
+ * connections stay. A program that comes back is looked after in the same way.
  *
- * All is well when the shim has written to a pipe, or closed its end of it. Then, or when there is no shim
- * any more, this program ends, and the kernel lets go of the shim.
+ * All is well when the shim has written to a pipe, or closed its end of it. Then, or when the shim is gone,
+ * this program exits, and the kernel detaches it from the shim.
  *
  * No libc: the whole program is a few pages.
  */
@@ -64,7 +64,7 @@ enum { EVENT_EXEC = 4, EVENT_STOP = 128, SYSCALL_STOP = 0x85 };
 #define STOPS_MAX 128
 #define NANOSECONDS 1000000000L
 #define NANOSECONDS_PER_MILLISECOND 1000000L
-/* Between two goings back: what a program fails for (no memory, no thread to be had) may pass. */
+/* Between two returns: what a program fails for (no memory, no thread available) may pass. */
 #define PAUSE_NANOSECONDS 200000000L
 #define BIT(signal) (1UL << ((signal) - 1))
 
@@ -86,10 +86,10 @@ static word page;
 static long returning;
 /* Whether it has run out of time, and is being stopped for that. */
 static int is_late;
-/* Whether somebody has stopped it (SIGSTOP): that is no fault of its program. */
+/* Whether somebody has stopped it (SIGSTOP): its program is not to blame for that. */
 static int is_halted;
 static int returns;
-/* When a program must have restored the shim; 0: none runs that must. */
+/* When a program must have restored the shim; 0: no such program runs. */
 static long deadline;
 static struct table *table;
 
@@ -103,12 +103,12 @@ static long trace(long request, long thread, long data) {
   return call(PTRACE, request, thread, 0, data, 0, 0);
 }
 
-/* Lets a thread go on, and stops it again where that is of interest. */
+/* Lets a thread continue, to stop again where that is of interest. */
 static void resume(long thread, long signal) {
   trace(page && !returning ? SYSCALL : CONTINUE, thread, signal);
 }
 
-/* Writes a number, and returns where the text goes on. */
+/* Writes a number, and returns where the text continues. */
 static char *write_number(char *at, long number) {
   char digits[20];
   int count = 0;
@@ -147,7 +147,7 @@ static void give_back(long thread, long signal, const char *before, long number,
   struct registers registers;
   word blocked = ~0UL;
   char *text;
-  /* What has happened since is no business of the old program, which has lost its document by now. */
+  /* What has happened since does not concern the old program, which has lost its document by now. */
   if (is_dismissed()) {
     trace(DETACH, thread, signal);
     end();
@@ -163,7 +163,7 @@ static void give_back(long thread, long signal, const char *before, long number,
   for (const char *from = __start_comeback; from < __stop_comeback; from += sizeof(word))
     call(PTRACE, POKEDATA, thread, page + (from - __start_comeback), *(const word *)from, 0, 0);
   trace(GETREGS, thread, (long)&registers);
-  /* No system call to be carried out, or begun again. */
+  /* No system call is to be carried out, or restarted. */
   registers.orig_rax = -1;
   registers.rip = page + (comeback_entry - __start_comeback);
   registers.rdi = table->table;
@@ -190,8 +190,8 @@ static word signals_in(const char *status, const char *name) {
 }
 
 /*
- * Whether this signal ends the shim, and does not ask for its end: that of a crash, or one that is neither
- * caught nor ignored. Whoever catches a crash only tells of it, while other threads go on.
+ * Whether this signal kills the shim, and is not a request to end: that of a crash, or one that is neither
+ * caught nor ignored. A program that catches a crash only reports it, while other threads go on.
  */
 static int is_fatal(int signal) {
   const word crashes = BIT(SIGILL) | BIT(SIGABRT) | BIT(SIGBUS) | BIT(SIGFPE) | BIT(SIGSEGV) | BIT(SIGSYS);
@@ -212,15 +212,15 @@ static int is_fatal(int signal) {
   return !((signals_in(status, "SigCgt:\t") | signals_in(status, "SigIgn:\t")) & BIT(signal));
 }
 
-/* A program has been executed: the first time, each time that the shim has gone back, or by a program itself. */
+/* A program has been executed: the first one, one that the shim has gone back to, or by a program itself. */
 static void begin_program(void) {
   struct registers registers;
   trace(SETOPTIONS, shim, TRACEEXEC | TRACESYSGOOD | TRACECLONE);
   trace(GETREGS, shim, (long)&registers);
-  /* One that executes others all the time has no more of it. */
+  /* A program that keeps executing others gets no more time for that. */
   if (!page || returning) limit_time();
   page = registers.rip & ~(word)(PAGE - 1);
-  /* Written by a thread while another one crashed. */
+  /* Written by one thread while another crashed. */
   if (returning && is_dismissed()) call(READ, PIPE, (long)&registers, 1, 0, 0, 0);
   if (returning) call(PTRACE, SETSIGMASK, shim, sizeof(word), (long)&table->blocked, 0, 0);
   returning = 0;
@@ -261,13 +261,13 @@ static void look_at(long thread, int state) {
       return give_back(thread, 0, "it ended with status ", status, " before it had restored the shim");
     return resume(thread, 0);
   }
-  /* On the way back nothing arrives but what cannot be blocked, and a fault of that way, which ends it. */
+  /* On the way back nothing is delivered except what cannot be blocked, and a fault of that way, which ends it. */
   if (page && !returning && is_fatal(signal))
     return give_back(thread, signal, "signal ", signal, " ended it before it had restored the shim");
   resume(thread, signal);
 }
 
-/* A thread that has stopped, as wait(2) tells of it. */
+/* A thread that has stopped, as wait(2) reports it. */
 struct stop {
   long thread;
   int state;
@@ -278,7 +278,7 @@ static int is_signal(const struct stop *stop) {
   return stop->state >> 16 == 0 && (stop->state >> 8 & 0xff) != SYSCALL_STOP;
 }
 
-/* Those that have stopped by now; ends when there is no shim any more. */
+/* Those that have stopped by now; exits when there is no shim any more. */
 static int find_stops(struct stop *stops) {
   int count = 0;
   while (count < STOPS_MAX) {
@@ -297,7 +297,7 @@ static int find_stops(struct stop *stops) {
   return count;
 }
 
-/* Looks at all that have stopped. A crash first: nobody goes on before it who could do harm after it. */
+/* Looks at all that have stopped. A crash first: no thread that could do harm after it continues before that. */
 static void look_at_all(void) {
   struct stop stops[STOPS_MAX];
   int count;
@@ -314,12 +314,12 @@ __attribute__((noreturn, used)) static void guardian(void) {
   word signals = BIT(SIGCHLD);
   char info[SIGINFO_BYTES];
   int state;
-  /* It would be called by the number that it was executed by. */
+  /* Otherwise it would be named after the number by which it was executed. */
   call(PRCTL, PR_SET_NAME, (long)"wedge-guardian", 0, 0, 0, 0);
-  /* Whoever may trace this process has the shim. */
+  /* Whoever may trace this process controls the shim. */
   call(PRCTL, PR_SET_DUMPABLE, 0, 0, 0, 0, 0);
   shim = call(GETPPID, 0, 0, 0, 0, 0, 0);
-  /* The parent may be another one by now: the shim's end of the pipe is closed before. */
+  /* The parent may be another one by now: then the shim's end of the pipe was closed before. */
   if (is_dismissed()) end();
   call(SIGPROCMASK, SIG_BLOCK, (long)&signals, 0, sizeof(signals), 0, 0);
   watched[1].fd = call(SIGNALFD4, -1, (long)&signals, sizeof(signals), SFD_FLAGS, 0, 0);

@@ -1,10 +1,10 @@
 /*
  * `start` by a spare: a process whose shim has ended, and which waits for another (`command/spare.ts`).
  *
- * A spare listens on a socket of its own in the directory of its kin. Whoever gives the socket another name
- * has the spare to himself. It says that it is ready: what is lent to a process that stands still could not be
- * had back, and the manager waits for the end of its streams. Then it is sent the command line, with the
- * streams, and answers with the exit code of `start`.
+ * A spare listens on a socket of its own in the directory of its kin. Whoever renames the socket has the
+ * spare to itself. The spare then says that it is ready: what is lent to a process that is stopped could not
+ * be taken back, and the manager waits for end of file on its streams. Then it is sent the command line, with
+ * the streams, and answers with the exit code of `start`.
  *
  * Included after kin.h.
  */
@@ -40,10 +40,10 @@ enum {
 #define SOCKET_PATH_BYTES 108
 /* sendmsg(2) takes no more parts. */
 #define PARTS_MAX 1024
-/* A spare that is well is ready in a tenth of a millisecond; one that is not costs this once. */
+/* A healthy spare is ready in a tenth of a millisecond; any other costs this once. */
 #define READY_LIMIT_S 1
 #define ECONNRESET 104
-/* What is heard when the other end has closed, without a look at what it was sent, or before the limit was over. */
+/* The result when the other end closed without looking at what it was sent, or before the limit was over. */
 #define CLOSED -1
 #define UNHEARD -2
 #define SILENT -3
@@ -85,7 +85,7 @@ struct entry {
   char name[];
 };
 
-/* Writes what stands before a descriptor's name in /proc/self/fd, and the name of an entry there. */
+/* Writes what precedes a descriptor's name in /proc/self/fd, and the name of an entry there. */
 static void name_entry(char *path, long folder, const char *name) {
   char digits[20];
   int count = 0;
@@ -98,7 +98,7 @@ static void name_entry(char *path, long folder, const char *name) {
   while (*name++);
 }
 
-/* Takes the spare of that name from all others and connects to it; negative when it is not to be had. */
+/* Takes the spare of that name from all others and connects to it; negative when it is not available. */
 static long claim(long folder, const char *name) {
   struct address address = {AF_UNIX, {0}};
   char taken[NAME_BYTES + 1];
@@ -136,7 +136,7 @@ struct loan {
   struct message message;
 };
 
-/* Whether there is something to lend: a directory, and words that are not too many. */
+/* Whether there is something to lend: a directory, and not too many words. */
 static int prepare(struct loan *loan, char **words, const char *manager) {
   long left = SPARE_WORDS_BYTES - length_of(manager) - 1;
   long directory = call(OPENAT, AT_FDCWD, (long)".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, 0, 0);
@@ -154,7 +154,7 @@ static int prepare(struct loan *loan, char **words, const char *manager) {
   return 0;
 }
 
-/* A byte that the spare has sent, or why there is none; `limit` is 0 where it is waited for as long as it takes. */
+/* A byte that the spare has sent, or why there is none; `limit` 0 means to wait as long as it takes. */
 static int hear(long socket, long *limit) {
   struct {
     int fd;
@@ -168,20 +168,20 @@ static int hear(long socket, long *limit) {
   return length == 1 ? byte : length == -ECONNRESET ? UNHEARD : CLOSED;
 }
 
-/* Whether a directory is this user's and nobody else may put anything there. */
+/* Whether a directory is this user's and nobody else can put anything there. */
 static int is_own(long folder) {
   struct facts_of_file facts;
   if (call(STATX, folder, (long)"", AT_EMPTY_PATH, STATX_BASIC_STATS, (long)&facts, 0) != 0) return 0;
   return facts.uid == call(GETEUID, 0, 0, 0, 0, 0, 0) && !(facts.mode & 077);
 }
 
-/* Ends as `start` if this spare does it; returns whether another one is worth a try. */
+/* Exits as `start` if this spare does it; returns whether another one is worth trying. */
 static int try_spare(long socket, struct loan *loan) {
   long limit[2] = {READY_LIMIT_S, 0};
   int heard = hear(socket, limit);
   if (heard == SPARE_READY && !IS_ERROR(call(SENDMSG, socket, (long)&loan->message, MSG_NOSIGNAL, 0, 0, 0))) {
     int status = hear(socket, 0);
-    /* What it has not looked at it has not begun. */
+    /* It has not begun what it has not looked at. */
     if (status >= 0 && status != SPARE_REFUSES) leave(status);
     if (status == CLOSED) leave_killed();
   }
@@ -197,12 +197,12 @@ static long open_own(long parent, const char *name) {
   return -1;
 }
 
-/* Ends as `start` if a spare of this kin, that was `given` the same, does the work; returns when there is none. */
+/* Exits as `start` if a spare of this kin that was `given` the same does the work; returns when there is none. */
 static void hire(const char *kin, word given, char **words, const char *manager) {
   struct loan loan;
   char entries[4096] __attribute__((aligned(8)));
   int is_worth_it = 1;
-  /* Before anything takes the place of a stream that is closed. */
+  /* Before anything takes the place of a closed stream. */
   for (long stream = 0; stream < LENT - 1; stream++)
     if (IS_ERROR(call(FCNTL, stream, F_GETFD, 0, 0, 0, 0))) return;
   long kins = open_own(AT_FDCWD, SPARES_DIRECTORY);
@@ -218,7 +218,7 @@ static void hire(const char *kin, word given, char **words, const char *manager)
       if (socket >= 0) is_worth_it = try_spare(socket, &loan);
     }
     call(CLOSE, loan.rights.descriptors[LENT - 1], 0, 0, 0, 0, 0);
-    /* If nobody is left in there. */
+    /* If it is empty. */
     call(UNLINKAT, kins, (long)kin, AT_REMOVEDIR, 0, 0, 0);
   }
   if (!IS_ERROR(folder)) call(CLOSE, folder, 0, 0, 0, 0, 0);

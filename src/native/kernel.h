@@ -9,7 +9,7 @@
 
 typedef unsigned long word;
 
-/* What a system call has returned is an errno(3), negated. */
+/* Whether a system call has returned a negated errno(3). */
 #define IS_ERROR(result) ((word)(result) > -4096UL)
 
 #if defined(__x86_64__)

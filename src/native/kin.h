@@ -1,11 +1,11 @@
 /*
- * What a process hands on to those that it starts, in one number: its kin. A process of the same kin could
+ * What a process passes on to those that it starts, in one number: its kin. A process of the same kin could
  * have been started in its place, so it may do what another was started for (`command/spare.ts`).
  *
- * It is all that can be asked of the kernel without changing anything: the program, the environment,
- * namespaces and root, session, users and capabilities, labels, and what a process may have been given from outside
- * since it was started (`given`): cgroups, limits, scheduling, processors, OOM score. Not to be asked for are a
- * Landlock domain, what a seccomp filter says (how many there are is), and the session keyring.
+ * It covers everything that the kernel tells without anything being changed: the program, the environment,
+ * namespaces and root, session, users and capabilities, labels, and what a process may have been given from
+ * outside since it was started (`given`): cgroups, limits, scheduling, processors, OOM score. The kernel does not
+ * tell of a Landlock domain, of what a seccomp filter says (only of how many there are), and of the session keyring.
  *
  * Included after the numbers of READ, CLOSE, OPENAT, READLINKAT and PRCTL.
  */
@@ -32,7 +32,7 @@ enum {
 #define STATX_MNT_ID 0x1000
 #define FNV_OFFSET 0xcbf29ce484222325UL
 #define FNV_PRIME 0x100000001b3UL
-/* More than any of the files has; a longer one is no kin of anybody. */
+/* More than any of the files has; a process with a longer one has no kin. */
 #define FACTS_BYTES 16384
 
 /* struct statx (statx(2)). */
@@ -60,7 +60,7 @@ static word add_number(word kin, long number) {
   return add(kin, &number, sizeof(number));
 }
 
-/* Which file it is, and, for a program, with what in it. */
+/* Which file it is, and, for a program, its content. */
 static word add_file(word kin, const char *path, int with_content) {
   struct facts_of_file facts;
   long result = call(STATX, AT_FDCWD, (long)path, 0, STATX_BASIC_STATS | STATX_MNT_ID, (long)&facts, 0);
@@ -99,7 +99,7 @@ static int add_files(word *kin, const char *folder, const char *names) {
   return 1;
 }
 
-/* Of /proc/self/status the lines that begin so. */
+/* The lines of /proc/self/status that begin with one of these. */
 static int is_inherited(const char *line) {
   static const char names[] =
       "Umask\0Uid\0Gid\0Groups\0Cap\0NoNewPrivs\0Seccomp\0Speculation\0Cpus_allowed_list\0Mems_allowed_list\0";
@@ -127,7 +127,7 @@ static word add_answer(word kin, long question) {
 
 /*
  * What others may have given a process since it was started: `folder` is its own in /proc, `process` its id
- * or 0. The engine raises its soft limit of open files; 0 when it cannot be told.
+ * or 0. The engine raises its soft limit of open files. 0 when it cannot be determined.
  */
 static word given(const char *folder, long process) {
   static const char files[] = "cgroup\0oom_score_adj\0coredump_filter\0cpu_resctrl_groups\0";
@@ -147,7 +147,7 @@ static word given(const char *folder, long process) {
   return add_number(kin, call(IOPRIO_GET, IOPRIO_WHO_PROCESS, process, 0, 0, 0, 0));
 }
 
-/* The kin of this process, which was `given` this and would give `env` to a daemon; 0 when it cannot be told. */
+/* The kin of this process, which was `given` this and would give `env` to a daemon; 0 when it cannot be determined. */
 static word kin_of(word given, char **env) {
   static const char files[] =
       "attr/current\0attr/apparmor/current\0attr/smack/current\0attr/selinux/current\0loginuid\0sessionid\0"

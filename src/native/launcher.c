@@ -1,20 +1,20 @@
 /*
  * What the executable does before its engine: the two short commands of a container's life, without the
- * 6 ms and the 30 MB that the engine takes to come up.
+ * 6 ms and the 30 MB that the engine takes to start.
  *
  * This code is the entry point of the executable (scripts/executable.ts joins the two). It looks at the
- * command line, and in every case but these leaves all as it is and goes on to the engine (`loader.h`):
+ * command line, and in every case but these leaves everything as it is and goes on to the engine (`loader.h`):
  *
- * - `start`: asks a spare (`command/spare.ts`) to be the shim, if there is one. Else it executes the
+ * - `start`: asks a spare (`command/spare.ts`) to be the shim, if there is one. Otherwise it executes the
  *   executable again as the daemon-to-be (`command/start.ts`). Either has the manager's own stdin, stdout
- *   and stderr, and the launcher ends when that has given its answer or has ended.
+ *   and stderr, and the launcher exits when that has given its answer or has exited.
  * - `delete` of a task that its shim has deleted itself: passes on the answer that the shim has left in
  *   the bundle (`container/deletion-record.ts`).
  *
- * What goes wrong here is left to the engine, which tries again and has words for it
- * (`command/launch.ts`, `command/delete.ts`). No libc, no data that is written to: it may stand anywhere.
+ * What fails here is left to the engine, which tries again and can report errors (`command/launch.ts`,
+ * `command/delete.ts`). No libc and no writable data: it may be loaded anywhere.
  *
- * From the build, beside what is said in `loader.h`: ENGINE_SETTINGS, DROPPED_NAMES and DROPPED_PREFIXES (lists of strings,
+ * From the build, besides those in `loader.h`: ENGINE_SETTINGS, DROPPED_NAMES and DROPPED_PREFIXES (lists of strings,
  * `command/daemon.ts`), LAUNCHER_VARIABLE, HUGE_PAGES_ENTRY, DELETION_FILE and DELETION_BYTES_MAX
  * (`container/deletion-record.ts`), OBSTACLES (files), DEBUG_NAME, VALUE_FLAGS (`command/flags.ts`), HEEDED_SIGNALS,
  * SPARES_DIRECTORY, SPARE_READY, SPARE_REFUSES and SPARE_WORDS_BYTES (`command/spare.ts`).
@@ -51,7 +51,7 @@ enum {
   PIPE2 = 293, CLOSE_RANGE = 436
 };
 __asm__(".globl launcher_entry\nlauncher_entry:\n"
-        /* What follows finds all as if nothing had been before it; rdx is what a loader leaves. */
+        /* What follows finds everything as if nothing had run before it; rdx is what a loader leaves. */
         "  mov %rdx, %rbx\n  mov %rsp, %rbp\n  mov %rsp, %rdi\n  mov %rdx, %rsi\n  call launch\n"
         "  mov %rbp, %rsp\n  mov %rbx, %rdx\n  xor %ebp, %ebp\n  jmp *%rax\n");
 #elif defined(__aarch64__)
@@ -88,7 +88,7 @@ static int begins_with(const char *text, const char *prefix) {
   return 1;
 }
 
-/* Whether an entry of the environment is of that name. */
+/* Whether an entry of the environment has that name. */
 static int is_named(const char *entry, const char *name) {
   return begins_with(entry, name) && entry[length_of(name)] == '=';
 }
@@ -113,7 +113,7 @@ static int join(char *path, const char *directory, const char *file) {
   return 1;
 }
 
-/* Ends as a `start` whose shim was killed. */
+/* Exits as a `start` whose shim was killed. */
 __attribute__((noreturn)) static void leave_killed(void) {
   static const char message[] = "containerd-shim-wedge-v2: the shim was killed while it started; see the kernel's log";
   call(WRITE, 2, (long)message, sizeof(message) - 1, 0, 0, 0);
@@ -124,12 +124,12 @@ __attribute__((noreturn)) static void leave_killed(void) {
 /* After it. */
 #include "hire.h"
 
-/* The command line, as the flag package of Go reads it and `command/flags.ts` after it. */
+/* The command line, as Go's flag package reads it and `command/flags.ts` after it. */
 struct command {
   char **argv;
-  /* Where the action stands; 0 when there is none, or what is no matter of ours. */
+  /* Where the action is; 0 when there is none, or it does not concern us. */
   long action;
-  /* Of `-publish-binary`, which a daemon has no use for; 0 when it is not there. */
+  /* Position of `-publish-binary`, which a daemon has no use for; 0 when it is not there. */
   long publish_binary;
   const char *bundle;
 };
@@ -146,7 +146,7 @@ static void parse(struct command *command) {
     }
     word += word[1] == '-' ? 2 : 1;
     if (is_same(word, "debug")) continue;
-    /* Whatever containerd does not say, the engine understands, or refuses. */
+    /* What containerd does not say, the engine understands, or refuses. */
     if (!is_listed(VALUE_FLAGS, word) || !argv[at + 1]) return;
     if (is_same(word, "publish-binary")) command->publish_binary = at;
     if (is_same(word, "bundle")) command->bundle = argv[at + 1];
@@ -163,12 +163,12 @@ static int is_debug_command(const char *name) {
   return is_same(base, DEBUG_NAME);
 }
 
-/* `delete`, where there is nothing left to do but to answer; returns in every other case. */
+/* `delete`, if there is nothing left to do but to answer; returns in every other case. */
 static void delete_deleted(const char *bundle) {
   char path[PATH_BYTES];
   char answer[DELETION_BYTES_MAX];
   if (!bundle || *bundle != '/') return;
-  /* The shim serves, or has died on the way out, or has left events: there is something to do. */
+  /* The shim serves, or died on the way out, or has left events: there is something to do. */
   for (const char *file = OBSTACLES; *file; file += length_of(file) + 1)
     if (!join(path, bundle, file) || call(FACCESSAT, AT_FDCWD, (long)path, F_OK, 0, 0, 0) == 0) return;
   if (!join(path, bundle, DELETION_FILE)) return;
@@ -181,8 +181,8 @@ static void delete_deleted(const char *bundle) {
 }
 
 /*
- * Leaves in an LD_LIBRARY_PATH the directories that are absolute; 0 when there are none. Any other would
- * be the bundle for a daemon, and there always is one: containerd writes its own directory and a colon.
+ * Leaves only the absolute directories in an LD_LIBRARY_PATH; 0 when there are none. Any other would be the
+ * bundle for a daemon, and there always is one: containerd writes its own directory and a colon.
  */
 static int keep_absolute(char *entry) {
   char *start = entry + sizeof("LD_LIBRARY_PATH");
@@ -211,7 +211,7 @@ struct launcher {
   char variable[sizeof(LAUNCHER_VARIABLE) + 64];
   /* From the manager on. */
   const char *manager;
-  /* Of KIN_DIGITS; empty where it cannot be told. */
+  /* Of KIN_DIGITS; empty where it cannot be determined. */
   const char *kin;
 };
 
@@ -230,7 +230,7 @@ static void describe(struct launcher *launcher, long manager, word kin) {
   *text = 0;
 }
 
-/* In memory that it shares with the launcher until it executes the engine, or says in `has_failed` that it cannot. */
+/* In memory shared with the launcher until it executes the engine, or reports in `has_failed` that it cannot. */
 __attribute__((noreturn, always_inline)) static inline void become_daemon(const char *path, char **argv, char **env,
                                                                           int channel, volatile int *has_failed) {
   word blocked = HEEDED_SIGNALS;
@@ -238,17 +238,17 @@ __attribute__((noreturn, always_inline)) static inline void become_daemon(const 
   for (long number = 1; number <= SIGNALS; number++) call(RT_SIGACTION, number, (long)defaults, 0, sizeof(word), 0, 0);
   call(RT_SIGPROCMASK, SIG_SETMASK, (long)&blocked, 0, sizeof(blocked), 0, 0);
   call(SETPGID, 0, 0, 0, 0, 0, 0);
-  /* As much is open as is meant to be: 0, 1, 2 and the channel. */
+  /* Open are only those that are meant to be: 0, 1, 2 and the channel. */
   call(DUP3, channel, CHANNEL, 0, 0, 0, 0);
   if (call(CLOSE_RANGE, CHANNEL + 1, ~0U, 0, 0, 0, 0) == 0) call(EXECVE, (long)path, (long)argv, (long)env, 0, 0, 0);
   *has_failed = 1;
   leave(EXIT_FAILURE);
 }
 
-/* Ends as `start`: when the daemon has answered through `channel`, or as it has ended. */
+/* Exits as `start`: when the daemon has answered through `channel`, or as the daemon has exited. */
 __attribute__((noreturn)) static void await_answer(long daemon, int channel) {
   unsigned char status_told;
-  /* Where whoever started us ignores the ends of children, nobody can say how the daemon has ended. */
+  /* If our caller ignores SIGCHLD, nobody can tell how the daemon has exited. */
   int status = EXIT_FAILURE << 8;
   long length;
   while ((length = call(READ, channel, (long)&status_told, 1, 0, 0, 0)) == -EINTR) continue;
@@ -258,7 +258,7 @@ __attribute__((noreturn)) static void await_answer(long daemon, int channel) {
   leave(status >> 8 & 0xff);
 }
 
-/* `start`; returns when the daemon could not be launched, with all as it was but LD_LIBRARY_PATH, which is clean. */
+/* `start`; returns when the daemon could not be launched, with everything unchanged but LD_LIBRARY_PATH, which is clean. */
 static void start(struct command *command, long argc, char **env) {
   char path[PATH_BYTES];
   struct launcher launcher;
@@ -294,16 +294,16 @@ static void start(struct command *command, long argc, char **env) {
   long length = call(READLINKAT, AT_FDCWD, (long)"/proc/self/exe", (long)path, sizeof(path) - 1, 0, 0);
   if (length <= 0 || length >= (long)sizeof(path) - 1) return;
   path[length] = 0;
-  /* Replaced while it runs: the kernel still finds what runs, only not by name. */
+  /* Replaced while it runs: the kernel still finds the running file, only not by name. */
   if (call(FACCESSAT, AT_FDCWD, (long)path, F_OK, 0, 0, 0) != 0) join(path, "/proc/self", "exe");
 
   if (call(PIPE2, (long)ends, O_CLOEXEC, 0, 0, 0, 0) != 0) return;
-  /* Before the engine is there: it would take its first pages as huge ones. */
+  /* Before the engine is there: its first pages would be huge ones. */
   int has_huge_pages =
       call(PRCTL, PR_GET_THP_DISABLE, 0, 0, 0, 0, 0) == 0 && call(PRCTL, PR_SET_THP_DISABLE, 1, 0, 0, 0, 0) == 0;
   if (has_huge_pages) variables[count++] = (char *)HUGE_PAGES_ENTRY;
   variables[count] = 0;
-  /* In the place of a stream that is closed; the engine can do without streams. */
+  /* In place of a closed stream; the engine can do without streams. */
   long pid = ends[0] < CHANNEL ? -1 : call(CLONE, CLONE_VM | CLONE_VFORK | SIGCHLD, 0, 0, 0, 0, 0);
   if (pid == 0) become_daemon(path, argv, variables, ends[1], &has_failed);
   call(CLOSE, ends[1], 0, 0, 0, 0, 0);
@@ -326,9 +326,9 @@ static void run(word *stack) {
   else if (is_same(command.argv[command.action], "delete")) delete_deleted(command.bundle);
 }
 
-/* The next instruction, where the process goes on. `left_by_loader` is 0 where none has been before. */
+/* The next instruction, where the process continues. `left_by_loader` is 0 if no loader ran before. */
 __attribute__((used)) word launch(word *stack, word left_by_loader) {
   run(stack);
-  /* As the program of `ld.so PROGRAM` all is ready. */
+  /* Run as the program of `ld.so PROGRAM`, everything is ready. */
   return left_by_loader ? ENGINE_ENTRY : way_to_engine(stack);
 }

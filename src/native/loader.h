@@ -1,9 +1,9 @@
 /*
- * Makes ready what the engine needs before its first instruction: the dynamic loader of the C library, where
+ * Provides what the engine needs before its first instruction: the dynamic loader of the C library, where
  * the kernel would have put it for a program that names one (PT_INTERP; elf(5), ld.so(8)).
  *
- * The executable names none to the kernel (scripts/executable.ts), as loading the C library and binding the
- * engine to it takes 0.8 ms, and the short commands need neither.
+ * The executable does not name one to the kernel (scripts/executable.ts), as loading the C library and
+ * binding the engine to it takes 0.8 ms, and the short commands need neither.
  *
  * From the build: of the engine its LOADER_PATH, ENGINE_ENTRY (an address), ENGINE_HEADERS (its program headers)
  * and ENGINE_HEADER_COUNT; and HANDOFF_NAME, a variable. Included after kin.h and `parse`.
@@ -61,13 +61,13 @@ struct elf_segment {
   word offset, address, physical, file_bytes, memory_bytes, alignment;
 };
 
-/* As the engine names it; to be known to the loader too, which looks for its own name. */
+/* As the engine names it; the loader must know it too, as it looks for its own name. */
 static const char loader_path[] = LOADER_PATH;
-/* What the kernel would have shown the loader. */
+/* What the kernel would have told the loader. */
 static const struct elf_segment engine_headers[ENGINE_HEADER_COUNT];
 static const struct elf_segment engine_headers[ENGINE_HEADER_COUNT] = {ENGINE_HEADERS};
 
-/* The value of that kind in the auxiliary vector that `stack` ends with, to be read or changed. */
+/* The value of that kind in the auxiliary vector at the end of `stack`, to be read or changed. */
 static word *auxiliary(word *stack, word kind) {
   word *at = stack + *stack + 2;
   while (*at) at++;
@@ -97,7 +97,7 @@ static long map_segment(const struct elf_segment *segment, word base, long file,
   return IS_ERROR(result) ? result : 0;
 }
 
-/* Whether `length` bytes of `headers` are those of a loader for this processor, with all that it says in its file. */
+/* Whether `length` bytes of `headers` are those of a loader for this processor, with all of it within its file. */
 static int is_loader(const struct elf_header *header, long length, long file) {
   const struct elf_segment *segment = (void *)((char *)header + header->segments);
   struct facts_of_file facts;
@@ -113,7 +113,7 @@ static int is_loader(const struct elf_header *header, long length, long file) {
   return 1;
 }
 
-/* Maps the loader that is in `file`, and says in `base` where; 0, or a negated errno. */
+/* Maps the loader in `file`, and stores in `base` where; 0, or a negated errno. */
 static long map_file(const struct elf_header *header, long file, word page, word *base) {
   const struct elf_segment *segments = (void *)((char *)header + header->segments);
   const struct elf_segment *after = segments + header->segment_count;
@@ -133,7 +133,7 @@ static long map_file(const struct elf_header *header, long file, word page, word
   return 0;
 }
 
-/* Maps the loader: its first instruction, and in `base` where it is; or a negated errno. */
+/* Maps the loader: returns its first instruction, and in `base` where it is; or a negated errno. */
 static long map_loader(word page, word *base) {
   word headers[HEADERS_BYTES / sizeof(word)];
   const struct elf_header *header = (void *)headers;
@@ -145,7 +145,7 @@ static long map_loader(word page, word *base) {
   return IS_ERROR(result) ? result : (long)(*base + header->entry);
 }
 
-/* Whether this is a shim that goes on as this program (`handoff/arrival.ts`). */
+/* Whether this is a shim that continues as this program (`handoff/arrival.ts`). */
 static int is_handoff(char **argv, char **env) {
   struct command command;
   command.argv = argv;
@@ -165,7 +165,7 @@ static void complain(long error) {
   call(WRITE, 2, (long)line, end - line, 0, 0, 0);
 }
 
-/* Where to go on for the engine: in the loader, which finds `stack` as the kernel would have left it. */
+/* Where to continue for the engine: in the loader, which finds `stack` as the kernel would have left it. */
 static word way_to_engine(word *stack) {
   static const long pause[2] = {0, RETRY_NANOSECONDS};
   word base = 0;
@@ -174,7 +174,7 @@ static word way_to_engine(word *stack) {
     complain(-entry);
     if (!is_handoff((char **)(stack + 1), (char **)(stack + *stack + 2))) leave(EXIT_NO_LOADER);
   }
-  /* A shim that wakes up: nobody else has its containers, and what is in the way may go. Signals wait with it. */
+  /* A shim that wakes up: nobody else has its containers, and the obstacle may pass. Signals wait too. */
   while (IS_ERROR(entry)) {
     call(NANOSLEEP, (long)pause, 0, 0, 0, 0, 0);
     entry = map_loader(*auxiliary(stack, AT_PAGESZ), &base);

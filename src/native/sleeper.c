@@ -1,12 +1,12 @@
 /*
- * What a shim is while it has nothing to do: one poll(2) over all that could concern it, and then the
- * shim again.
+ * What a shim is while it has nothing to do: one poll(2) over everything that could concern it, and then
+ * the shim again.
  *
  * The shim executes this program with a table in shared memory, whose descriptor the environment names
  * (WEDGE_SLEEP), and leaves every descriptor open that it needs. Nothing is read and nobody is waited for
  * here, so whatever happens is still there when the shim is back: an exit, a connection, a byte, a
- * signal. All of it is told by its state and not by a change of it, so nothing that happens at any
- * instruction of either program is missed. Signals are blocked; a signalfd in the table tells of them.
+ * signal. Everything is level-triggered, so nothing that happens at any instruction of either program is
+ * missed. Signals are blocked; a signalfd in the table reports them.
  *
  * No libc: the whole program is a few pages. The layout of the table is that of `handoff/sleeper.ts`.
  */
@@ -26,10 +26,10 @@ struct table {
   int program;
   /* Whether other users may look at this process: see `forbidDumps` of the shim. */
   int is_dumpable;
-  /* At most so long; -1 is for ever. */
+  /* The longest sleep; -1 is forever. */
   long seconds;
   long nanoseconds;
-  /* After the last entry: where the program's file was, for when there is no program in it any more. */
+  /* After the last entry: where the program's file was, for when that no longer contains a program. */
   long path_bytes;
   struct pollfd fds[];
 };
@@ -84,7 +84,7 @@ static struct table *open_table(char **env) {
   int fd = -1;
   for (; *env && fd < 0; env++) fd = number_of(*env, "WEDGE_SLEEP=");
   if (fd < 0) return 0;
-  /* One page shows how many there are. */
+  /* One page is enough to learn how many there are. */
   table = (struct table *)call(MMAP, 0, 4096, PROT_READ_WRITE, MAP_SHARED, fd, 0);
   if (IS_ERROR(table) || table->magic != MAGIC) return 0;
   word size = sizeof(struct table) + table->count * sizeof(struct pollfd) + table->path_bytes;
@@ -93,7 +93,7 @@ static struct table *open_table(char **env) {
   return IS_ERROR(table) ? 0 : table;
 }
 
-/* What executing a program fails with now, and may not fail with in a moment. */
+/* Errors of executing a program that may pass in a moment. */
 static int is_passing(long error) {
   return error == -EAGAIN || error == -ENOMEM || error == -ENFILE || error == -ETXTBSY;
 }
@@ -107,8 +107,8 @@ static int has_dead_child(void) {
 }
 
 /*
- * Whether `count` more threads may be had now: the engine ends when it cannot have its own. Each of these
- * borrows our stack while we stand still, and nobody waits for it: execve(2) goes on when it is gone.
+ * Whether `count` more threads may be created now: the engine exits when it cannot have its own. Each of
+ * these borrows our stack while we are suspended, and nobody waits for it: execve(2) goes on when it is gone.
  */
 static int has_room(int count) {
   volatile int has = 0;
@@ -130,12 +130,12 @@ __attribute__((noreturn)) void sleeper(word *stack) {
     call(EXIT, 125, 0, 0, 0, 0, 0);
     __builtin_unreachable();
   }
-  /* The name that the shim has in lists of processes, and no more to be seen than before. */
+  /* The name that the shim has in process lists, and as private as before. */
   call(PRCTL, PR_SET_NAME, (long)"containerd-shim", 0, 0, 0, 0);
   if (!table->is_dumpable) call(PRCTL, PR_SET_DUMPABLE, 0, 0, 0, 0, 0);
   timeout = table->seconds < 0 ? 0 : &table->seconds;
   if (!has_dead_child()) call(PPOLL, (long)table->fds, table->count, (long)timeout, 0, 0, 0);
-  /* The shim's engine does not start in a directory that is gone, and its bundle may go at any time. */
+  /* The shim's engine does not start in a directory that is gone, and its bundle may vanish at any time. */
   call(CHDIR, (long)"/", 0, 0, 0, 0, 0);
   for (;;) {
     long pause[2] = {0, RETRY_NANOSECONDS};
@@ -143,7 +143,7 @@ __attribute__((noreturn)) void sleeper(word *stack) {
     if (has_room(THREADS))
       error = call(EXECVEAT, table->program, (long)"", (long)argv, (long)env, AT_EMPTY_PATH, 0);
     /*
-     * While nobody runs it, its file may be written over. What has taken its place may help, now or once
+     * While nobody runs it, its file may be overwritten. What has taken its place may help, now or once
      * somebody has put it there.
      */
     if (!is_passing(error) && table->path_bytes > 0)

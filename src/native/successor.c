@@ -1,11 +1,11 @@
 /*
- * Leaves a process to another one that goes on with its memory: a function of this code, which
- * `linux/new-process.ts` calls.
+ * Leaves a process to another one that goes on with its memory: a function, called by
+ * `linux/new-process.ts`.
  *
  * long successor(word flags, word *tid): clone(2) with these flags, no stack of its own and `tid` as the
- * address for its id. In the new process it returns 0, on the stack that both have; the old process ends
- * with status 0 within the kernel, without another look at that stack. Where the kernel refuses it returns
- * a negated errno, in the process that there is.
+ * address for its id. In the new process it returns 0, on the stack that both use; the old process exits
+ * with status 0 within the kernel, without touching that stack again. Where the kernel refuses it returns
+ * a negated errno, in the original process.
  */
 
 #if defined(__x86_64__)

@@ -3,7 +3,7 @@
  *
  * A generated service definition and an object that implements it become a
  * {@link MountedService}: by method name, how a call runs, how its request is decoded and how
- * its response is encoded. Nothing here knows frames, sockets or HTTP.
+ * its response is encoded. Nothing here knows about frames, sockets or HTTP.
  */
 
 import type { BinaryWriter } from "@bufbuild/protobuf/wire";
@@ -34,17 +34,17 @@ export interface ServiceDefinition {
 export type RequestOf<M extends MethodDefinition> = ReturnType<M["requestType"]["decode"]>;
 export type ResponseOf<M extends MethodDefinition> = ReturnType<M["responseType"]["decode"]>;
 
-/** Values by lower-case key, in the order they were sent. */
+/** Values by lower-case key, in the order in which they were sent. */
 export type Metadata = ReadonlyMap<string, readonly string[]>;
 
-/** Who is on the other end, as the kernel told it at accept; a transport may not know. */
+/** Who is on the other end, as reported by the kernel at accept; a transport may not know. */
 export interface Peer {
   readonly pid?: number;
   readonly uid?: number;
   readonly gid?: number;
 }
 
-/** What a handler learns about the call it serves, beside the request. */
+/** What a handler learns about the call it serves, besides the request. */
 export interface CallContext {
   readonly service: string;
   readonly method: string;
@@ -54,13 +54,13 @@ export interface CallContext {
   readonly deadlineMs: number | undefined;
   readonly metadata: Metadata;
   readonly peer: Peer;
-  /** The call was taken by another program of this process, which has handed it over. */
+  /** The call was taken by a previous program of this process, which has handed it over. */
   readonly isResumed?: boolean;
 }
 
 type Awaitable<T> = T | Promise<T>;
 
-/** The function that serves one method; an answer that is no promise is sent without a delay. */
+/** The function that serves one method; an answer that is not a promise is sent without delay. */
 export type Handler<M extends MethodDefinition> = M["requestStream"] extends true
   ? M["responseStream"] extends true
     ? (requests: AsyncIterable<RequestOf<M>>, context: CallContext) => AsyncIterable<ResponseOf<M>>
@@ -79,9 +79,9 @@ export type MethodKind = "unary" | "clientStream" | "serverStream" | "bidiStream
 /** One method as a server runs it: types erased, bytes at both ends. */
 export interface Method {
   readonly kind: MethodKind;
-  /** Throws `internal` when the bytes are no such message. */
+  /** Throws `internal` when the bytes are not such a message. */
   decodeRequest(bytes: Uint8Array): unknown;
-  /** Throws `internal` when the value is no such message. */
+  /** Throws `internal` when the value is not such a message. */
   encodeResponse(message: unknown): Uint8Array;
   /** `input` is a decoded request, or an async iterable of them. Returns what the handler does. */
   invoke(input: unknown, context: CallContext): unknown;
@@ -124,8 +124,8 @@ export function mountService(
 }
 
 /**
- * A service that is loaded with its first call, so that having it costs nothing. The names with their
- * kinds stand for the definition, which is not there before; a name it does not have is refused then.
+ * A service that is loaded with its first call, so that having it costs nothing. Until then the names with
+ * their kinds stand in for the definition; a name that it does not have is refused at that point.
  */
 export function mountLazily(
   fullName: string,
@@ -199,7 +199,7 @@ export function kindOf(method: MethodDefinition): MethodKind {
   return method.responseStream ? "serverStream" : "unary";
 }
 
-/** Throws `internal` when the bytes are no such message. */
+/** Throws `internal` when the bytes are not such a message. */
 export function decodeMessage<T>(codec: Codec<T>, bytes: Uint8Array): T {
   try {
     return codec.decode(bytes);

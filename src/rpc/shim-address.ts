@@ -1,21 +1,21 @@
-/** How the address of a shim is written, and what the files in a bundle say of it. */
+/** How the address of a shim is written, and what the files in a bundle say about it. */
 
 import { member, parseJson } from "../base/json.ts";
 
-/** What the address of a unix socket begins with. */
+/** Prefix of the address of a unix socket. */
 export const addressScheme = "unix://";
 /** Newest first: containerd 2 keeps the whole answer of the shim, older ones and wedge its address. */
 const FILES = ["bootstrap.json", "address"] as const;
 
-/** Path of the unix socket in an address: after `unix://`, or as it is, as gRPC has it. Undefined for any other. */
+/** Path of the unix socket in an address: after `unix://`, or as it is, as gRPC has it. Undefined otherwise. */
 export function parseSocketPath(address: string): string | undefined {
   if (address.startsWith(addressScheme)) return address.slice(addressScheme.length);
   return address.startsWith("/") ? address : undefined;
 }
 
 /**
- * Path of the socket that a bundle's task is served at: as `start` wrote it, or as containerd 2 did for
- * a further container of a pod, for which no shim is started. `read` gives the text of a file of the
+ * Path of the socket at which a bundle's task is served: as `start` wrote it, or as containerd 2 did for
+ * a further container of a pod, for which no shim is started. `read` returns the text of a file of the
  * bundle, undefined when there is none. Undefined when no file says so.
  */
 export function findSocketPath(read: (name: string) => string | undefined): string | undefined {

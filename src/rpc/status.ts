@@ -60,14 +60,14 @@ export function codeOf(reason: Reason): number {
   return CODE_OF_REASON[reason];
 }
 
-/** The reason a number stands for. A number nobody defined is `unknown`. */
+/** The reason that a number stands for. An undefined number is `unknown`. */
 export function reasonOf(code: number): Reason {
   return REASON_OF_CODE[code] ?? "unknown";
 }
 
 /**
- * What containerd's own errors end with (its errdefs package). Its newer clients look for it, its older
- * ones take it off, so a status says it for these reasons.
+ * The suffixes of containerd's own errors (its errdefs package). Its newer clients look for them, its older
+ * ones strip them, so a status carries them for these reasons.
  */
 const SUFFIX: Readonly<Partial<Record<Reason, string>>> = {
   notFound: ": not found",
@@ -91,7 +91,7 @@ export function errorOf(status: Status): ShimError {
   return new ShimError(reason, isMarked ? status.message.slice(0, -suffix.length) : status.message);
 }
 
-/** An abort that a handler lets pass is the caller's own doing, not a fault of the handler. */
+/** An abort that a handler lets through is the caller's own doing, not a fault of the handler. */
 function reasonOfThrown(thrown: unknown): Reason {
   if (thrown instanceof ShimError) return thrown.reason;
   if (!(thrown instanceof Error)) return "unknown";

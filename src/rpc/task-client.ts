@@ -1,4 +1,4 @@
-/** The Task API of a shim, any v2 shim's, in the version that it serves. */
+/** The Task API of any v2 shim, in the version that it serves. */
 
 import { hasReason, ShimError } from "../base/error.ts";
 import { TaskDefinition as TaskV2 } from "../gen/containerd/task/v2/task.ts";

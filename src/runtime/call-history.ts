@@ -1,11 +1,11 @@
-/** What the runtime was asked lately, as plain data for those who look into a shim. */
+/** The latest runtime calls, as plain data for those who inspect a shim. */
 
 import type { Verb } from "./runtime.ts";
 
-/** One run of the runtime's executable. Nothing of its arguments or environment: they may hold secrets. */
+/** One run of the runtime's executable, without its arguments and environment: they may hold secrets. */
 export interface RuntimeCall {
   readonly verb: Verb;
-  /** The container; "" for verbs that are about none. */
+  /** The container; "" for verbs that concern none. */
   readonly id: string;
   readonly pid: number;
   /** Milliseconds since the epoch. */
@@ -24,12 +24,12 @@ export interface CallEnd {
   readonly error: string;
 }
 
-/** A call that runs, to be ended once. */
+/** A call in flight, to be ended once. */
 export interface OpenCall {
   end(end: CallEnd): void;
 }
 
-/** Is told of every call, within the turn in which it happens. Must not throw. */
+/** Notified of every call, within the turn in which it happens. Must not throw. */
 export interface HistoryObserver {
   began(call: RuntimeCall): void;
   ended(call: RuntimeCall): void;
@@ -38,7 +38,7 @@ export interface HistoryObserver {
 const endedCallsMax = 32;
 const errorCharactersMax = 512;
 
-/** What a history reads the time from. */
+/** Where a history reads the time. */
 export interface Clocks {
   /** Milliseconds since the epoch. */
   readonly dateMs: () => number;
@@ -46,9 +46,9 @@ export interface Clocks {
   readonly elapsedMs: () => number;
 }
 
-/** The last {@link endedCallsMax} calls that ended, and all that run. */
+/** The last {@link endedCallsMax} calls that ended, and all in flight. */
 export class CallHistory {
-  /** Whoever wants to be told of calls; empty as a rule. */
+  /** Observers of calls; usually none. */
   readonly observers: Set<HistoryObserver> = new Set();
   readonly #ended: RuntimeCall[] = [];
   readonly #running = new Set<RuntimeCall>();
@@ -85,7 +85,7 @@ export class CallHistory {
     };
   }
 
-  /** A copy: those that ended, in the order of their ends, then those that run, oldest first. */
+  /** A copy: ended calls in the order of their ends, then those in flight, oldest first. */
   list(): readonly RuntimeCall[] {
     return [...this.#ended, ...this.#running];
   }

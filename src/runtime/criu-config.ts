@@ -1,13 +1,13 @@
 /**
- * Settings of CRIU that runtimes have no flags for: a configuration file that CRIU finds by its
- * environment, which it has from the runtime, and the runtime from us (criu(8), CRIU_CONFIG_FILE).
+ * CRIU settings that runtimes have no flags for: a configuration file that CRIU finds through its
+ * environment, which it gets from the runtime, and the runtime from us (criu(8), CRIU_CONFIG_FILE).
  */
 
 import { readFileSync } from "node:fs";
 
 const VARIABLE = "CRIU_CONFIG_FILE=";
 
-/** The text of a configuration with `lines`, after what the user's own has to say. */
+/** The text of a configuration with `lines`, after what the user's own file says. */
 export function criuConfigText(environment: readonly string[], lines: readonly string[]): string {
   const own = environment.findLast((entry) => entry.startsWith(VARIABLE))?.slice(VARIABLE.length);
   return `${[...(own ? [readOwn(own)] : []), ...lines].join("\n")}\n`;
@@ -22,6 +22,6 @@ function readOwn(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch {
-    return ""; // CRIU itself passes over one that it cannot read.
+    return ""; // CRIU itself ignores one that it cannot read.
   }
 }

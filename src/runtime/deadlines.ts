@@ -13,8 +13,8 @@ const SECOND_MS = 1_000;
 const MINUTE_MS = 60 * SECOND_MS;
 
 /**
- * Managers set no limit, or minutes, to verbs that run hooks or wait for a disk; so these end what hangs
- * and nothing that is merely slow. The rest wait for the kernel alone.
+ * Managers set no limit, or minutes, for verbs that run hooks or wait for a disk; so these deadlines end
+ * what hangs, and nothing that is merely slow. The other verbs wait only for the kernel.
  */
 export const defaultDeadlines: Deadlines = {
   create: 10 * MINUTE_MS,
@@ -37,7 +37,7 @@ const UNITS_MS: ReadonlyMap<string, number> = new Map([
   ["m", MINUTE_MS],
   ["h", 60 * MINUTE_MS],
 ]);
-/** What a timer of the engine can wait at most. */
+/** The longest delay of an engine timer. */
 const DEADLINE_MS_MAX = 2 ** 31 - 1;
 
 /**

@@ -6,8 +6,8 @@ import { messageOf } from "../base/error.ts";
 import { hasCode } from "../linux/errno.ts";
 
 /**
- * Taken out: NOTIFY_SOCKET makes a runtime wait for sd_notify(3) from the container; LISTEN_* speaks
- * of descriptors that we do not hand on (sd_listen_fds(3)).
+ * Removed: NOTIFY_SOCKET makes a runtime wait for sd_notify(3) from the container; LISTEN_* is about
+ * descriptors that we do not pass on (sd_listen_fds(3)).
  */
 export const REMOVED_VARIABLES: readonly string[] = [
   "NOTIFY_SOCKET",
@@ -17,8 +17,8 @@ export const REMOVED_VARIABLES: readonly string[] = [
 ];
 
 /**
- * Settings of the engine and of the allocator this program is built on, which would change any other program built on it,
- * what `start` tells the daemon about its children, and who launched it.
+ * Settings of the engine and of the allocator that this program is built on, which would also affect other programs built
+ * on them; what `start` tells the daemon about its children, and who launched it.
  */
 export const REMOVED_PREFIXES = ["BUN_", "MIMALLOC_", "WEDGE_CHILD_", "WEDGE_LAUNCHER"] as const;
 
@@ -43,15 +43,15 @@ export function scrubEnvironment(environment: readonly string[]): readonly strin
   return kept;
 }
 
-/** Where a command was found, or why not, in the words that Go's exec package has made customary. */
+/** Where a command was found, or why not, in the wording that Go's exec package has established. */
 export type Lookup =
   | { readonly kind: "found"; readonly path: string }
   | { readonly kind: "missing"; readonly message: string };
 
 /**
  * Finds the executable for `command`: an absolute path as it is, a bare name in the PATH of
- * `environment` (its absolute directories alone). The command is named in quotes in `message`, and the
- * sentences stay as they are: engines turn them into exit codes 126 and 127.
+ * `environment` (only its absolute directories). The command is quoted in `message`, and the wording is
+ * fixed: engines turn it into exit codes 126 and 127.
  */
 export function findExecutable(command: string, environment: readonly string[]): Lookup {
   if (isAbsolute(command)) {
@@ -83,7 +83,7 @@ function refusalOf(path: string): string | undefined {
   }
 }
 
-/** The last PATH counts, as it does for getenv(3) after execve of what a shell has put together. */
+/** The last PATH counts, as it does for getenv(3) after an execve of what a shell has put together. */
 function pathOf(environment: readonly string[]): string {
   return environment.findLast((entry) => entry.startsWith("PATH="))?.slice("PATH=".length) ?? "";
 }

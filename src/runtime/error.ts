@@ -1,7 +1,7 @@
 /**
- * Failures of a runtime, sorted into kinds: the only place that reads runtimes' sentences.
+ * Failures of a runtime, sorted into kinds: the only place that interprets runtimes' messages.
  *
- * `runtimeMessage` is passed on word for word within `message`, for engines derive exit codes from it
+ * `runtimeMessage` is passed on verbatim within `message`, because engines derive exit codes from it
  * ("executable file not found", "permission denied").
  */
 
@@ -10,7 +10,7 @@ import type { Verb } from "./runtime.ts";
 
 /**
  * - `processFinished`: a signal found its process gone.
- * - `containerNotFound`: the runtime knows no such container.
+ * - `containerNotFound`: the runtime does not know the container.
  * - `notRunning`: the container has stopped, and the verb needs it running.
  * - `notPaused`: the container runs, and was to be resumed.
  * - `timeout`: the runtime process did not finish in time and was killed.
@@ -30,7 +30,7 @@ export type FailureKind =
   | "runtimeNotFound"
   | "other";
 
-/** What went before the runtime's words, by verb. */
+/** What precedes the runtime's words, by verb. */
 const PREFIX: Readonly<Record<Verb, string>> = {
   create: "OCI runtime create failed",
   restore: "OCI runtime restore failed",
@@ -49,11 +49,11 @@ const PREFIX: Readonly<Record<Verb, string>> = {
 export interface Failure {
   readonly verb: Verb;
   readonly kind: FailureKind;
-  /** The bare sentence, without our prefix. */
+  /** The runtime's sentence, without our prefix. */
   readonly runtimeMessage: string;
 }
 
-/** A call to the runtime that failed. `message` is complete, prefix included, and may go to the user. */
+/** A failed call to the runtime. `message` is complete, prefix included, and may go to the user. */
 export class RuntimeError extends ShimError {
   readonly verb: Verb;
   readonly kind: FailureKind;
@@ -73,8 +73,8 @@ export class RuntimeError extends ShimError {
 }
 
 /**
- * Only a kill speaks of `notFound`: peers rely on it there, while a `notFound` of Pids makes containerd
- * take the whole container for gone, and one of Create or Start would be misread likewise.
+ * Only a kill reports `notFound`: peers rely on it there, while a `notFound` from Pids makes containerd
+ * take the whole container for gone, and one from Create or Start would be misread likewise.
  */
 function reasonOf({ verb, kind }: Failure): Reason {
   switch (kind) {
@@ -101,7 +101,7 @@ function messageFor({ verb, kind, runtimeMessage }: Failure): string {
   return `${PREFIX[verb]}: ${runtimeMessage}`;
 }
 
-/** Sentences that say: the process or the whole container has ended. */
+/** Sentences that mean: the process or the whole container has ended. */
 const FINISHED: readonly RegExp[] = [
   /os: process already finished/, // runc: the signal came too late
   /no such process/i, // the kernel's ESRCH, in everybody's spelling
@@ -111,7 +111,7 @@ const FINISHED: readonly RegExp[] = [
   /incorrect container status/, // youki, for every verb that the state does not allow
 ];
 
-/** Sentences that say the same to verbs other than kill. */
+/** Sentences that mean the same for verbs other than kill. */
 const STOPPED: readonly RegExp[] = [
   /in a stopped container/, // runc exec
   /container that has stopped/, // runc start
@@ -121,7 +121,7 @@ const STOPPED: readonly RegExp[] = [
 /** What runc says of a container that is not frozen; crun thaws it all the same. */
 const NOT_PAUSED = /container not paused/;
 
-/** Sentences that say: I know no such container. */
+/** Sentences that mean: I do not know this container. */
 const MISSING: readonly RegExp[] = [
   // runc, with and without the id; youki; runsc. Not the tail of a path, "/bin/container not found".
   /(?:^|\s)container (?:state directory |with id )?(?:[`"']?[\w.+-]+[`"']? )?(?:does not exist|not found)/i,
@@ -129,7 +129,7 @@ const MISSING: readonly RegExp[] = [
   /cannot open directory [`'][^`']*[`']: no such file/i, // crun delete
 ];
 
-/** What a runtime's words mean for `verb`. Texts of its failures, not of ours. */
+/** What a runtime's words mean for `verb`. For its own error texts, not for ours. */
 export function kindOf(verb: Verb, runtimeMessage: string): FailureKind {
   const says = (sentences: readonly RegExp[]) =>
     sentences.some((sentence) => sentence.test(runtimeMessage));
@@ -138,12 +138,12 @@ export function kindOf(verb: Verb, runtimeMessage: string): FailureKind {
     case "restore":
     case "features":
     case "version":
-      // No container yet: what "does not exist" there is some path of its configuration.
+      // There is no container yet: what "does not exist" is some path of its configuration.
       return "other";
     case "kill":
     case "delete":
       if (says(FINISHED)) return verb === "kill" ? "processFinished" : "notRunning";
-      // Nothing of the user's own is named by these two, so any "does not exist" is the container.
+      // These two name nothing of the user's own, so any "does not exist" is the container.
       return says(MISSING) || runtimeMessage.includes("does not exist")
         ? "containerNotFound"
         : "other";

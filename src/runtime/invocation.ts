@@ -1,7 +1,7 @@
 /**
- * One run of the runtime's executable: spawned, bounded in time, its output caught.
+ * One run of the runtime's executable: spawned, bounded in time, its output captured.
  *
- * Output is caught in memory files, not pipes: nobody has to read along, and what a hook leaves
+ * Output is captured in memory files, not pipes: nobody has to read along, and what a hook leaves
  * running in the background can neither hold up the call nor be killed by SIGPIPE after it.
  */
 
@@ -12,31 +12,31 @@ import { readTail } from "./log.ts";
 import type { LentStdio } from "./runtime.ts";
 
 const SIGKILL = 9;
-/** How long a killed runtime may take to be gone; a process in uninterruptible sleep may take for ever. */
+/** How long a killed runtime may take to be gone; in uninterruptible sleep it may take forever. */
 const killGraceMs = 5_000;
-/** More of standard output than this is refused: no answer that is asked for comes near it. */
+/** Standard output beyond this is refused: no answer that we ask for comes near it. */
 const outputBytesMax = 4 * 1024 * 1024;
-/** As much of the end of standard error as is looked at. */
+/** How much of the end of standard error is read. */
 const errorBytesMax = 16 * 1024;
-/** A runtime that writes more than this, log and all, would fill the memory, or the disk, in its time. */
+/** A runtime that writes more than this, its log included, would in time fill the memory or the disk. */
 const writtenBytesMax = 64 * 1024 * 1024;
-/** How often that is looked at; most calls are over before the first time. */
+/** How often that is checked; most calls are over before the first time. */
 const writtenLookMs = 200;
 
 export interface Invocation {
   readonly argv: readonly string[];
   readonly env: readonly string[];
   readonly cwd: string;
-  /** Lent for 0, 1 and 2; without it they are caught. */
+  /** Lent for 0, 1 and 2; without it they are captured. */
   readonly stdio?: LentStdio | undefined;
-  /** What the process reads from its standard input, where `stdio` is not given. */
+  /** The process's standard input, where `stdio` is not given. */
   readonly input?: Uint8Array | undefined;
-  /** A file that the process writes to beside its streams; it may be missing. */
+  /** A file that the process writes to besides its streams; it may be missing. */
   readonly logFile: string | undefined;
   readonly timeoutMs: number;
-  /** Any of them gives it up. */
+  /** Any of them cancels the call. */
   readonly signals: readonly AbortSignal[];
-  /** Told the pid as soon as there is one. */
+  /** Called with the pid as soon as there is one. */
   readonly onSpawn: (pid: number) => void;
 }
 
@@ -45,7 +45,7 @@ export type Outcome =
   | {
       readonly kind: "exited";
       readonly exit: Exit;
-      /** Undefined when there was more than may be. */
+      /** Undefined when it exceeded the limit. */
       readonly stdout: string | undefined;
       readonly stderr: string;
     }
@@ -53,7 +53,7 @@ export type Outcome =
       /** Killed: by its deadline, because the caller asked, or because it wrote too much. */
       readonly kind: Interruption;
       readonly afterMs: number;
-      /** False when it has not died of it yet. */
+      /** False when the kill has not ended it yet. */
       readonly isGone: boolean;
       readonly pid: number;
       readonly stderr: string;
@@ -101,7 +101,7 @@ export async function invoke(invocation: Invocation, children: Children): Promis
 type End = { readonly kind: "exited"; readonly exit: Exit } | { readonly kind: Interruption };
 type Interruption = "timeout" | "canceled" | "flooded";
 
-/** Waits for the exit, the deadline, the abort or a flood; after all but the first, kills and waits a little. */
+/** Waits for the exit, the deadline, an abort or a flood; after all but the first, kills and waits a little. */
 async function waitFor(
   child: Child,
   { timeoutMs, signals }: Invocation,
@@ -141,7 +141,7 @@ function sizeOf(files: readonly (number | string)[]): number {
 
 function openCapture(label: string): OwnedFd {
   const file = openMemoryFile(`runtime-${label}`);
-  // A script may open /dev/stderr anew and truncate it; appending, nobody writes over another's words.
+  // A script may open /dev/stderr anew and truncate it; with O_APPEND nobody overwrites another's output.
   setAppending(file.fd);
   return file;
 }

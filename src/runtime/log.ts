@@ -1,13 +1,13 @@
 /**
- * The runtime's JSON log: one object a line, and of all that only the last error matters.
+ * The runtime's JSON log: one object per line, of which only the last error matters.
  *
  * runc and crun write `{"level":"error","msg":"..."}`, youki `{"level":"ERROR","fields":{"message":"..."}}`.
- * Whatever else stands in the file (a wrapper's own lines, a line cut short) is passed over.
+ * Anything else in the file (a wrapper's own lines, a truncated line) is skipped.
  */
 
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 
-/** As much of the end of a log as is looked at. */
+/** How much of the end of a log is read. */
 const tailBytesMax = 64 * 1024;
 
 /** The last error in the log at `path`; undefined when there is no such file or no error in it. */
@@ -16,7 +16,7 @@ export function readLastError(path: string): string | undefined {
   try {
     fd = openSync(path, "r");
   } catch {
-    return undefined; // crun makes the file only when it has something to say.
+    return undefined; // crun creates the file only when it has something to say.
   }
   try {
     return parseLastError(readTail(fd, tailBytesMax));
@@ -49,7 +49,7 @@ function errorOf(line: string): string | undefined {
   try {
     entry = JSON.parse(line);
   } catch {
-    return undefined; // Not a line of the log, or the first one, cut.
+    return undefined; // Not a line of the log, or the first one, truncated.
   }
   if (!isObject(entry) || typeof entry["level"] !== "string") return undefined;
   if (!ERROR_LEVELS.has(entry["level"].toLowerCase())) return undefined;

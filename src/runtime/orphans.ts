@@ -1,9 +1,9 @@
 /**
  * Runtime processes that have outlived the shim that ran them.
  *
- * A shim that is killed takes none with it, and one that hangs would never end: the deadline has died with
- * the shim. A call's log file is in the bundle while it runs, by a name that no other call has, and a word
- * of the runtime's command line: who has that word is at that call.
+ * A shim that is killed takes none of them with it, and one that hangs would never end: its deadline has died
+ * with the shim. While a call runs, its log file is in the bundle, under a name that no other call has, and is
+ * a word of the runtime's command line: a process with that word belongs to that call.
  */
 
 import { readdirSync, readFileSync } from "node:fs";
@@ -12,12 +12,12 @@ import { openPidfd, signalProcessGroup } from "../linux/pidfd.ts";
 import { waitUntilReady } from "../linux/ready.ts";
 
 const SIGKILL = 9;
-/** Of a name that `runc.ts` gives, with the pid of the process that made the call. */
+/** A name as `runc.ts` gives it, with the pid of the process that made the call. */
 const LOG_NAME = /^runtime-[a-z]+-log-(\d+)-.*\.json$/;
 
 /**
  * Kills what still runs of calls whose logs are in `bundle` and whose shims are gone, hooks and wrappers too,
- * and waits for each at most `limitMs`. Reads no process's command line where there is no such log. Never throws.
+ * and waits at most `limitMs` for each. Without such a log it reads no process's command line. Never throws.
  */
 export function killOrphans(bundle: string, limitMs: number): void {
   const callers = readCallers(bundle);
@@ -32,7 +32,7 @@ export function killOrphans(bundle: string, limitMs: number): void {
   }
 }
 
-/** The pids of those that made the calls, by the paths of the logs. */
+/** The pids of the processes that made the calls, by the paths of the logs. */
 function readCallers(bundle: string): ReadonlyMap<string, number> {
   try {
     const found = readdirSync(bundle).map((name) => LOG_NAME.exec(name));
@@ -48,10 +48,10 @@ function killIfOrphan(pid: number, callers: ReadonlyMap<string, number>, limitMs
   const caller = callerOf(pid, callers);
   if (caller === undefined) return;
   using pidfd = openPidfd(pid);
-  // Only once the descriptor names the process does its command line prove whose it is.
+  // Only once the descriptor refers to the process does its command line prove whose it is.
   if (callerOf(pid, callers) !== caller) return;
   const group = Number(statOf(pid)?.[GROUP]);
-  // The shim's own child leads the group; as long as the shim lives it is its to end.
+  // The shim's own child leads the group; as long as the shim lives, ending it is the shim's business.
   if (Number(statOf(group)?.[PARENT]) === caller) return;
   signalProcessGroup(group, SIGKILL);
   if (pidfd !== undefined) waitUntilReady(pidfd.fd, "readable", limitMs);
@@ -72,7 +72,7 @@ const GROUP = 2;
 function statOf(pid: number): readonly string[] | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    // The name in parentheses may hold anything, spaces and parentheses too.
+    // The name in parentheses may contain anything, even spaces and parentheses.
     return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   } catch {
     return undefined;

@@ -1,4 +1,4 @@
-/** The file in which a runtime leaves the pid of the process that it made. */
+/** The file in which a runtime leaves the pid of the process that it created. */
 
 import { closeSync, openSync, readSync } from "node:fs";
 
@@ -9,7 +9,7 @@ const readBytesMax = 64;
 
 /**
  * The pid in the file at `path`: a decimal number, white space around it allowed.
- * Throws what node:fs throws for a missing file, and Error for anything that is no pid.
+ * Throws what node:fs throws for a missing file, and Error for anything that is not a pid.
  */
 export function readPidFile(path: string): number {
   const fd = openSync(path, "r");

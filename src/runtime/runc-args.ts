@@ -1,7 +1,7 @@
 /**
  * Verbs as command lines, in the spelling that runc (1.0 and later), crun and youki share.
  *
- * Pure. The order is part of the contract, for wrappers around a runtime rely on it: `--root`,
+ * Pure. The order is part of the contract, because wrappers around a runtime rely on it: `--root`,
  * `--log`, `--log-format`, `--systemd-cgroup`, then the verb and its flags, the id last.
  */
 
@@ -14,7 +14,7 @@ import type {
   RestoreRequest,
 } from "./runtime.ts";
 
-/** What stands before the verb. */
+/** What precedes the verb. */
 export interface GlobalFlags {
   readonly root: string;
   readonly logFile: string | undefined;
@@ -45,8 +45,8 @@ export function createArgs(id: string, bundle: string, flags: CreateFlags): stri
 type RestoreFlags = Omit<RestoreRequest, "stdio" | "timeoutMs" | "signal">;
 
 /**
- * Restore, detached. runc also has `--no-subreaper`; it is left out, for a detached runc ends at once
- * and its being a subreaper ends with it, while crun refuses the flag.
+ * Restore, detached. runc also has `--no-subreaper`; it is left out, because a detached runc exits at once
+ * and stops being a subreaper with that, while crun refuses the flag.
  */
 export function restoreArgs(id: string, bundle: string, flags: RestoreFlags): string[] {
   return [
@@ -112,7 +112,7 @@ export function resumeArgs(id: string): string[] {
   return ["resume", checked(id)];
 }
 
-/** Resources come on stdin. With `=`, because a lone `-` is an argument to some flag parsers. */
+/** Resources come on stdin. With `=`, because some flag parsers take a lone `-` for an argument. */
 export function updateArgs(id: string): string[] {
   return ["update", "--resources=-", checked(id)];
 }
@@ -145,7 +145,7 @@ function when(isSet: boolean | undefined, flag: string): string[] {
   return isSet === true ? [flag] : [];
 }
 
-/** Ids are checked where they come in; one that reads as a flag would be another command. */
+/** Ids are checked on arrival; one that reads as a flag would make a different command. */
 function checked(id: string): string {
   assert(id !== "" && !id.startsWith("-"), `"${id}" is no container id`);
   return id;

@@ -1,8 +1,8 @@
 /**
  * runc, and every runtime with its command line (crun, youki, a wrapper script), behind `Runtime`.
  *
- * Each call is a process of its own with a log file of its own in the bundle: what two calls at once
- * have to say is never mixed up, and nothing stays when they are over.
+ * Each call is a process of its own with a log file of its own in the bundle: what two concurrent calls
+ * report is never mixed up, and nothing stays when they are over.
  */
 
 import { closeSync, existsSync, openSync, rmSync, writeFileSync } from "node:fs";
@@ -49,15 +49,15 @@ import type {
 } from "./runtime.ts";
 
 const SIGKILL = 9;
-/** By these a container is ended: done also when all else is given up, and when its bundle has been taken away. */
+/** What ends a container: run even when all else is given up, or when its bundle has been removed. */
 const ENDING_VERBS: ReadonlySet<Verb> = new Set(["delete", "kill", "resume"]);
 
 export interface RuncContext {
   readonly children: Children;
-  /** Where calls are listed; shared by all containers of a shim. */
+  /** Where calls are recorded; shared by all containers of a shim. */
   readonly history?: CallHistory;
   readonly deadlines?: Deadlines;
-  /** Aborts when this process is to end: no runtime goes on making or changing a container. */
+  /** Aborts when this process is to end: no runtime goes on creating or changing a container. */
   readonly ending?: AbortSignal;
 }
 
@@ -168,7 +168,7 @@ export class Runc implements Runtime {
     return await this.#makeProcess("exec", id, args, request);
   }
 
-  /** Runs a verb that leaves a process behind; its pid. */
+  /** Runs a verb that leaves a process behind; returns its pid. */
   async #makeProcess(
     verb: "create" | "restore" | "exec",
     id: string,
@@ -178,7 +178,7 @@ export class Runc implements Runtime {
   ): Promise<number> {
     const { pidFile, consoleSocket } = request;
     rmSync(pidFile, { force: true });
-    // With a terminal the process takes its stdio from the pty, so the runtime's own can be caught.
+    // With a terminal the process gets its stdio from the pty, so the runtime's own can be captured.
     const stdio = consoleSocket === undefined ? request.stdio : undefined;
     try {
       await this.#run({ verb, id, args, options: request, stdio, criuConfig });
@@ -189,7 +189,7 @@ export class Runc implements Runtime {
     return readPid(verb, pidFile);
   }
 
-  /** Runs one call to its end and gives what it wrote to standard output. Throws RuntimeError. */
+  /** Runs one call to its end and returns what it wrote to standard output. Throws RuntimeError. */
   async #run(call: Call): Promise<string> {
     const { verb, options } = call;
     const ending = ENDING_VERBS.has(verb) ? undefined : this.#ending;
@@ -201,7 +201,7 @@ export class Runc implements Runtime {
     if (found.kind === "missing") throw unstarted(verb, "runtimeNotFound", found.message);
     const { bundle } = this.#options;
     const isHomeless = ENDING_VERBS.has(verb) && !existsSync(bundle);
-    // Verbs without a container have no bundle to speak of, and say what they have to say on stderr.
+    // Verbs without a container have no bundle to speak of, and report errors on stderr.
     const hasLog = call.id !== "" && !isHomeless;
     const logFile = hasLog ? this.#temporaryFile(`${verb}-log`) : undefined;
     let open: OpenCall | undefined;
@@ -255,7 +255,7 @@ export class Runc implements Runtime {
       return await invoke(invocation, this.#children);
     } catch (cause) {
       const { bundle } = this.#options;
-      // The kernel says ENOENT for the working directory as it does for the executable.
+      // The kernel reports ENOENT for the working directory as well as for the executable.
       const text =
         hasCode(cause, "ENOENT") && !existsSync(bundle)
           ? `chdir ${bundle}: no such file or directory`
@@ -271,8 +271,8 @@ export class Runc implements Runtime {
   }
 
   /**
-   * A name in the bundle that nothing else has: other processes (`delete` runs beside a shim) differ in
-   * the pid, other objects of this one in the time.
+   * A unique name in the bundle: other processes (`delete` runs beside a shim) differ in the pid, other
+   * objects in this process in the time.
    */
   #temporaryFile(subject: string, format: "json" | "conf" = "json"): string {
     this.#fileCount++;
@@ -281,12 +281,12 @@ export class Runc implements Runtime {
   }
 }
 
-/** Runtimes append to a log that is there, and would make one that everybody may read. */
+/** Runtimes append to an existing log, and would create one that everybody may read. */
 function makePrivate(logFile: string): void {
   try {
     closeSync(openSync(logFile, "wx", 0o600));
   } catch {
-    // The bundle is gone, or its disk full: what the call says of that is clearer.
+    // The bundle is gone, or its disk full: the call's own error is clearer.
   }
 }
 
@@ -333,7 +333,7 @@ function interruptionText(
   }
 }
 
-/** Names of the signals that end programs, as the C library and Go word them. */
+/** Names of the signals that end programs, as the C library and Go spell them. */
 const SIGNAL_TEXT: ReadonlyMap<number, string> = new Map([
   [1, "hangup"],
   [2, "interrupt"],
@@ -364,14 +364,14 @@ function unstarted(
 }
 
 /**
- * A runtime that was killed may have made its process already. Nobody will adopt it; until the caller
- * lets go of its hold the pid is its own.
+ * A killed runtime may have created its process already. Nobody will adopt it; the pid cannot be reused
+ * until the caller lets go of its hold.
  */
 function killLeft(pidFile: string): void {
   try {
     signalPid(readPidFile(pidFile), SIGKILL);
   } catch {
-    // The ordinary failure: there is none.
+    // The usual failure: there is none.
   }
 }
 

@@ -5,13 +5,13 @@
  * runtime keeps its own state under its root, the container layer keeps ours.
  *
  * Whose child is the container? `create`, `restore` and `exec` leave the container's process behind
- * as an orphan, which re-parents to this process (a subreaper). It may die before the call returns.
+ * as an orphan, which is reparented to this process (a subreaper). It may die before the call returns.
  * So the *caller* takes `children.hold()` before it calls one of these three, adopts the pid that it
- * gets with `children.adopt(pid)`, and only then lets go of the hold; else the exit may be reaped as
+ * gets with `children.adopt(pid)`, and only then lets go of the hold; otherwise the exit may be reaped as
  * a stranger's and is lost.
  */
 
-/** What the runtime is asked for, and the name under which a call is listed. */
+/** What the runtime is asked to do, and the name under which a call is listed. */
 export type Verb =
   | "create"
   | "restore"
@@ -26,7 +26,7 @@ export type Verb =
   | "features"
   | "version";
 
-/** Which runtime, and what is the same in all its calls. */
+/** Which runtime, and what all its calls have in common. */
 export interface RuntimeOptions {
   /** A name to look up in PATH, or an absolute path. */
   readonly command: string;
@@ -35,7 +35,7 @@ export interface RuntimeOptions {
   readonly systemdCgroup: boolean;
   /** Absolute; the working directory of every call. */
   readonly bundle: string;
-  /** `NAME=value`; what must not reach a runtime is taken out (see `environment.ts`). */
+  /** `NAME=value`; what must not reach a runtime is removed (see `environment.ts`). */
   readonly environment: readonly string[];
 }
 
@@ -50,11 +50,11 @@ export interface CallOptions {
 /** Descriptors lent until the call has returned, for 0, 1 and 2; undefined is /dev/null. */
 export type LentStdio = readonly [number | undefined, number | undefined, number | undefined];
 
-/** What the three verbs that make a process have in common. */
+/** What the three verbs that create a process have in common. */
 export interface ProcessRequest extends CallOptions {
   /** Absolute. An old file of this name is removed first. */
   readonly pidFile: string;
-  /** Path of a listening socket to which the runtime sends the pty master; then `stdio` is not used. */
+  /** Path of a listening socket to which the runtime sends the pty master; `stdio` is then unused. */
   readonly consoleSocket?: string | undefined;
   readonly stdio: LentStdio;
 }
@@ -64,14 +64,14 @@ export interface CreateRequest extends ProcessRequest {
   readonly noNewKeyring: boolean;
 }
 
-/** An OCI Process as JSON (written to a file for the runtime, then removed), or a file that has it. */
+/** An OCI Process as JSON (written to a file for the runtime, then removed), or a file that holds it. */
 export type ProcessSource = { readonly json: string | Uint8Array } | { readonly file: string };
 
 export interface ExecRequest extends ProcessRequest {
   readonly process: ProcessSource;
 }
 
-/** What criu is told, at checkpoint and at restore alike. Absent means the runtime's default. */
+/** What CRIU is told, both at checkpoint and at restore. Absent means the runtime's default. */
 export interface CriuOptions {
   /** Allowed: open TCP connections. */
   readonly openTcp?: boolean | undefined;
@@ -87,7 +87,7 @@ export interface CriuOptions {
   readonly cgroupsMode?: string | undefined;
 }
 
-/** Directories of a checkpoint; "" as good as absent. */
+/** Directories of a checkpoint; "" counts as absent. */
 export interface ImagePaths {
   readonly imagePath: string;
   /** Where criu keeps its log and other work files. */
@@ -113,20 +113,20 @@ export interface CheckpointRequest extends CallOptions, ImagePaths {
  */
 export interface Runtime {
   /**
-   * Makes the container, not yet running. Resolves to the pid of its init, to be adopted. When the
-   * runtime was killed half-way, or left no pid, the container may exist: `delete` it with force. Its
-   * empty cgroups may remain even then, for runtimes record them last.
+   * Creates the container, not yet running. Resolves to the pid of its init, to be adopted. When the
+   * runtime was killed half-way, or left no pid, the container may exist: `delete` it with force. Even then
+   * its empty cgroups may remain, because runtimes record them last.
    */
   create(id: string, request: CreateRequest): Promise<number>;
-  /** Makes the container from a checkpoint, running. Resolves to its init's pid, to be adopted. */
+  /** Creates the container from a checkpoint, running. Resolves to its init's pid, to be adopted. */
   restore(id: string, request: RestoreRequest): Promise<number>;
   /** Lets the created container's program begin. */
   start(id: string, options?: CallOptions): Promise<void>;
-  /** Starts a further process in the container. Resolves to its pid, to be adopted. */
+  /** Starts another process in the container. Resolves to its pid, to be adopted. */
   exec(id: string, request: ExecRequest): Promise<number>;
   /** Signals init, or with `all` every process. `notFound` when it has ended or is unknown. */
   kill(id: string, signal: number, options: KillOptions): Promise<void>;
-  /** Removes what the runtime keeps of the container; `force` kills it first. */
+  /** Removes the runtime's state of the container; `force` kills it first. */
   delete(id: string, options: DeleteOptions): Promise<void>;
   pause(id: string, options?: CallOptions): Promise<void>;
   resume(id: string, options?: CallOptions): Promise<void>;
@@ -135,7 +135,7 @@ export interface Runtime {
   checkpoint(id: string, request: CheckpointRequest): Promise<void>;
   /** The JSON of the OCI Features document. Old runtimes refuse (kind `other`). */
   features(options?: CallOptions): Promise<string>;
-  /** What the runtime says of itself, several lines. */
+  /** What the runtime says about itself, several lines. */
   version(options?: CallOptions): Promise<string>;
 }
 

@@ -1,9 +1,9 @@
 /**
- * What a runtime keeps on disk of a container, without asking the runtime.
+ * A runtime's on-disk state of a container, read without asking the runtime.
  *
- * Only three questions are answered: is there anything, which process is its init, and which containers
- * bear an annotation. The first holds for every runtime that keeps its state under its root by id (runc,
- * crun, youki, runsc); the others for those whose document is known.
+ * Only three questions are answered: is there any, which process is init, and which containers have an
+ * annotation. The first works for every runtime that keeps its state under its root by id (runc, crun,
+ * youki, runsc); the others for those whose document is known.
  */
 
 import { readdirSync, readFileSync } from "node:fs";
@@ -16,24 +16,24 @@ export interface InitIdentity {
   readonly startTicks: number;
 }
 
-/** Documents and the names that pid and start time have in them: runc and youki; crun. */
+/** Documents, and their names for pid and start time: runc and youki; crun. */
 const DOCUMENTS = [
   { file: "state.json", pid: "init_process_pid", start: "init_process_start" },
   { file: "status", pid: "pid", start: "process-start-time" },
 ] as const;
 
-/** After the last parenthesis of /proc/PID/stat comes field 3. */
+/** Field 3 follows the last parenthesis of /proc/PID/stat. */
 const START_TIME_INDEX = 22 - 3;
 
 /** Whether the runtime keeps anything of `id` under `root` (the namespace included). */
 export function hasRuntimeState(root: string, id: string): boolean {
-  // A directory by the id, or files that begin with it.
+  // A directory named after the id, or files whose names begin with it.
   return listNames(root).some(
     (name) => name === id || name.startsWith(`${id}.`) || name.startsWith(`${id}_`),
   );
 }
 
-/** The init that the runtime has noted; undefined when it is not said in a way that is known here. */
+/** The init that the runtime has recorded; undefined when the format is not known here. */
 export function readInitIdentity(root: string, id: string): InitIdentity | undefined {
   for (const { file, pid, start } of DOCUMENTS) {
     const fields = readFields(join(root, id, file));
@@ -50,14 +50,14 @@ export function readInitIdentity(root: string, id: string): InitIdentity | undef
 export function findAnnotated(root: string, name: string, value: string): readonly string[] {
   return listNames(root).filter((id) => {
     const config = readFields(join(root, id, "state.json"))?.get("config");
-    // It notes each annotation as a label, `name=value`.
+    // It records each annotation as a label, `name=value`.
     const labels =
       typeof config === "object" && config !== null && "labels" in config ? config.labels : [];
     return Array.isArray(labels) && labels.includes(`${name}=${value}`);
   });
 }
 
-/** Whether that very process runs; a zombie does not. */
+/** Whether exactly that process runs; a zombie does not. */
 export function isAlive({ pid, startTicks }: InitIdentity): boolean {
   let stat: string;
   try {

@@ -27,7 +27,7 @@ const STATUS = {
 /** The answer to State. `exec_id` stays empty, as the stock shim leaves it: `id` names the process. */
 export function toStateResponse(bundle: string, process: TaskProcess): StateResponse {
   const { status } = process;
-  // What could not be started is told to its waiters as ended, but is not.
+  // What could not be started is reported to its waiters as ended, but is not.
   const termination = status === "created" ? undefined : process.termination;
   return {
     id: process.id,
@@ -62,7 +62,7 @@ export function toCreateRequest(request: CreateTaskRequest, options: RuncOptions
   return { id, bundle, rootfs, paths: toPaths(request), checkpoint, parentCheckpoint, options };
 }
 
-/** What is told of a container that has been created. */
+/** What is reported of a container that has been created. */
 export function toCreateEvent(request: CreateTaskRequest, pid: number): TaskEvent {
   const { id, bundle, rootfs, checkpoint } = request;
   return taskCreate({ containerId: id, bundle, rootfs, io: toPaths(request), checkpoint, pid });
@@ -94,7 +94,7 @@ function emptyCheckpointOptions(): CheckpointOptions {
 }
 
 /**
- * The JSON of an OCI process, its `terminal` replaced by what Exec says and all else as it is written.
+ * The JSON of an OCI process, with `terminal` replaced by what Exec says and all else as it is written.
  * Throws ShimError `invalidArgument`.
  */
 export function toProcessJson(spec: Any | undefined, terminal: boolean): string {

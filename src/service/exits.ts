@@ -2,13 +2,13 @@
  * From the exit of a process to its TaskExit: the order that clients rely on.
  *
  * - TaskExit of a process follows its start event, however early the process died: following begins
- *   after the event of its creation was published, and waits for a Start in flight to be settled.
+ *   after the event of its creation was published, and waits for a Start in flight to settle.
  * - The exit of init is the last one of a container: it waits for every exec that runs or is being
  *   started. Only init's exit waits, never an exec's.
- * - TaskOOM precedes TaskExit, of an exec too: a look for OOM kills comes before.
- * - State says at once that a process has stopped. Wait and TaskExit say so when its client has read what
- *   it wrote, or has had a moment to: many clients read no more when they hear of the end.
- * - The exit is recorded in the bundle before it is told, so it outlives this process.
+ * - TaskOOM precedes TaskExit, an exec's too: OOM kills are looked for first.
+ * - State reports at once that a process has stopped. Wait and TaskExit do when its client has read what
+ *   it wrote, or has had a moment to: many clients stop reading when they hear of the end.
+ * - The exit is recorded in the bundle before it is reported, so it outlives this process.
  * - Each container is followed on its own: a runtime that hangs for one delays no other.
  */
 
@@ -25,15 +25,15 @@ import { toTimestamp } from "../event/timestamp.ts";
 import type { Exit } from "../linux/children.ts";
 
 /**
- * How long starts in flight may go on once init has ended: the runtime's last steps and hooks, but not
- * the whole deadline of one that hangs. The exit waits for them.
+ * How long starts in flight may go on once init has ended: long enough for the runtime's last steps and
+ * hooks, but not the whole deadline of one that hangs. The exit waits for them.
  */
 const START_PATIENCE_MS = 5000;
 
 /** Takes an event about the task in `bundle`; returns at once. */
 export type Publish = (event: TaskEvent, bundle: string) => void;
 
-/** By SIGKILL; a shell passes it on for its child. */
+/** By SIGKILL; a shell reports it so for its child. */
 const KILLED_STATUS = 137;
 
 export interface ExitsOptions {
@@ -45,9 +45,9 @@ export interface ExitsOptions {
 export class Exits {
   readonly #publish: Publish;
   readonly #log: Logger;
-  /** Steps at an end that cannot be done by another program. */
+  /** Steps at an end that another program could not carry on. */
   #telling = 0;
-  /** Ends that have been seen and not yet told. */
+  /** Ends that have been seen and not yet reported. */
   readonly #ending = new ActiveCount();
 
   constructor(options: ExitsOptions) {
@@ -56,7 +56,7 @@ export class Exits {
   }
 
   /**
-   * Follows the init of `container`. To be called once, when init exists and the event that told so
+   * Follows the init of `container`. To be called once, when init exists and the event of its creation
    * has been published. Returns at once.
    */
   followInit(container: Container): void {
@@ -76,8 +76,8 @@ export class Exits {
   }
 
   /**
-   * Follows again what was followed before `container` was handed over. What had begun to be done at
-   * init's end is done from its beginning: each of its steps may be done twice.
+   * Follows again what was followed before `container` was handed over. Steps that had begun at init's end
+   * are done from the beginning: each of them may be done twice.
    */
   followRestored(container: Container): void {
     for (const exec of container.execs) {
@@ -88,7 +88,7 @@ export class Exits {
     if (init.child !== undefined && !init.isEndTold) this.followInit(container);
   }
 
-  /** Tells all ends that have been seen and wait for clients to read. Resolves when they are told. */
+  /** Reports all ends that have been seen and still wait for clients to read. Resolves when that is done. */
   async hurry(containers: Iterable<Container>): Promise<void> {
     for (const container of containers) container.hurry();
     await this.#ending.idle();
@@ -118,7 +118,7 @@ export class Exits {
     if (exit === undefined) return;
     using _ending = this.#ending.enter();
     const exitMs = performance.now();
-    // Who deletes init waits for the readers of its execs no longer either.
+    // Whoever deletes init no longer waits for the readers of its execs either.
     void init.hurried.then(() => container.hurry());
     const patience = setTimeout(() => container.abortStarts(), START_PATIENCE_MS);
     await init.startSettled();
@@ -147,7 +147,7 @@ export class Exits {
     try {
       await container.init.killRest();
     } catch (error) {
-      // Often nothing is left to be killed; what we know of is killed all the same.
+      // Often nothing is left to kill; what we know of is killed all the same.
       this.#log.debug("Kill of init's leftovers", { id: container.id, error: messageOf(error) });
     }
     container.killExecs();
@@ -167,7 +167,7 @@ export class Exits {
     }
   }
 
-  /** In one turn: what goes on when the end is announced finds the event published. */
+  /** In one turn: what continues when the end is announced finds the event published. */
   #tell(container: Container, process: TaskProcess, exit: Exit): void {
     process.announceTermination();
     this.#publish(

@@ -1,5 +1,5 @@
 /**
- * The Inspect service: what a shim knows and does, as one message. Loaded with the first call of it.
+ * The Inspect service: what a shim knows and does, as one message. Loaded on the first call.
  *
  * Everything is read from memory and from /proc/self; nothing is waited for, changed or kept.
  */
@@ -30,7 +30,7 @@ import type { ServerConnection } from "../rpc/ttrpc/server-connection.ts";
 import type { CallHistory, RuntimeCall as RecordedCall } from "../runtime/call-history.ts";
 import { revision, version } from "../version.ts";
 
-/** Where the parts of an answer come from. Everything is asked anew for each answer. */
+/** Where the parts of an answer come from. Everything is queried anew for each answer. */
 export interface InspectSources {
   /** The shim's own. */
   readonly pid: number;
@@ -42,9 +42,9 @@ export interface InspectSources {
   readonly connections: () => Iterable<ServerConnection>;
   readonly publisher: Publisher;
   readonly history: CallHistory;
-  /** Log lines lost since the last that was written. */
+  /** Log lines lost since the last one written. */
   readonly lostLogLines: () => number;
-  /** Descriptors of the shim itself, with what they are for. */
+  /** Descriptors of the shim itself, and what they are for. */
   readonly descriptors: ReadonlyMap<number, string>;
 }
 
@@ -117,7 +117,7 @@ function toProcess(process: TaskProcess): Process {
   };
 }
 
-/** All calls at work but the one that asks, oldest first. */
+/** All calls in flight but the one that asks, oldest first. */
 function toCalls(connections: Iterable<ServerConnection>, asking: CallContext): Call[] {
   const calls = [...connections].flatMap(({ calls: own }) =>
     [...own].filter((call) => call !== asking),
@@ -145,7 +145,7 @@ function readSubject(method: string, payload: Uint8Array): { id: string; execId:
     const fields = new Map(Object.entries(definition?.requestType.decode(payload) ?? {}));
     return { id: String(fields.get("id") ?? ""), execId: String(fields.get("execId") ?? "") };
   } catch {
-    return { id: "", execId: "" }; // Of another service, or malformed: its call has failed already.
+    return { id: "", execId: "" }; // For another service, or malformed: its call has failed already.
   }
 }
 
@@ -165,7 +165,7 @@ function toConnection({ peer, calls }: ServerConnection): Connection {
   return { peerPid: peer.pid ?? 0, peerUid: peer.uid ?? 0, calls: [...calls].length };
 }
 
-/** What the descriptors of this shim are for, as their owners say. */
+/** What the descriptors of this shim are for, as their owners name them. */
 function nameDescriptors(
   sources: InspectSources,
   containers: readonly Container[],
@@ -207,7 +207,7 @@ function readDescriptors(
     });
 }
 
-/** Undefined for one that has been closed meanwhile: that of the reading itself. */
+/** Undefined for one that has been closed meanwhile: the one used for this very listing. */
 function readTarget(number: number): string | undefined {
   try {
     return readlinkSync(`/proc/self/fd/${number}`);

@@ -1,8 +1,8 @@
 /**
- * Containers that `delete` has cleared behind the shim's back.
+ * Containers that `delete` has cleaned up behind the shim's back.
  *
- * It takes a shim that is silent, or whose socket file is gone, for dead; its manager then removes the bundle,
- * and nobody will ask a shim that lives on to delete the container.
+ * It takes a shim that is silent, or whose socket file is gone, for dead; the manager then removes the bundle,
+ * and nobody will ask a shim that is still alive to delete the container.
  */
 
 import { readFileSync } from "node:fs";
@@ -11,14 +11,14 @@ import type { Logger } from "../base/log.ts";
 import type { Container } from "../container/container.ts";
 import type { Registry } from "./registry.ts";
 
-/** Whether any has ended that is not deleted. */
+/** Whether any has ended and has not been deleted. */
 export function hasEnded(containers: Iterable<Container>): boolean {
   return [...containers].some(({ init }) => init.isDead);
 }
 
 /**
- * Takes the lost containers out of `registry`, or the one of that id, when their ends are told and no verb is
- * at work on them; `onForgotten` is told of each. Touches no file: they may be another container's.
+ * Takes the lost containers, or only the one with that id, out of `registry` once their ends are reported and no
+ * verb is at work on them; calls `onForgotten` for each. Touches no file: it may be another container's.
  */
 export async function forgetLost(
   registry: Registry,
@@ -31,7 +31,7 @@ export async function forgetLost(
     await untilAtRest(container);
     if (registry.find(container.id) !== container) continue;
     registry.remove(container.id);
-    log.warn("A container was cleared behind the shim's back and is forgotten", {
+    log.warn("A container was cleaned up behind the shim's back and is forgotten", {
       id: container.id,
     });
     void letGo(container, log);
@@ -39,13 +39,13 @@ export async function forgetLost(
   }
 }
 
-/** Whether it has ended and its bundle is gone, or is another one by now: of the next container of that name. */
+/** Whether it has ended and its bundle is gone, or is by now that of the next container with its id. */
 function isLost(container: Container): boolean {
   container.lookForExits();
   return container.init.isDead && notedPid(container) !== container.init.pid;
 }
 
-/** The runtime has noted the pid in the bundle. Behind it may be more (`exit-record.ts`). */
+/** The pid that the runtime has recorded in the bundle. More may follow it there (`exit-record.ts`). */
 function notedPid({ bundle }: Container): number | undefined {
   try {
     return Number.parseInt(readFileSync(bundle.initPidFile, "utf8"), 10);
@@ -66,6 +66,6 @@ async function letGo(container: Container, log: Logger): Promise<void> {
     await container.init.stdio?.close();
   } catch (error) {
     const { id } = container;
-    log.warn("A forgotten container is not let go", { id, error: messageOf(error) });
+    log.warn("Cannot let go of a forgotten container", { id, error: messageOf(error) });
   }
 }

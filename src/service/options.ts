@@ -1,5 +1,5 @@
 /**
- * Runtime options as they come over the wire, in all their forms, to one domain value.
+ * Runtime options as they come over the wire, in all their forms, as one domain value.
  *
  * containerd's CRI plugin chooses the message by the exact name of the runtime: the stock name gets
  * `containerd.runc.v1.Options`, any other `runtimeoptions.v1.Options` with the TOML that the user wrote
@@ -90,7 +90,7 @@ function fromLinuxOptions(message: LinuxRuncOptions): RuncOptions {
   };
 }
 
-/** The body wins over the path, as containerd fills it only where no path was configured. */
+/** The body wins over the path, because containerd fills it only where no path was configured. */
 function fromGenericOptions({ configBody, configPath }: GenericOptions): RuncOptions {
   if (configBody.length > 0)
     return parseToml(Buffer.from(configBody).toString(), "runtime options");
@@ -101,7 +101,7 @@ function fromGenericOptions({ configBody, configPath }: GenericOptions): RuncOpt
 function readConfig(path: string): string {
   try {
     const stat = statSync(path);
-    // A device or a FIFO would be read without an end.
+    // A device or a FIFO would be read without end.
     if (!stat.isFile()) throw new Error("it is no regular file");
     if (stat.size > CONFIG_BYTES_MAX) throw new Error(`it has ${stat.size} bytes`);
     return readFileSync(path, "utf8");
@@ -111,7 +111,7 @@ function readConfig(path: string): string {
   }
 }
 
-/** Keys are the names of the Go struct, in any case, as containerd matches them; others are left alone. */
+/** Keys are the names of the Go struct, in any case, as containerd matches them; others are ignored. */
 function parseToml(text: string, source: string): RuncOptions {
   let document: object;
   try {

@@ -20,7 +20,7 @@ export class Registry {
   }
 
   /**
-   * Takes an id before anything is awaited, so that of two Creates of one id only one goes on.
+   * Takes an id before anything is awaited, so that of two Creates with one id only one goes on.
    * Dispose the reservation when the Create has ended, either way. Throws ShimError `alreadyExists`.
    */
   reserve(id: string): Disposable {
@@ -31,7 +31,7 @@ export class Registry {
     return { [Symbol.dispose]: () => this.#reserved.delete(id) };
   }
 
-  /** Adds the ids that are taken to `inventory`: what comes of them is not known yet. */
+  /** Adds the reserved ids to `inventory`: what becomes of them is not known yet. */
   inspect(inventory: Inventory): void {
     for (const id of this.#reserved) inventory.addObstacle(`${id} is being created`);
   }

@@ -1,4 +1,4 @@
-/** Which calls a client may repeat, and what it is told then: see `retries.ts`. */
+/** Which calls a client may repeat, and what it is answered then: see `retries.ts`. */
 
 import type { Inventory } from "../base/inventory.ts";
 import {
@@ -76,7 +76,7 @@ export class RepeatedCalls {
     keeps: "untaken",
   });
 
-  /** For {@link restore}. A call that runs is an obstacle, though its client may have left. */
+  /** For {@link restore}. A call in flight is an obstacle, though its client may have left. */
   snapshot(inventory: Inventory): RepeatedCallsState {
     const { creates, execs, starts, deletes } = this;
     if ([creates, execs, starts, deletes].some(({ isBusy }) => isBusy))
@@ -92,7 +92,7 @@ export class RepeatedCalls {
     };
   }
 
-  /** Takes over what another has kept. */
+  /** Takes over what its predecessor has kept. */
   restore(state: RepeatedCallsState): void {
     this.creates.restore(
       fromState(state.creates, ([answer]) => decode(CreateTaskResponse, answer)),
@@ -107,17 +107,17 @@ export class RepeatedCalls {
     );
   }
 
-  /** Resolves when what is being created or started now is there, or has failed and is undone. */
+  /** Resolves when whatever is being created or started now is there, or has failed and been undone. */
   async made(): Promise<void> {
     await Promise.all([this.creates.idle(), this.starts.idle()]);
   }
 
-  /** Its creation is not to be repeated any more. */
+  /** Its creation is no longer to be repeated. */
   processStarts(process: ProcessRequest): void {
     (process.execId === "" ? this.creates : this.execs).forget(process);
   }
 
-  /** Nothing of its life is to be repeated any more; with init, nothing of the container's. */
+  /** Nothing of its life is to be repeated any more; for init, nothing of the container's. */
   processEnds({ id, execId }: ProcessRequest): void {
     for (const calls of [this.creates, this.execs, this.starts, this.deletes]) {
       if (execId === "") calls.forgetContainer(id);
@@ -126,7 +126,7 @@ export class RepeatedCalls {
   }
 
   /**
-   * A process that was deleted while the client that asked for it had left. For clients it is there
+   * A process that was deleted after the client that asked for it had left. For clients it still exists
    * until one of them has been told: they look before they delete, and would take it for lost.
    */
   untold(id: string, execId: string): Deleted | undefined {

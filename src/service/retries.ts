@@ -2,21 +2,21 @@
  * Calls that change something, each carried out once however often its client has to ask.
  *
  * A client whose deadline passes, or whose connection breaks, does not know how its call ended, and asks
- * again. While the call still runs, the second joins it. When it has ended with nobody there to be told,
- * its answer is kept for whoever repeats the request. Whether an answer that was sent is kept too is a
- * matter of the method: without it the same request again is a new one, and is judged as such.
+ * again. While the first call is still in flight, the second joins it. If it ended with nobody there to be
+ * told, its answer is kept for whoever repeats the request. Whether an answer that was sent is also kept
+ * depends on the method: if it is not, the same request again is a new one, and is judged as such.
  *
- * Only successes are kept: what has failed may be tried again. All of it is plain data but the calls
- * that run. No timer: what is too old goes when somebody looks.
+ * Only successes are kept: what has failed may be tried again. Everything is plain data except the calls
+ * in flight. There is no timer: what is too old is dropped when somebody looks.
  */
 
 import type { Codec } from "../rpc/service.ts";
 
-/** Longer than any client goes on trying. */
+/** Longer than any client keeps trying. */
 const KEPT_MS = 10 * 60_000;
 const KEPT_MAX = 64;
 
-/** What the requests have in common: a container, and one of its processes ("" is init). */
+/** What all requests have in common: a container, and one of its processes ("" is init). */
 export interface ProcessRequest {
   readonly id: string;
   readonly execId: string;
@@ -33,7 +33,7 @@ export interface KeptAnswer<Answer> {
 }
 
 export interface RetriesOptions<Request> {
-  /** Tells whether two requests are the same. */
+  /** Whether two requests are the same. */
   readonly codec: Codec<Request>;
   readonly keyOf: (request: Request) => ProcessRequest;
   /** Which answers are kept: those that nobody took, or all. */
@@ -63,7 +63,7 @@ export class Retries<Request, Answer> {
     this.#now = options.now ?? (() => performance.now());
   }
 
-  /** Answers as the same request was answered, or by carrying it out. `caller` aborts when it has gone. */
+  /** Answers as the same request was answered, or by carrying it out. `caller` aborts when its client has gone. */
   async run(
     request: Request,
     caller: AbortSignal,
@@ -83,7 +83,7 @@ export class Retries<Request, Answer> {
       return kept.answer;
     }
     const call = { request, callers: [caller], answer: carryOut() };
-    // One that is refused because another runs must not stand in that one's place.
+    // A call that is refused because another runs must not take that one's place.
     if (running === undefined) this.#running.set(key, call);
     try {
       const answer = await call.answer;
@@ -103,18 +103,18 @@ export class Retries<Request, Answer> {
     return undefined;
   }
 
-  /** Resolves when no such call runs any more. */
+  /** Resolves when no such call is in flight any more. */
   async settled(process: ProcessRequest): Promise<void> {
     const running = this.#running.get(keyText(process));
     if (running === undefined) return;
     try {
       await running.answer;
     } catch {
-      // Its own callers are told.
+      // Its own callers hear of it.
     }
   }
 
-  /** Resolves when all that run now have ended. */
+  /** Resolves when all calls that are now in flight have ended. */
   async idle(): Promise<void> {
     await Promise.allSettled([...this.#running.values()].map(({ answer }) => answer));
   }
@@ -129,7 +129,7 @@ export class Retries<Request, Answer> {
     for (const [key, { process }] of this.#kept) if (process.id === id) this.#kept.delete(key);
   }
 
-  /** Whether any call runs, its client gone or not. */
+  /** Whether any call is in flight, its client gone or not. */
   get isBusy(): boolean {
     return this.#running.size > 0;
   }
@@ -163,7 +163,7 @@ export class Retries<Request, Answer> {
   }
 }
 
-/** Neither id can contain the separator: both are checked where they come in. */
+/** Neither id can contain the separator: both are checked on arrival. */
 function keyText({ id, execId }: ProcessRequest): string {
   return `${id}/${execId}`;
 }

@@ -82,7 +82,7 @@ export interface TaskServiceOptions {
   readonly shutdown: () => void;
   /** Called when a container has been deleted, and all that is left to do about it is in its bundle. */
   readonly onDeleted?: (bundle: string) => void;
-  /** Called when the last container has been deleted: a manager that lives will ask for the end. */
+  /** Called when the last container has been deleted: a live manager will ask for the end. */
   readonly onEmpty: () => void;
   readonly log: Logger;
 }
@@ -99,7 +99,7 @@ export class TaskService {
   readonly #options: TaskServiceOptions;
   readonly #registry = new Registry();
   readonly #exits: Exits;
-  /** Creates that run; aborting one gives it up. */
+  /** Creates in flight; aborting one gives it up. */
   readonly #creations = new Map<string, AbortController>();
   #wantsShutdown = false;
   #stats: typeof import("./stats.ts") | undefined;
@@ -120,7 +120,7 @@ export class TaskService {
     return this.#registry.values();
   }
 
-  /** Tells the ends that wait for clients to read. Resolves when they are told, and nothing is being made. */
+  /** Reports the ends that wait for clients to read. Resolves when they are reported, and nothing is being created. */
   async hurry(): Promise<void> {
     await Promise.all([this.#exits.hurry(this.containers), this.#repeated.made()]);
   }
@@ -134,7 +134,7 @@ export class TaskService {
     return { containers, repeated };
   }
 
-  /** Takes over the containers of another service; before any call. */
+  /** Takes over the containers of another service; to be called before any call. */
   restore(state: TaskServiceState): void {
     const { context, openRuntime } = this.#options;
     this.#repeated.restore(state.repeated);
@@ -185,13 +185,13 @@ export class TaskService {
     return await Container.create(toCreateRequest(request, options), runtime, context, signal);
   }
 
-  /** Who deletes what is being created does not want it any more. Returns when nothing of it is left. */
+  /** Whoever deletes what is being created no longer wants it. Returns when nothing of it is left. */
   async #giveUpCreation(id: string): Promise<void> {
     this.#creations.get(id)?.abort();
     await this.#repeated.creates.settled({ id, execId: "" });
   }
 
-  /** From here on the container's OOM kills and its end are told. Nothing to do before init exists. */
+  /** From here on the container's OOM kills and its end are reported. Does nothing before init exists. */
   #follow(container: Container): void {
     if (container.init.child === undefined) return;
     container.watchCgroup(() => this.#publish(container, taskOom({ containerId: container.id })));
@@ -213,7 +213,7 @@ export class TaskService {
     container.watchCgroup();
     await init.start();
     this.#publish(container, taskStart({ containerId: id, pid: init.pid }));
-    // A restored process exists only now.
+    // A restored process comes to exist only now.
     if (!wasThere) this.#follow(container);
     return { pid: init.pid };
   }
@@ -227,7 +227,7 @@ export class TaskService {
     this.#publish(container, taskExecStarted({ containerId: container.id, execId, pid }));
     this.#exits.followExec(container, exec, active);
     undo.move();
-    // Init ended while the runtime was at it, and the kill of what init leaves came too early for this.
+    // Init ended while the runtime was at work, and the kill of init's leftovers came too early for this exec.
     if (container.init.isDead && container.killsRestOnExit) container.killExecs();
     return pid;
   }
@@ -259,7 +259,7 @@ export class TaskService {
     return { response, state };
   }
 
-  /** Forgets what `delete` has cleared of all containers, or of that id: it is to be in nobody's way. */
+  /** Forgets the containers, or the one with that id, that `delete` has cleaned up: they must be in nobody's way. */
   async forgetLost(id?: string): Promise<void> {
     await forgetLost(this.#registry, id, this.#options.log, (container) => {
       this.#repeated.processEnds({ id: container.id, execId: "" });
@@ -371,8 +371,8 @@ export class TaskService {
   }
 
   /**
-   * Refused in silence while a container is left: containerd asks after each delete, in a pod too. Where
-   * one is only being created it is obeyed when that has failed.
+   * Silently refused while a container is left: containerd asks after each delete, in a pod too. If one is
+   * only being created, it is obeyed when that has failed.
    */
   shutdown(_request: ShutdownRequest): Empty {
     if (this.#registry.size === 0) this.#options.shutdown();
@@ -386,7 +386,7 @@ export class TaskService {
     else this.#options.onEmpty();
   }
 
-  /** A runtime's verb may end after its container has: nothing is told of it any more then. */
+  /** A runtime call may end after its container has: nothing is reported of it any more then. */
   #publishUnlessEnded(container: Container, event: TaskEvent): void {
     if (container.init.termination === undefined) this.#publish(container, event);
   }

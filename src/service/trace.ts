@@ -1,5 +1,5 @@
 /**
- * The Trace service: what a shim does, record by record, to those who watch. Loaded with its first call.
+ * The Trace service: what a shim does, record by record, for those who watch. Loaded on the first call.
  *
  * Nobody waits for a watcher: what it does not take is counted and dropped.
  */
@@ -108,7 +108,7 @@ function stamp(what: What): TraceRecord {
 interface Filter {
   /** "" is every container. */
   readonly id: string;
-  /** The call of the watcher itself, which is not worth a record. */
+  /** The watcher's own call, which is not worth a record. */
   readonly watcher: CallContext;
 }
 

@@ -11,7 +11,7 @@ import { windowSize } from "../linux/pty.ts";
 import { acceptUnix, listenUnix, receiveDescriptors } from "../linux/scm-rights.ts";
 import { type NamedFd, openOnes } from "./part.ts";
 
-/** The name within the directory; bundles can be deep, so it is short and elsewhere. */
+/** The name within the directory; bundles can be deep, so the directory is short and elsewhere. */
 const SOCKET_NAME = "s";
 const DIRECTORY_PREFIX = "wedge-pty-";
 const RANDOM_CHARACTERS = 6;
@@ -28,7 +28,7 @@ export class ConsoleSocket implements Disposable {
   #waiting: PromiseWithResolvers<OwnedFd> | undefined;
   #isRemoved = false;
 
-  /** `runtimeDir` is $XDG_RUNTIME_DIR; /tmp where it is missing, relative or too long. Throws SystemError. */
+  /** `runtimeDir` is $XDG_RUNTIME_DIR; /tmp if that is missing, relative or too long. Throws SystemError. */
   constructor(poller: Poller, runtimeDir: string | undefined) {
     this.#poller = poller;
     this.#directory = makeDirectory(runtimeDir);
@@ -43,8 +43,8 @@ export class ConsoleSocket implements Disposable {
 
   /**
    * Takes the master that the runtime has sent, and removes the socket. To be called after the runtime
-   * has succeeded, when the message is there already; the limit is for a runtime that sends none.
-   * Throws ShimError: deadlineExceeded, or failedPrecondition for what is no terminal.
+   * has succeeded, when the message is already there; the limit is for a runtime that sends none.
+   * Throws ShimError: deadlineExceeded, or failedPrecondition for what is not a terminal.
    */
   async receiveMaster(limitMs: number): Promise<OwnedFd> {
     try {
@@ -64,7 +64,7 @@ export class ConsoleSocket implements Disposable {
     }
   }
 
-  /** Removes the socket; whoever waits for the master is told. Never throws. */
+  /** Removes the socket; a waiter for the master is rejected. Never throws. */
   [Symbol.dispose](): void {
     this.#waiting?.reject(new ShimError("canceled", "The console socket was closed"));
     this.#watch?.[Symbol.dispose]();
@@ -74,14 +74,14 @@ export class ConsoleSocket implements Disposable {
     this.#remove();
   }
 
-  /** Looks into no directory: that takes a descriptor, and may be done because there is none left. */
+  /** Without listing a directory: that takes a descriptor, and this may run because there is none left. */
   #remove(): void {
     if (this.#isRemoved) return;
     this.#isRemoved = true;
     try {
       unlinkSync(this.path);
     } catch {
-      // It was never made, or somebody else has removed it.
+      // It was never created, or somebody else has removed it.
     }
     try {
       rmdirSync(this.#directory);
@@ -94,7 +94,7 @@ export class ConsoleSocket implements Disposable {
     return openOnes({ "console-socket": this.#listener, "console-connection": this.#connection });
   }
 
-  /** Goes as far as it can without waiting, and comes back when the descriptor that it waits for is ready. */
+  /** Goes as far as it can without waiting, and is called again when the descriptor that it waits for is ready. */
   #receive(result: PromiseWithResolvers<OwnedFd>): void {
     try {
       const master = this.#takeMaster();

@@ -1,4 +1,4 @@
-/** Opening what the manager named: FIFOs, and whatever else stands at such a path. */
+/** Opening what the manager named: FIFOs, and whatever else is at such a path. */
 
 import { fchownSync, fstatSync, readFileSync } from "node:fs";
 import { geteuid } from "node:process";
@@ -22,7 +22,7 @@ export interface EndOwner {
   readonly ioGid: number;
 }
 
-/** Something at a path, found but not opened: it can be neither read nor exchanged for something else. */
+/** Something at a path, found but not opened (O_PATH): nobody can replace it any more. */
 export interface Endpoint extends Disposable {
   readonly path: string;
   readonly isFifo: boolean;
@@ -59,17 +59,17 @@ export function findEndpoint(path: string, stream: string): Endpoint {
   };
 }
 
-/** A reading end, non-blocking: of a FIFO it never waits for a writer. */
+/** A non-blocking reading end: for a FIFO it never waits for a writer. */
 export function openReader(endpoint: Endpoint): OwnedFd {
   return reopen(endpoint, O_RDONLY | O_NONBLOCK);
 }
 
-/** A writing end, non-blocking. A FIFO must have a reader (our own does), or this throws ENXIO. */
+/** A non-blocking writing end. A FIFO must have a reader (our own will do), or this throws ENXIO. */
 export function openWriter(endpoint: Endpoint): OwnedFd {
   return reopen(endpoint, O_WRONLY | O_APPEND | O_NONBLOCK);
 }
 
-/** A description of its own for the container: writing only, blocking. A FIFO must have a reader. */
+/** A separate open file description for the container: write-only, blocking. A FIFO must have a reader. */
 export function openContainerWriter(endpoint: Endpoint): OwnedFd {
   return reopen(endpoint, O_WRONLY);
 }
@@ -82,8 +82,8 @@ function reopen(endpoint: Endpoint, flags: number): OwnedFd {
  * Whether the client's FIFO can itself become the container's output.
  *
  * The runtime gives its stdio to the container's user, so a FIFO that belongs to anybody but root
- * would be taken away from a client that must open it again. And under an enforcing SELinux a
- * container may not write to files that carry the manager's label, while it may to our pipes.
+ * would be taken from a client that has to open it again. And under an enforcing SELinux a container
+ * may not write to files that carry the manager's label, while it may write to our pipes.
  */
 export function canHandOver(endpoint: Endpoint): boolean {
   return endpoint.isFifo && endpoint.uid === 0 && geteuid?.() === 0 && !isSelinuxEnforcing();

@@ -10,19 +10,19 @@ import type { Poller, Watch } from "../linux/poller.ts";
 import { settle } from "./settle.ts";
 
 /**
- * How long bytes that nobody has come to read are kept at the end: a manager that comes back may ask for the
+ * How long unread bytes without a reader are kept at the end: a manager that comes back may ask for the
  * end before its reader, which it has started first, has opened the FIFO.
  */
 export const READER_LIMIT_MS = 500;
 const READER_LOOK_MS = 10;
 
-/** What a holder holds, and how far it is. */
+/** What a holder holds, and how far it has got. */
 export const fifoHolderState = record({
   kind: word("written", "settling", "released"),
   end: maybe(whole),
-  /** Written: whether the last writer is being waited for. */
+  /** Written: whether we wait for the last writer. */
   isWatching: flag,
-  /** Settling: whether the end is a writing one, and whether another look is due. */
+  /** Settling: whether the held end is a writing one, and whether another look is due. */
   isWriter: flag,
   isLooking: flag,
   hasExited: flag,
@@ -34,8 +34,8 @@ export type FifoHolderState = Shaped<typeof fifoHolderState>;
  * Holds one end of a FIFO that others write to.
  *
  * While writers exist it is a reading end that is never read: a writer gets no SIGPIPE when its reader
- * restarts, and the reader gets its end of file from the kernel, when the last writer is gone. What
- * happens after that is decided in `settle.ts`.
+ * restarts, and the reader gets end of file from the kernel once the last writer is gone. What happens
+ * after that is decided in `settle.ts`.
  */
 export class FifoHolder implements Disposable {
   readonly #poller: Poller;
@@ -56,7 +56,7 @@ export class FifoHolder implements Disposable {
     this.#state = { kind: "written", end: reader, watch: undefined };
   }
 
-  /** A holder that goes on where another stood. */
+  /** A holder that continues where another left off. */
   static restore(state: FifoHolderState, poller: Poller, log: Logger): FifoHolder {
     const end = OwnedFd.restore(state.end);
     const holder = new FifoHolder(end, poller, log);
@@ -97,7 +97,7 @@ export class FifoHolder implements Disposable {
   }
 
   /**
-   * Whether bytes are in the FIFO, and it may have a reader. That it has none is found by looks, once the
+   * Whether bytes are in the FIFO, and it may have a reader. That it has none is found out by looks, once the
    * last writer has gone: a writing end is held then.
    */
   get isBeingRead(): boolean {
@@ -126,7 +126,7 @@ export class FifoHolder implements Disposable {
     }
   }
 
-  /** Where a look has found a reader, a writing end is held no more. */
+  /** Once a look has found a reader, no writing end is held any more. */
   #isRead(): boolean {
     return this.#state.kind === "settling" && !this.#state.isWriter;
   }
@@ -194,7 +194,7 @@ export class FifoHolder implements Disposable {
     return hasReader(this.#state.end.fd);
   }
 
-  /** Exchanges the end that is held, the new one first, so that the FIFO keeps its bytes. */
+  /** Replaces the end that is held, opening the new one first, so that the FIFO keeps its bytes. */
   #become({ isWriter }: { readonly isWriter: boolean }): void {
     if (this.#state.kind !== "settling" || this.#state.isWriter === isWriter) return;
     const { end } = this.#state;
@@ -203,8 +203,8 @@ export class FifoHolder implements Disposable {
       this.#state = { kind: "settling", end: other, isWriter };
     } catch (error) {
       this.#log.warn("Cannot reopen an output FIFO", { error: messageOf(error) });
-      // Without descriptors to spare: a reading end disturbs nobody and stays, a writing end would
-      // keep the reader that has come from its end of file and goes.
+      // No descriptor to spare: a reading end disturbs nobody and stays; a writing end would keep a
+      // reader that has come from its end of file, and is closed.
       if (isWriter) return;
       this.#state = { kind: "released" };
     }

@@ -14,8 +14,8 @@ export interface GateOptions {
 /**
  * One watch that is open (its owner waits) or shut (its owner is busy elsewhere).
  *
- * The kernel tells of hang-ups whether asked or not, and again and again; a descriptor that hangs up
- * while its gate is shut is dropped from the poller, and watched anew when the gate opens.
+ * The kernel reports hang-ups whether asked or not, again and again; a descriptor that hangs up while
+ * its gate is shut is dropped from the poller, and watched again when the gate opens.
  */
 export class Gate implements Disposable {
   readonly #options: GateOptions;
@@ -42,7 +42,7 @@ export class Gate implements Disposable {
     this.#immediate ??= setImmediate(() => this.#toldImmediately());
   }
 
-  /** Waits for nothing any more, but keeps the place in the poller. */
+  /** Stops waiting, but keeps the place in the poller. */
   shut(): void {
     this.#cancelImmediate();
     if (!this.#isOpen) return;
@@ -50,7 +50,7 @@ export class Gate implements Disposable {
     this.#watch?.modify({});
   }
 
-  /** Whether the next turn of the event loop will be told, of a descriptor that is always ready for one. */
+  /** Whether `onReady` is due in the next turn of the event loop, as for a descriptor that is always ready. */
   get isRunning(): boolean {
     return this.#immediate !== undefined;
   }
@@ -68,7 +68,7 @@ export class Gate implements Disposable {
       this.#watch = poller.watch(fd, this.#interest(), () => this.#told());
     } catch (error) {
       if (!hasCode(error, "EPERM")) throw error;
-      // epoll(7) refuses what is always ready.
+      // epoll(7) refuses descriptors that are always ready.
       if (this.#isOpen) this.callNextTurn();
     }
   }

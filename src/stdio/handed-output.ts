@@ -21,8 +21,8 @@ export const handedOutputFields = { name: plain, holder: fifoHolderState };
 const handedOutputState = record(handedOutputFields);
 
 /**
- * As much as is under way where a shim copies from a pipe of its own: then neither the process nor its client
- * sleeps until the other has filled or emptied the FIFO, and the bytes flow at three times the rate.
+ * As much as is in flight where a shim copies from a pipe of its own: then neither the process nor its client
+ * sleeps until the other has filled or emptied the FIFO, and the bytes flow three times as fast.
  */
 const FIFO_BYTES = 128 * 1024;
 
@@ -68,7 +68,7 @@ export class HandedOutput implements Part {
     return { kind: "handedOutput", name, holder: this.#holder.snapshot(name, inventory) } as const;
   }
 
-  /** When the last writer is gone, a background child too, and the client is there to read what it has not read. */
+  /** When the last writer is gone, a background child too, and the client is there to read what is unread. */
   get drained(): Promise<void> {
     return this.#holder.untilTaken();
   }

@@ -1,9 +1,9 @@
 /**
  * Input: the client's stdin FIFO, moved into a pipe of the container's own.
  *
- * The FIFO is not handed over: a process that opens /dev/stdin anew (`cat /dev/stdin`) would wait in
- * open(2) for ever once the client is gone, for a FIFO without writers makes its openers wait and a
- * pipe does not (fifo(7)). Between two pipes bytes are moved without being copied.
+ * The FIFO is not handed over: a process that reopens /dev/stdin (`cat /dev/stdin`) would block in open(2)
+ * forever once the client is gone, because opening a FIFO without writers blocks and opening a pipe does
+ * not (fifo(7)). Between two pipes bytes are moved without being copied.
  */
 
 import type { Inventory } from "../base/inventory.ts";
@@ -37,7 +37,7 @@ export const relayedInputFields = {
 };
 const relayedInputState = record(relayedInputFields);
 
-/** The client's side of stdin: what to read from, and what keeps a client's reconnect from ending it. */
+/** The client's side of stdin: what to read from, and what keeps it from ending while a client reconnects. */
 export class InputSource implements Disposable {
   readonly isFifo: boolean;
   readonly #reader: OwnedFd;
@@ -134,7 +134,7 @@ export class RelayedInput implements InputPart {
       sink: sink.isOpen ? sink.fd : CLOSED,
       arePipes: source.isFifo,
       // Either the client has ended it, or it has written to a process that has closed its stdin: then
-      // its next write must fail, so the FIFO is let go. Not before: a client that comes late would wait
+      // its next write must fail, so the FIFO is let go. Not earlier: a client that comes late would wait
       // in open(2) for a reader that never comes.
       onEnd: (end) => {
         if (end.kind === "sourceFailed")
@@ -172,7 +172,7 @@ export class RelayedInput implements InputPart {
   }
 
   processExited(): void {
-    // Others may share its stdin; when nobody reads any more the kernel tells the relay.
+    // Others may share its stdin; when nobody reads any more, the kernel tells the relay.
   }
 
   async close(): Promise<void> {

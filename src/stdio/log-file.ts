@@ -1,5 +1,5 @@
 /**
- * A log file that is written in records and, when it has its size, is put aside for a new one:
+ * A log file that is written in records and, when it is full, renamed to make way for a new one:
  * `log`, then `log.1` the youngest of the old ones, `log.2`, and so on.
  */
 
@@ -28,16 +28,16 @@ import { type NamedFd, openOnes } from "./part.ts";
 /** What the query of a `file://` URI asks for. */
 export interface LogFileOptions {
   readonly format: LogFormat;
-  /** A file has at most this many bytes, but for a record that is larger; undefined is no limit. */
+  /** A file has at most this many bytes, unless a single record is larger; undefined is no limit. */
   readonly maxBytes: number | undefined;
-  /** Files that are kept, the one that is written to included. */
+  /** Files that are kept, including the one being written. */
   readonly maxFiles: number;
 }
 
 /** What became of the output of one log file. */
 export interface LogCounters {
   readonly path: string;
-  /** Bytes in files, records' own included. */
+  /** Bytes in files, including what records add. */
   readonly writtenBytes: number;
   /** Bytes of the container that could not be written and are lost. */
   readonly lostBytes: number;
@@ -68,11 +68,11 @@ export type LogStreamState = Shaped<typeof logStreamState>;
 /** Opens the file of a file:// URI to append to, with the directories above it. Throws SystemError. */
 export function openLogFile(path: string): OwnedFd {
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
-  // Not waiting: a FIFO may stand there, and a file does not care.
+  // Without waiting: there may be a FIFO, and a file does not mind.
   return openFd(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o644);
 }
 
-/** The file, and those that were put aside. Streams share it and write in turn. */
+/** The file, and the rotated ones. Streams share it and write in turn. */
 export class LogFile implements Disposable {
   readonly #path: string;
   readonly #options: LogFileOptions;
@@ -84,7 +84,7 @@ export class LogFile implements Disposable {
   #rotations = 0;
   #hasRotationFailed = false;
 
-  /** Throws SystemError, or ShimError `failedPrecondition` for what is no regular file. */
+  /** Throws SystemError, or ShimError `failedPrecondition` for what is not a regular file. */
   constructor(path: string, options: LogFileOptions, log: Logger, fd = openLogFile(path)) {
     this.#path = path;
     this.#options = options;
@@ -100,7 +100,7 @@ export class LogFile implements Disposable {
     );
   }
 
-  /** A file that goes on where another stood. */
+  /** A file that continues where another left off. */
   static restore(state: LogFileState, log: Logger): LogFile {
     const { path, format, maxBytes, maxFiles } = state;
     const fd = OwnedFd.restore(state.fd);
@@ -136,7 +136,7 @@ export class LogFile implements Disposable {
     };
   }
 
-  /** Writes whole records; throws what the first refusal was, when all that can be written is. */
+  /** Writes whole records; throws the first refusal once all that can be written is written. */
   write(records: readonly LogRecord[]): void {
     const { maxBytes = Number.POSITIVE_INFINITY } = this.#options;
     let block: LogRecord[] = [];
@@ -184,7 +184,7 @@ export class LogFile implements Disposable {
     } catch (error) {
       const room = written;
       written = this.#wholeRecords(block, room);
-      // By where it ends now: another process's streams may go there too, and somebody may have emptied it.
+      // By where it ends now: another process's streams may go there too, and somebody may have truncated it.
       if (room > written) ftruncateSync(this.#fd.fd, fstatSync(this.#fd.fd).size - room + written);
       throw error;
     } finally {
@@ -193,7 +193,7 @@ export class LogFile implements Disposable {
     }
   }
 
-  /** How many of the first `room` bytes are whole records; the others are counted as lost. */
+  /** How many of the first `room` bytes are whole records; the rest is counted as lost. */
   #wholeRecords(block: readonly LogRecord[], room: number): number {
     let end = 0;
     let isFull = false;
@@ -205,7 +205,7 @@ export class LogFile implements Disposable {
     return end;
   }
 
-  /** On failure the file grows on, and the next record tries again. */
+  /** On failure the file keeps growing, and the next record tries again. */
   #rotate(): void {
     try {
       if (this.#options.maxFiles === 1) ftruncateSync(this.#fd.fd);
@@ -220,7 +220,7 @@ export class LogFile implements Disposable {
     }
   }
 
-  /** The new file comes first: where it cannot be had, each attempt would push an old one out. */
+  /** Opens the new file first: otherwise, while that fails, each attempt would push an old one out. */
   #putAside(): void {
     const fresh = `${this.#path}.new`;
     using undo = new DisposableStack();
@@ -273,12 +273,12 @@ export class LogStream {
     return this.#formatter;
   }
 
-  /** Takes all of `chunk`; what cannot be written is lost and `onLost` is told. */
+  /** Takes all of `chunk`; what cannot be written is lost and reported to `onLost`. */
   take(chunk: Uint8Array, onLost: (error: unknown, bytes: number) => void): void {
     this.#write(this.#formatter.format(chunk, this.#now()), onLost);
   }
 
-  /** The last byte was taken: closes a line that has not ended. */
+  /** The last byte was taken: closes an unfinished line. */
   finish(onLost: (error: unknown, bytes: number) => void): void {
     this.#write(this.#formatter.finish(this.#now()), onLost);
   }

@@ -25,7 +25,7 @@ interface LogOutput {
 
 /**
  * A pipe for each stream where records name it; one for both, in the order of writing, where they do not.
- * Each is the caller's before the next is opened, which may fail.
+ * Each belongs to the caller before the next is opened, which may fail.
  */
 export function* openLogOutputs(
   file: LogFile,

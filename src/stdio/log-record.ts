@@ -1,8 +1,8 @@
 /**
  * The forms in which a log file keeps output: as it came, or in records that say when and from which stream.
  *
- * A record is written as soon as its bytes are there, an unfinished line too: nothing waits in memory for
- * a line to end, but the first bytes of a character where the form is text.
+ * A record is written as soon as its bytes are there, even for an unfinished line: nothing waits in memory
+ * for a line to end, except the first bytes of a character where the form is text.
  */
 
 export type LogFormat = "raw" | "cri" | "json";
@@ -14,15 +14,15 @@ export interface LogRecord {
   readonly payload: number;
 }
 
-/** What a formatter has in hand between two chunks. */
+/** What a formatter holds between two chunks. */
 export interface FormatterState {
-  /** The last record was of a line that has not ended. */
+  /** The last record was of an unfinished line. */
   readonly isMidLine: boolean;
-  /** The beginning of a character whose rest has not come. */
+  /** The beginning of a character whose rest has not come yet. */
   readonly rest: Uint8Array;
 }
 
-/** As much of a line as containerd and docker put in one record. */
+/** As much of a line as containerd and Docker put in one record. */
 const RECORD_PAYLOAD_MAX = 16 * 1024;
 const LINE_FEED = 10;
 const NOTHING = new Uint8Array(0);
@@ -45,7 +45,7 @@ export class LogFormatter {
     return { isMidLine: this.#isMidLine, rest: this.#rest };
   }
 
-  /** Takes over what a predecessor has in hand. */
+  /** Takes over what a predecessor holds. */
   restore({ isMidLine, rest }: FormatterState): void {
     this.#isMidLine = isMidLine;
     this.#rest = rest;
@@ -72,7 +72,7 @@ export class LogFormatter {
     return records;
   }
 
-  /** What is still due at the end of the stream: a line is closed, half a character given as it is. */
+  /** What is still due at the end of the stream: an unfinished line is closed, half a character is passed on as it is. */
   finish(atMs: number): readonly LogRecord[] {
     const time = timeText(atMs);
     const rest = this.#rest;
@@ -99,7 +99,7 @@ export class LogFormatter {
     this.#isMidLine = !isWhole;
     switch (this.#format) {
       case "raw":
-        return piece.slice(); // The chunk is used again.
+        return piece.slice(); // The chunk is reused.
       case "cri": {
         const head = Buffer.from(`${time} ${this.#stream} ${isWhole ? "F" : "P"} `);
         return Buffer.concat(isWhole ? [head, piece] : [head, piece, Buffer.of(LINE_FEED)]);
@@ -112,12 +112,12 @@ export class LogFormatter {
   }
 }
 
-/** RFC 3339 with nine digits of a second, as engines write and read it. */
+/** RFC 3339 with nine fractional digits, as engines write and read it. */
 function timeText(atMs: number): string {
   return new Date(atMs).toISOString().replace("Z", "000000Z");
 }
 
-/** Where the last whole character of UTF-8 before `limit` ends; `limit` itself for what is no text. */
+/** Where the last whole UTF-8 character before `limit` ends; `limit` itself for what is not text. */
 function lastCharacterEnd(bytes: Uint8Array, from: number, limit: number): number {
   for (let at = limit - 1; at >= from && at >= limit - CHARACTER_BYTES_MAX; at--) {
     const byte = bytes[at] ?? 0;

@@ -29,11 +29,11 @@ const SIGTERM = 15;
 
 /** How long a logger may take for each step, in milliseconds. */
 export interface LoggerLimits {
-  /** Until it says that it is ready. */
+  /** Until it reports that it is ready. */
   readonly readyMs: number;
-  /** From the end of its input until it is asked to end. */
+  /** From the end of its input to SIGTERM. */
   readonly endMs: number;
-  /** From being asked until it is killed. */
+  /** From SIGTERM to SIGKILL. */
   readonly killMs: number;
 }
 
@@ -63,8 +63,8 @@ export interface StartedLogger {
 /**
  * Starts a logger and waits until it is ready.
  *
- * It has the pipes as descriptors 3 and 4, and 5 to say that it is ready: by closing it, or, where
- * `mustAnswer`, by writing a byte. Throws ShimError when it cannot be started, ends before it is
+ * It has the pipes as descriptors 3 and 4, and 5 to report that it is ready: by closing it, or, where
+ * `mustAnswer`, by writing a byte. Throws ShimError when it cannot be started, exits before it is
  * ready, or takes too long; it is gone by then.
  */
 export async function startLogger(options: LoggerOptions): Promise<StartedLogger> {
@@ -193,19 +193,19 @@ export class LoggerPart implements Part {
     } as const;
   }
 
-  /** Begins to look for its end. */
+  /** Begins to watch for its end. */
   watchLogger(): void {
     // Never rejects, and ends with the logger, which close() sees to.
     void this.#child.exited.then(() => this.#loggerEnded());
   }
 
-  /** The logger reads for itself; it is waited for in close(). */
+  /** The logger reads for itself; close() waits for it. */
   get drained(): Promise<void> {
     return this.#exited.promise;
   }
 
   attach(): void {
-    // It runs already.
+    // It is already running.
   }
 
   processExited(): void {
@@ -213,7 +213,7 @@ export class LoggerPart implements Part {
     this.#exited.resolve();
   }
 
-  /** Waits for the logger to end by itself at the end of its input, then asks, then kills. */
+  /** Waits for the logger to exit by itself at the end of its input, then asks, then kills. */
   close(): Promise<void> {
     this.#closing ??= this.#end();
     return this.#closing;
@@ -240,7 +240,7 @@ export class LoggerPart implements Part {
 
   #loggerEnded(): void {
     if (this.#closing !== undefined || this.#hasProcessExited) return;
-    // It may end at the end of its input before the exit of the process is known.
+    // It may exit at the end of its input before the exit of the process is known.
     if (!this.#readers.some((reader) => hasWriter(reader.fd))) return;
     const { path, log } = this.#options;
     const status = this.#child.exit?.status;

@@ -16,20 +16,20 @@ export const stdioState = record({
   parts: list(partState),
   /** The file that its streams write records into. */
   file: maybe(logFileState),
-  /** Which parts, by number, are the client's own files, and in whose place: 1 or 2. */
+  /** Which parts, by number, are the client's own files, and in place of which stream: 1 or 2. */
   handed: list(record({ place: word(1, 2), part: whole })),
   hasExited: flag,
 });
 export type StdioState = Shaped<typeof stdioState>;
 
-/** Stdio that goes on where another stood; moves no byte within this call. */
+/** Stdio that continues where another left off; moves no byte within this call. */
 export function restoreStdio(state: StdioState, context: StdioContext): ProcessStdio {
   return OpenedStdio.restore(state, context);
 }
 
 interface TerminalParts {
   readonly terminal: Terminal;
-  /** Until the master has come over it. */
+  /** Until it has delivered the master. */
   readonly socket: ConsoleSocket | undefined;
   readonly limitMs: number;
 }
@@ -101,7 +101,7 @@ export class OpenedStdio implements ProcessStdio {
     this.#ends[place] = end;
   }
 
-  /** Notes that the stream at `place` is the client's own file. */
+  /** Records that the stream at `place` is the client's own file. */
   setHanded(place: 1 | 2, part: Part): void {
     this.#handed.set(place, part);
   }
@@ -172,7 +172,7 @@ export class OpenedStdio implements ProcessStdio {
     for (const outcome of closed) if (outcome.status === "rejected") throw outcome.reason;
   }
 
-  /** Every part, whatever one of them throws: the first of that is thrown in the end. */
+  /** For every part, whatever any of them throws: the first failure is thrown in the end. */
   #tellExited(): void {
     const failures: unknown[] = [];
     for (const part of this.#parts) {

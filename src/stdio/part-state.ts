@@ -19,7 +19,7 @@ export const partState = tagged({
 });
 export type PartState = Shaped<typeof partState>;
 
-/** A part that goes on where another stood, and what it can be asked for beside being one. */
+/** A part that continues a handed-over one, and what else it can be asked for. */
 export interface RestoredPart {
   readonly part: Part;
   readonly input?: { closeStdin(): void };

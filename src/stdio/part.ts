@@ -11,7 +11,7 @@ export interface NamedFd {
 
 /** One stream of a process, or a helper beside it, from before the process starts until its deletion. */
 export interface Part {
-  /** The runtime has taken its copies of the child's ends, and ours are closed: begin. */
+  /** The runtime has its copies of the child's ends, and ours are closed: begin. */
   attach(): void;
   /** The process has exited; others that it started may still write. */
   processExited(): void;
@@ -19,13 +19,13 @@ export interface Part {
   readonly drained: Promise<void>;
   /** Drops everything. Idempotent. Resolves when helpers are gone; never rejects. */
   close(): Promise<void>;
-  /** Whether output is on its way to somebody who has it open to read; absent where nobody can. */
+  /** Whether output is on its way to somebody who has it open for reading; absent where nobody can. */
   readonly isBeingRead?: boolean;
   /** Bytes of output that could not be written and are lost; absent where none can be. */
   readonly lostBytes?: number;
   /** What it holds open. */
   descriptors(): readonly NamedFd[];
-  /** Where it stands; undefined while it cannot be told, or before {@link attach}. */
+  /** Its state; undefined while it cannot be told, or before {@link attach}. */
   snapshot(inventory: Inventory): PartState | undefined;
 }
 

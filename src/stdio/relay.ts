@@ -21,14 +21,14 @@ import { Gate } from "./gate.ts";
 const CHUNK_BYTES = 64 * 1024;
 /** A terminal gives at most a page per read, less a byte, so a chunk is put together from several. */
 const LEAST_READ_BYTES = 4095;
-/** Chunks are moved so long before other descriptors get their turn. */
+/** How long chunks are moved before other descriptors get their turn. */
 const TURN_MS = 2;
 const SPLICE_BYTES = 1024 * 1024;
 /** A stream that has moved this much gets bigger pipes: fewer wake-ups for the same bytes. */
 const LONG_STREAM_BYTES = 2 * 1024 * 1024;
 const LONG_STREAM_PIPE_BYTES = 1024 * 1024;
 
-/** In the place of a descriptor that is closed, for a relay that has ended. */
+/** Stands in for a closed descriptor, in a relay that has ended. */
 export const CLOSED = -1;
 
 /** Why a relay has ended. */
@@ -43,23 +43,23 @@ export interface RelayOptions {
   readonly source: number;
   /** Lent, non-blocking; undefined for {@link take}, or to discard what comes. */
   readonly sink: number | undefined;
-  /** Takes all that comes, in the place of a sink. The bytes are lent for the call. */
+  /** Takes all that comes, instead of a sink. The bytes are lent for the call. */
   readonly take?: (bytes: Uint8Array) => void;
-  /** Called before a chunk is gone on with. */
+  /** Called before the next chunk. */
   readonly beforeNextRead?: () => void;
   /** Whether both are pipes, so that bytes need not be copied. */
   readonly arePipes?: boolean;
-  /** Told once, in no case after disposal. The relay holds nothing any more by then. */
+  /** Called once, never after disposal. By then the relay holds nothing any more. */
   readonly onEnd: (end: RelayEnd) => void;
   /** What a failure of the source means. "pause" keeps the relay until {@link Relay.resume}. */
   readonly onSourceError?: (error: unknown) => "end" | "pause";
   /** What a failure of the sink means: the end (without this), or that these bytes are lost. */
   readonly onSinkError?: (error: unknown, lostBytes: number) => "end" | "discard";
-  /** Bytes to send after the source's last, asked for at its end. */
+  /** Bytes to send after the source's last, requested at its end. */
   readonly epilogue?: (lastByte: number | undefined) => Uint8Array;
 }
 
-/** Where a relay stands, without its ends. */
+/** A relay's state, without its ends. */
 export const relayState = record({
   /** Taken from the source, and still to be written. */
   pending: base64,
@@ -70,10 +70,10 @@ export const relayState = record({
 });
 export type RelayState = Shaped<typeof relayState>;
 
-/** Read into by all relays in turn: none leaves bytes here when it returns to the event loop. */
+/** The read buffer of all relays in turn: none leaves bytes here when it returns to the event loop. */
 let sharedChunk: Uint8Array | undefined;
 
-/** Copies until the source ends. Holds no memory while nothing is under way. */
+/** Copies until the source ends. Holds no memory while nothing is in flight. */
 export class Relay implements Disposable {
   readonly #options: RelayOptions;
   readonly #sourceGate: Gate;
@@ -108,7 +108,7 @@ export class Relay implements Disposable {
     this.#pump();
   }
 
-  /** Goes on where another relay over the same ends stood; nothing is moved within this call. */
+  /** Continues where another relay over the same ends left off; nothing is moved within this call. */
   continue(state: RelayState): void {
     this.#pending = fromBase64(state.pending);
     this.#state = state.state;
@@ -138,7 +138,7 @@ export class Relay implements Disposable {
     return this.#pending.length > 0;
   }
 
-  /** From now on a source that has nothing to read has ended: all who wrote to it are gone. */
+  /** From now on a source that has nothing to read has ended: everyone who wrote to it is gone. */
   endWhenDry(): void {
     this.#endsWhenDry = true;
     this.resume();
@@ -172,8 +172,8 @@ export class Relay implements Disposable {
       if (!(this.#options.arePipes ? this.#spliceSome() : this.#copySome())) return;
       // What has ended or paused does not wait for its source.
     } while (this.#state !== "flowing" || performance.now() < deadlineMs);
-    // More may be there: we are called again after the others had their turn. Where nothing is, and that
-    // is the end, nobody else would tell.
+    // More may be there: we are called again after the others had their turn. If there is nothing, and that
+    // is the end, nobody else would tell us.
     this.#waitForSource();
     if (this.#endsWhenDry) this.#sourceGate.callNextTurn();
   }
@@ -211,7 +211,7 @@ export class Relay implements Disposable {
     }
   }
 
-  /** Fills a chunk and writes it; true when it is worth going on at once. */
+  /** Fills a chunk and writes it; true when it is worth continuing at once. */
   #copySome(): boolean {
     sharedChunk ??= new Uint8Array(CHUNK_BYTES);
     let length = 0;
@@ -225,7 +225,7 @@ export class Relay implements Disposable {
       }
       if (count === "stop") break;
       length += count;
-      // Little was all there was, but for a terminal that is being filled. If not, the poller tells.
+      // A short read was all there was, except from a terminal that is being filled. If not, the poller tells.
       isDry = length < LEAST_READ_BYTES && !this.#endsWhenDry;
       if (isDry) break;
     }
@@ -274,7 +274,7 @@ export class Relay implements Disposable {
     this.#pending = Buffer.concat([this.#pending, epilogue]);
   }
 
-  /** Moves what is there from pipe to pipe; true when it is worth going on at once. */
+  /** Moves what is there from pipe to pipe; true when it is worth continuing at once. */
   #spliceSome(): boolean {
     const { source, sink } = this.#options;
     if (sink === undefined) return this.#copySome();
@@ -297,7 +297,7 @@ export class Relay implements Disposable {
     }
     this.#grow(source, sink, moved);
     if (moved >= LEAST_READ_BYTES) return true;
-    // Little was all there was. If not, the poller tells.
+    // A short move was all there was. If not, the poller tells.
     this.#waitForSource();
     return false;
   }
@@ -327,7 +327,7 @@ export class Relay implements Disposable {
   }
 }
 
-/** What to log of an end that is not the ordinary one. */
+/** What to log about an end that is not the usual one. */
 export function describeEnd(end: RelayEnd): string | undefined {
   return end.kind === "sourceEnded" ? undefined : messageOf(end.error);
 }

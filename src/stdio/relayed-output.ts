@@ -20,7 +20,7 @@ export const relayedOutputFields = {
 };
 const relayedOutputState = record(relayedOutputFields);
 
-/** Makes the pipe. Takes over `sink`, also when it throws. */
+/** Creates the pipe. Takes over `sink`, even when it throws. */
 export function relayOutput(
   sink: Sink,
   options: {
@@ -89,7 +89,7 @@ export class RelayedOutput implements Part {
     } as const;
   }
 
-  /** When the last writer is gone, a background child too, and every byte is with the client. */
+  /** When the last writer is gone, a background child too, and the client has every byte. */
   get drained(): Promise<void> {
     return this.#ended.promise.then(() => this.#sink.untilTaken());
   }

@@ -31,7 +31,7 @@ export const sinkState = record({
 });
 export type SinkState = Shaped<typeof sinkState>;
 
-/** What a restored stream may go to beside what it has itself. */
+/** What a restored stream may go to besides what it holds itself. */
 export interface RestoreContext extends SinkContext {
   readonly file?: LogFile | undefined;
 }
@@ -60,7 +60,7 @@ export class Sink {
     this.#stream = options.stream;
   }
 
-  /** Opens a FIFO with a holder, so that a reader may come, go and come again; anything else to append to. */
+  /** Opens a FIFO with a holder, so that a reader may come, go and come again; anything else for appending. */
   static open(endpoint: Endpoint, name: string, context: SinkContext): Sink {
     const { log, poller } = context;
     if (!endpoint.isFifo) return new Sink({ name, log, writer: openWriter(endpoint) });
@@ -79,7 +79,7 @@ export class Sink {
     return new Sink({ name, log, writer });
   }
 
-  /** Writes records into a log file, which whoever opened it closes. */
+  /** Writes records to a log file, which its opener closes. */
   static into(stream: LogStream, name: string, log: Logger): Sink {
     return new Sink({ name, log, stream });
   }
@@ -89,7 +89,7 @@ export class Sink {
     return new Sink({ name, log });
   }
 
-  /** A sink that goes on where another stood; `file` is the one that its process writes records into. */
+  /** A sink that continues where another left off; `file` is the one that its process writes records to. */
   static restore(state: SinkState, { poller, log, file }: RestoreContext): Sink {
     const { name, holder, goes, stream } = state;
     const sink = new Sink({
@@ -152,7 +152,7 @@ export class Sink {
     return "discard";
   }
 
-  /** The last byte is written: lets the reader have its end of file, a late reader too. */
+  /** The last byte is written: lets the reader have end of file, a late reader too. */
   finish(): void {
     if (!this.#hasFinished) this.#stream?.finish((error, lost) => this.refused(error, lost));
     if (this.#lostBytes > 0 && !this.#hasFinished) {
@@ -164,7 +164,7 @@ export class Sink {
     this.#writer?.[Symbol.dispose]();
   }
 
-  /** After {@link finish}: resolves when somebody is there to read the rest, or nobody comes in a moment. */
+  /** After {@link finish}: resolves when somebody is there to read the rest, or nobody comes for a moment. */
   async untilTaken(): Promise<void> {
     if (!this.#hasFinished || this.#holder === undefined) return;
     await within(this.#holder.untilTaken(), READER_LIMIT_MS);

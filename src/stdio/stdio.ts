@@ -37,7 +37,7 @@ export interface StdioRequest extends EndOwner {
   readonly stderr: string;
   /**
    * Whether a FIFO of the client may itself become the process's output. Not where something may outlive
-   * the process and hold it: from a FIFO of its own nobody could cut it off.
+   * the process and hold it open: nobody could cut that off from a FIFO that it holds itself.
    */
   readonly handsOver: boolean;
   /** What a logging binary is told as CONTAINER_ID. */
@@ -51,7 +51,7 @@ export interface StdioContext {
   readonly log: Logger;
   /** $XDG_RUNTIME_DIR, for the console socket; /tmp otherwise. */
   readonly runtimeDir?: string | undefined;
-  /** Other limits than the usual ones, for tests. */
+  /** Limits to use instead of the usual ones, for tests. */
   readonly loggerLimits?: LoggerLimits;
   readonly consoleLimitMs?: number;
 }
@@ -66,24 +66,24 @@ export interface ProcessStdio {
   /** The path for --console-socket, when the process has a terminal. */
   readonly consoleSocket: string | undefined;
   /**
-   * The runtime has made the process: closes our copies of the child's ends and starts relaying.
-   * Throws ShimError when the terminal does not come (deadlineExceeded) or is none.
+   * The runtime has created the process: closes our copies of the child's ends and starts relaying.
+   * Throws ShimError when the terminal does not come (deadlineExceeded) or is not one.
    */
   attach(): Promise<void>;
   /** CloseIO: the process's input ends when the client has closed its end too. */
   closeStdin(): void;
-  /** Sets the terminal's size, now or when it comes; nothing without a terminal. */
+  /** Sets the terminal's size, now or when it comes; does nothing without a terminal. */
   resize(columns: number, rows: number): void;
-  /** The process has exited: lets go, so that the client has its end of file when the last writer is gone. */
+  /** The process has exited: lets go, so that the client gets end of file when the last writer is gone. */
   processExited(): void;
-  /** Resolves when nothing remains to be copied and nothing of ours keeps the client from its end. Never rejects. */
+  /** Resolves when nothing remains to be copied and nothing of ours keeps the client from end of file. Never rejects. */
   readonly drained: Promise<void>;
   /**
    * Whether output is in a FIFO, or on its way there, that its reader has not read; after the exit, which
-   * {@link processExited} tells of. Costs a few system calls.
+   * {@link processExited} reports. Costs a few system calls.
    */
   readonly isBeingRead: boolean;
-  /** Drops everything at once, and waits for a logger to end (14 s at most). Idempotent; never rejects. */
+  /** Drops everything at once, and waits for a logger to exit (14 s at most). Idempotent; may reject, in the end. */
   close(): Promise<void>;
   /** Bytes of output that could not be written and are lost. */
   readonly lostBytes: number;
@@ -91,9 +91,9 @@ export interface ProcessStdio {
   readonly logCounters: LogCounters | undefined;
   /** Every descriptor held, by name. */
   descriptors(): readonly NamedFd[];
-  /** Which of its streams, 1 or 2, are the client's own files, each with a descriptor of the file, lent. */
+  /** Which of its streams, 1 or 2, are the client's own files, each with a lent descriptor of the file. */
   handedStreams(): readonly { readonly place: 1 | 2; readonly fd: number }[];
-  /** For {@link restoreStdio}; undefined when it is closed. Before {@link attach} it cannot be told. */
+  /** For {@link restoreStdio}; undefined when it is closed. Not to be told before {@link attach}. */
   snapshot(inventory: Inventory): StdioState | undefined;
 }
 
@@ -184,8 +184,8 @@ class StdioBuilder {
   }
 
   /**
-   * Relayed and not handed over: `echo x > /dev/stdout` in the container would cut the file to
-   * nothing, and the runtime would give the file to the container's user.
+   * Relayed and not handed over: `echo x > /dev/stdout` in the container would truncate the file, and the
+   * runtime would give the file to the container's user.
    */
   #openFile(path: string): void {
     const sink = Sink.over(openLogFile(path), "stdout", this.#context.log);

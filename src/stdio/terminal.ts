@@ -35,7 +35,7 @@ export const terminalFields = {
 };
 const terminalState = record(terminalFields);
 
-/** Waits between looks for a new slave after a hang-up, doubling up to the longest. */
+/** Intervals between looks for a new slave after a hang-up, doubling up to the longest. */
 const FIRST_RETRY_MS = 1;
 const LONGEST_RETRY_MS = 200;
 const LINE_FEED = 10;
@@ -44,9 +44,9 @@ const CARRIAGE_RETURN = 13;
 /**
  * Relays a terminal.
  *
- * A slave of our own stays open while the process lives: else the master would fail with EIO as soon
- * as a process closes its terminal, though it may open it again. Where it is taken from us (vhangup(2),
- * as a getty does) it is opened anew. It is closed at the exit.
+ * A slave of our own stays open while the process lives: otherwise the master would fail with EIO as soon
+ * as a process closes its terminal, though it may open it again. If a hang-up takes it from us (vhangup(2),
+ * as a getty does), it is opened again. It is closed at the exit.
  */
 export class Terminal implements Part {
   readonly #poller: Poller;
@@ -55,7 +55,7 @@ export class Terminal implements Part {
   readonly #sink: Sink;
   readonly #ended = Promise.withResolvers<void>();
   #master: OwnedFd | undefined;
-  /** What a program before format 3 left for the input: until all is restored it may have to have it back. */
+  /** What a program before format 3 left for the input: until all is restored, that program may need it back. */
   readonly #heldForInput = new DisposableStack();
   #slave: OwnedFd | undefined;
   #outputRelay: Relay | undefined;
@@ -117,7 +117,7 @@ export class Terminal implements Part {
     } as const;
   }
 
-  /** When the last byte of the process has been written to the sink. */
+  /** Once the last byte of the process has been written to the sink. */
   get drained(): Promise<void> {
     return this.#ended.promise.then(() => this.#sink.untilTaken());
   }
@@ -174,7 +174,7 @@ export class Terminal implements Part {
     });
   }
 
-  /** Sets the window's size; remembered when the terminal is not there yet. */
+  /** Sets the window's size; remembered while the terminal is not there yet. */
   resize(size: WindowSize): void {
     this.#size = size;
     if (this.#master?.isOpen) setWindowSize(this.#master.fd, size);
@@ -238,7 +238,7 @@ export class Terminal implements Part {
     clearTimeout(this.#retryTimer);
     const waitMs = this.#retryMs;
     this.#retryTimer = setTimeout(() => {
-      // For a failure within this call, which is the same one still.
+      // For a failure within this call: it is still the same one.
       this.#retryMs = Math.min(waitMs * 2, LONGEST_RETRY_MS);
       this.#outputRelay?.resume();
       this.#retryMs = FIRST_RETRY_MS;

@@ -36,7 +36,7 @@ const MAX_FILES_MAX = 1000;
 const SCHEME = /^([A-Za-z][A-Za-z0-9+.-]*):/;
 
 /**
- * Reads `stdout`. A path without a scheme is taken as it is, with every character it has.
+ * Reads `stdout`. A path without a scheme is taken literally, with every character it has.
  * Throws ShimError invalidArgument: unknown scheme, no path, broken percent-encoding.
  */
 export function parseTarget(stdout: string): Target {
@@ -88,7 +88,7 @@ function queryOf(uri: string): ReadonlyMap<string, string> {
   return values;
 }
 
-/** `format`, `max-size` and `max-files`; other keys are left alone, as the stock shim leaves all of them. */
+/** `format`, `max-size` and `max-files`; other keys are ignored, as the stock shim ignores all of them. */
 function logOptionsOf(uri: string): LogFileOptions | undefined {
   const query = queryOf(uri);
   const format = query.get("format");
@@ -114,7 +114,7 @@ function logOptionsOf(uri: string): LogFileOptions | undefined {
   return { format: form, maxBytes, maxFiles: count };
 }
 
-/** Bytes; 0 for what is no size. */
+/** Bytes; 0 for what is not a size. */
 function parseSize(text: string): number {
   const [, amount = "", unit = ""] = /^(\d+)([kmg]?)b?$/i.exec(text) ?? [];
   const size = Number(amount) * (SIZE_UNITS.get(unit.toLowerCase()) ?? 0);

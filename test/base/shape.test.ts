@@ -1,4 +1,4 @@
-/** Plain data is read back as what it was written as, or refused by the path of what does not fit. */
+/** Plain data is read back as it was written, or refused with the path of what does not fit. */
 
 import { describe, expect, test } from "bun:test";
 import {

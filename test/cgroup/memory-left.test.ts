@@ -1,4 +1,4 @@
-/** What a cgroup leaves its processes of memory. */
+/** How much memory a cgroup leaves its processes. */
 
 import { afterAll, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-/** A rootfs that is in use when its shim is dead: what `delete` leaves can be removed without harm. */
+/** A rootfs that is in use when its shim is dead: what `delete` leaves behind can be removed without harm. */
 
 import { expect, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";

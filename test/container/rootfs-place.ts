@@ -1,4 +1,4 @@
-/** A place for tests with real mounts, and short ways to say what to mount there. */
+/** A place for tests with real mounts, and shorthands for what to mount there. */
 
 import { afterAll, afterEach, beforeAll, beforeEach } from "bun:test";
 import { mkdirSync, mkdtempSync, realpathSync, rmdirSync, writeFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-/** Shims as a look at a host would find them. */
+/** Shims as a survey of a host would find them. */
 
 import type { BundleFacts } from "../../src/debug/host/bundle-facts.ts";
 import type { HostProcess } from "../../src/debug/host/process-table.ts";

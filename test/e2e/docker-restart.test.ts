@@ -1,4 +1,4 @@
-/** dockerd and containerd end and come back; containers stay, and docker is told all that happened meanwhile. */
+/** dockerd and containerd end and come back; containers stay, and docker learns everything that happened meanwhile. */
 
 import { expect, test } from "bun:test";
 import { existsSync, writeFileSync } from "node:fs";

@@ -1,5 +1,5 @@
 /**
- * Docker of every release, with wedge in the stock shim's place, by its name, and by entries of daemon.json.
+ * Docker of every release, with wedge as the stock shim, by its name, and by entries of daemon.json.
  * A short list: what the newest Docker does with a shim is in the other files.
  */
 

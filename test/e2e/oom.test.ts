@@ -1,4 +1,4 @@
-/** Processes that the kernel kills for want of memory: what clients are told, and in which order. */
+/** OOM kills: what clients are told, and in which order. */
 
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";

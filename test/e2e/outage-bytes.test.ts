@@ -1,4 +1,4 @@
-/** Bytes that slow readers take turns to read, while containerd goes and comes: by their checksum. */
+/** Bytes read by alternating slow readers while containerd comes and goes: compared by checksum. */
 
 import { expect, test } from "bun:test";
 import { createHash, randomBytes } from "node:crypto";

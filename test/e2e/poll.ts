@@ -1,4 +1,4 @@
-/** Waiting for a thing of the outside world that tells nobody when it happens. */
+/** Waiting for external conditions that notify nobody. */
 
 const INTERVAL_MS = 15;
 const LIMIT_MS = 20_000;

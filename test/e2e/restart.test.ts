@@ -66,7 +66,7 @@ matrix("restart", { versions: "all", runtimes: ["wedge"] }, (scene) => {
     expect(await scene.daemon.status(id)).toBe("RUNNING");
     expect(await scene.daemon.taskPid(id)).toBe(pid);
     await scene.remove(id);
-    // Nobody has told the client of the first task that it is over.
+    // Nobody has told the first task's client that it is over.
     await scene.daemon.removeClientFifos();
   });
 });

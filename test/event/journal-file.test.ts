@@ -44,7 +44,7 @@ function entry(number: number, bundle: string, containerId = "c"): JournalEntry 
   return { number, bundle, envelope: { timestamp, namespace: "ns", topic, event } };
 }
 
-/** Of which some sixty fill a file. */
+/** Some sixty of them fill a file. */
 const bigEntry = (number: number, bundle: string) => entry(number, bundle, "x".repeat(100_000));
 
 const fileOf = (bundle: string) => join(bundle, "events.journal");
@@ -212,7 +212,7 @@ describe("events in bundles", () => {
     while (statSync(former).size < 8 * 1024 * 1024) store.save([bigEntry(++last, bundle)]);
     const waiting = [last - 1, last, last + 1];
     store.save(waiting.map((number) => bigEntry(number, bundle)));
-    // The former one was not touched, and the present one is another.
+    // The former file was not touched, and the present one is another.
     expect(statSync(former).size).toBeGreaterThan(8 * 1024 * 1024);
     expect(statSync(fileOf(bundle)).size).toBeLessThan(1024 * 1024);
     expect(left(bundle)).toBeUndefined();

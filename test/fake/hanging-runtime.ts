@@ -1,4 +1,4 @@
-/** A runtime that hangs in any verb of any container when it is told to, and is real runc else. */
+/** A runtime that hangs in any verb of any container when told to, and is real runc otherwise. */
 
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,5 +1,5 @@
 /**
- * A shell script in the place of runc, in a bundle of its own: for what a real runtime cannot be made
+ * A shell script in place of runc, in a bundle of its own: for what a real runtime cannot be made
  * to do. Called as `runc --root R --log FILE --log-format json VERB ...`.
  */
 
@@ -27,7 +27,7 @@ export interface RuncScriptOptions {
   readonly command?: string;
   /** Added to PATH. */
   readonly environment?: readonly string[];
-  /** Aborts when the process of the runtime's caller is to end. */
+  /** Aborts when the process that calls the runtime is to end. */
   readonly ending?: AbortSignal;
 }
 

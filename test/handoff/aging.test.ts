@@ -1,4 +1,4 @@
-/** What a document says of time is of the instant at which it was written. */
+/** Times in a document are as of the instant at which it was written. */
 
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";

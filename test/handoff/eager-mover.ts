@@ -1,6 +1,6 @@
 /**
  * A mover that does not wait to be asked: it tries to leave the program at every await point. Built into a
- * shim in the place of the usual one, and no part of any other.
+ * shim in place of the usual one, and part of no other.
  *
  * After each callback of the event loop it takes its place in the queue of microtasks again and again, so
  * that it looks between any two rounds of continuations, and once more when the loop has turned.

@@ -1,4 +1,4 @@
-/** Shims for which the time of day jumps, awake and asleep: what they measure stays as it is. */
+/** Shims for which the time of day jumps, awake and asleep: what they measure is not affected. */
 
 import { beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";

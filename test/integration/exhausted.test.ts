@@ -1,4 +1,4 @@
-/** A shim that gets no descriptor any more while its processes end, over real runc. */
+/** A shim that runs out of descriptors while its processes end, over real runc. */
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-/** Ids and bundles that nobody in his senses would send, against the compiled shim over real runc. */
+/** Ids and bundles that nobody in their right mind would send, against the compiled shim over real runc. */
 
 import { afterAll, describe, expect, test } from "bun:test";
 import {

@@ -44,7 +44,7 @@ class Place implements AsyncDisposable {
 
   request(bundle: Bundle) {
     const request = this.shim.createRequest(bundle, {}, { binaryName: this.runtime.path });
-    // Onto itself, so that there is a mount to be undone.
+    // Onto itself, so that there is a mount to undo.
     const mount = { type: "bind", source: bundle.rootfs, target: "", options: ["rbind", "rw"] };
     return { ...request, rootfs: [mount] };
   }
@@ -295,7 +295,7 @@ describe("a shim whose runtime hangs", () => {
       process.kill(place.shim.pid, "SIGTERM");
       await until("the shim has ended", () => !place.shim.isAlive);
       await asked;
-      // What clears away is left to do so, or to `delete`.
+      // What cleans up is left to do so, or left to `delete`.
       if (verb !== "kill" && verb !== "delete") expect(isRunning(pid)).toBe(false);
       if (verb === "create") expect(listMountsBelow(place.shim.path)).toEqual([]);
       place.runtime.heal(verb, bundle);
@@ -306,7 +306,7 @@ describe("a shim whose runtime hangs", () => {
     LIMIT_MS,
   );
 
-  // Asked to delete, `delete` would hang as the shim did.
+  // Asked to delete, the runtime would hang for `delete` as it did for the shim.
   test.each(Object.keys(VERBS).filter((verb) => verb !== "delete"))(
     "in %s and is killed leaves nothing behind after delete",
     async (verb) => {

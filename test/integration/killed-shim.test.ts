@@ -83,7 +83,7 @@ describe("a shim that is killed", () => {
 });
 
 describe("a shim that lives, and is taken for dead", () => {
-  // As by default: it looks before it sleeps again.
+  // As by default: it checks before it sleeps again.
   const asleep = canSleep ? [["asleep", "5"] as const] : [];
   test.each([["awake", "0"] as const, ...asleep])(
     "%s, ends when its container is cleared and its bundle removed",
@@ -126,7 +126,7 @@ describe("a shim that lives, and is taken for dead", () => {
   );
 });
 
-/** What a sleeper waits for (`src/handoff/sleeper.ts`); undefined of one that is awake. */
+/** What a sleeper waits for (`src/handoff/sleeper.ts`); undefined if it is awake. */
 function sleepTableOf(pid: number): Buffer | undefined {
   try {
     if (!readlinkSync(`/proc/${pid}/exe`).startsWith("/memfd:wedge-sleeper")) return undefined;

@@ -39,7 +39,7 @@ const LIBRARIES = { LD_LIBRARY_PATH: ":/opt/none:." };
 
 beforeAll(buildExecutable);
 
-/** A runtime in the place of runc that first does as `script` says. */
+/** A runtime in place of runc that first does as `script` says. */
 function runtime(shim: LiveShim, script: string): string {
   const path = join(shim.path, "looking-runc");
   writeFileSync(path, `#!/bin/sh\n${script}\nexec runc "$@"\n`, { mode: 0o755 });

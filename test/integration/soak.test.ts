@@ -1,4 +1,4 @@
-/** A shim that has worked for a while has what it had before; `npm run soak` does the same for long. */
+/** A shim that has worked for a while holds what it held before; `npm run soak` does the same for longer. */
 
 import { expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";

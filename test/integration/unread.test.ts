@@ -1,4 +1,4 @@
-/** The end of a process whose client has not read all yet, over real runc. */
+/** The end of a process whose client has not read everything yet, over real runc. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";

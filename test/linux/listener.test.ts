@@ -1,4 +1,4 @@
-/** Claiming the address of a shim: by one process at a time, as long as unix(7) lets it be. */
+/** Claiming the address of a shim: by one process at a time, as long as unix(7) allows. */
 
 import { expect, test } from "bun:test";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
@@ -34,7 +34,7 @@ test("a socket that listens is taken, a file that does not is replaced", () => {
 
 test("a path has as many bytes as the kernel has room for, and no more", async () => {
   using directory = new Directory();
-  // As long as containerd lets a socket directory be, and the name of a shim's socket.
+  // The longest socket directory that containerd allows, and the name of a shim's socket.
   const path = join(`${directory.path}/`.padEnd(42, "d"), "a".repeat(64));
   using listener = claim(path);
   expect(socketPath(listener.fd)).toBe(path);

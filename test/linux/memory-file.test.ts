@@ -1,4 +1,4 @@
-/** Files in memory that are executed, on systems that would rather not have any. */
+/** Executing memory files, on systems that restrict them. */
 
 import { expect, test } from "bun:test";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-/** Where a process stands: how likely it is to be killed for memory, and in which cgroup it is. */
+/** The place of a process: its OOM score, and its cgroup. */
 
 import { describe, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";

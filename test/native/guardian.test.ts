@@ -1,4 +1,4 @@
-/** A program that passes its self test and fails all the same: the shim goes on as the old one. */
+/** A program that passes its self test and still fails: the shim goes back to the old one. */
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { copyFileSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";

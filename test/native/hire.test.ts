@@ -1,4 +1,4 @@
-/** What passes between a launcher and a spare that is not as it should be. */
+/** Faulty exchanges between a launcher and a spare. */
 
 import { beforeAll, expect, test } from "bun:test";
 import { existsSync, rmSync } from "node:fs";

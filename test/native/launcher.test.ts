@@ -1,4 +1,4 @@
-/** What runs of the executable before its engine does, and the daemon that it leaves. */
+/** The part of the executable that runs before its engine, and the daemon that it leaves. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {

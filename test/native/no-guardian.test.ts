@@ -1,4 +1,4 @@
-/** A system that lets nobody run what is in memory: upgrades go without a guardian. */
+/** A system that lets nobody execute memory files: upgrades go without a guardian. */
 
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";

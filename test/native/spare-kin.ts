@@ -1,4 +1,4 @@
-/** Shims and spares of one test, told from all others by their environment. */
+/** Shims and spares of one test, distinguished from all others by their environment. */
 
 import { expect } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";

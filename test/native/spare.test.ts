@@ -46,7 +46,7 @@ test(
     expect(readOr(`/proc/${spare}/comm`, "")).toBe("containerd-shim\n");
     expect(readlinkSync(`/proc/${spare}/cwd`)).toBe(join(kin.place.path, "b"));
     expect(readFileSync(join(kin.place.path, "b/address"), "utf8")).toBe(`unix://${second}`);
-    // A process group of its own, and nothing of who has started it but what was meant.
+    // A process group of its own, and nothing from whoever started it but what was meant.
     expect(readOr(`/proc/${spare}/status`, "")).toContain(`NSpgid:\t${spare}\n`);
     await until(() => openedBy(spare).filter((target) => target === "/dev/null").length === 3);
     expect(openedBy(spare).filter((target) => target.startsWith("pipe:"))).toEqual([]);

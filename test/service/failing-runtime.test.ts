@@ -1,5 +1,5 @@
 /**
- * What is left when a runtime dies, lies or refuses in the middle of an RPC: nothing, and a clear word.
+ * What is left when a runtime dies, lies or refuses in the middle of an RPC: nothing, and a clear error.
  * The runtime is a script with real processes, as a real one cannot be made to do these things.
  */
 

@@ -1,4 +1,4 @@
-/** Containers that are cleared behind the shim's back, and those that only look like it. */
+/** Containers that are cleaned up behind the shim's back, and those that only look like it. */
 
 import { expect, test } from "bun:test";
 import { renameSync } from "node:fs";
@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { Bundle } from "../fake/bundle.ts";
 import { callOf, errorOf, ServicePlace } from "./kit.ts";
 
-/** What `delete` and its manager do to a task whose shim they take for dead; the bundle is only moved away. */
+/** What `delete` and its manager do to a task whose shim they take for dead; here the bundle is only moved away. */
 async function clear(place: ServicePlace, { id, path }: Bundle): Promise<void> {
   const ended = place.service.wait({ id, execId: "" }, callOf());
   const child = place.children.spawn({

@@ -1,4 +1,4 @@
-/** Calls that come again, because their client did not learn how they ended, over real runc. */
+/** Calls repeated because their client did not learn how they ended, over real runc. */
 
 import { describe, expect, setSystemTime, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync } from "node:fs";

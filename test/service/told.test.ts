@@ -1,4 +1,4 @@
-/** What is true at the instant in which something is told, and what a call leaves as it was. */
+/** What holds at the instant at which something is reported, and what a call leaves unchanged. */
 
 import { describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from "node:fs";

@@ -1,4 +1,4 @@
-/** A shim with one container that is asked again and again; what it has of memory and descriptors meanwhile. */
+/** A shim with one container that is asked again and again; its memory and descriptors meanwhile. */
 
 import { strict as assert } from "node:assert";
 import { readdirSync, readFileSync } from "node:fs";

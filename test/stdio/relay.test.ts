@@ -1,4 +1,4 @@
-/** Relays by themselves, at the borders of a chunk and of a turn. */
+/** Relays in isolation, at the boundaries of a chunk and of a turn. */
 
 import { describe, expect, test } from "bun:test";
 import { openPipe, setNonBlocking, writeFd } from "../../src/linux/fd.ts";

@@ -1,4 +1,4 @@
-/** A terminal whose slave cannot be kept open: looked at again and again, at first soon. */
+/** A terminal whose slave cannot be kept open: it is tried again and again, at first soon. */
 
 import { expect, spyOn, test } from "bun:test";
 import { existsSync, mkdirSync } from "node:fs";

@@ -1,4 +1,4 @@
-/** `e2e`: through a real containerd, as a person at a terminal has it. */
+/** `e2e`: through a real containerd, as a person at a terminal experiences it. */
 
 import { symlinkSync } from "node:fs";
 import { messageOf } from "../../../src/base/error.ts";
@@ -14,7 +14,7 @@ export async function measureEndToEnd(bench: Bench): Promise<void> {
   if (version === undefined) throw new Error("No containerd is installed: run npm run setup");
   await using daemon = await Containerd.start({ version });
   const runtime = bench.peers.find(({ kind }) => kind === "runtime");
-  // By this name every shim looks for its runtime, unless it is told another; its PATH begins here.
+  // By this name every shim looks up its runtime, unless told another; its PATH begins here.
   if (runtime !== undefined) symlinkSync(runtime.path, daemon.outside("bin/runc"));
   const peers: Peer[] = [];
   for (const peer of bench.shims) {
@@ -47,7 +47,7 @@ function runtimeOf(peer: Peer): string {
   return `io.containerd.bench-${peer.name}.v2`;
 }
 
-/** A shim may be for another containerd than the one that is installed. */
+/** A shim may be for a containerd other than the installed one. */
 async function works({ say }: Bench, daemon: Containerd, peer: Peer): Promise<boolean> {
   const id = `try-${peer.name}`;
   try {

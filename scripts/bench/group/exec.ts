@@ -1,4 +1,4 @@
-/** `exec`: a further process in a running container, from Exec to its Delete. */
+/** `exec`: another process in a running container, from Exec to its Delete. */
 
 import { BareContainer } from "../bare-runtime.ts";
 import { type Bench, takeTurns, timed } from "../bench-run.ts";

@@ -40,7 +40,7 @@ async function measureHerd(
   }
 }
 
-/** State and an exec of the container that came last. */
+/** State and an exec of the newest container. */
 async function probe(
   { figures, options }: Bench,
   peer: Peer,

@@ -98,7 +98,7 @@ async function measureStream(
   bench.figures.add("io", `${name}, CPU of the shim`, "s/GiB", peer, cpuPerGibibyte);
 }
 
-/** There and back again for one byte. */
+/** One byte's round trip. */
 async function measureEcho(
   bench: Bench,
   peer: Peer,

@@ -6,7 +6,7 @@ import type { Peer } from "../peer.ts";
 import { Shim } from "../shim.ts";
 
 const SIGKILL = 9;
-/** Changes nothing for a process that runs. */
+/** Changes nothing for a running process. */
 const SIGCONT = 18;
 const SIGNALS_PER_ROUND = 5;
 const BUNDLE = { args: ["sleep", "1000000"] };

@@ -1,4 +1,4 @@
-/** `leak`: what a shim holds after many execs and many questions, as against after a few. */
+/** `leak`: what a shim holds after many execs and many calls, compared with after a few. */
 
 import { StateRequest } from "../../../src/gen/containerd/task/v2/task.ts";
 import type { Bench } from "../bench-run.ts";
@@ -7,7 +7,7 @@ import { readMemory } from "../process-figures.ts";
 import { RawCalls } from "../raw-calls.ts";
 import { Shim } from "../shim.ts";
 
-/** Of the execs: what they make the shim hold is warmth, not a leak. */
+/** Of the execs: what they make the shim hold is warm-up, not a leak. */
 const WARM_UP_SHARE = 0.2;
 const EXECS_AT_ONCE = 4;
 const STATES_PER_EXEC = 10;

@@ -34,7 +34,7 @@ export async function measureLife(bench: Bench): Promise<void> {
   }
 }
 
-/** What happens beside another step is no step of the total. */
+/** What happens alongside another step does not add to the total. */
 const BESIDE: ReadonlySet<string> = new Set(["exit event after Start"]);
 
 function sumOf(steps: Steps): number {

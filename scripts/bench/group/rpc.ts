@@ -1,4 +1,4 @@
-/** `rpc`: what answers of a running container take, one at a time and many at once. */
+/** `rpc`: what answers about a running container take, one at a time and many at once. */
 
 import {
   PidsRequest,

@@ -1,6 +1,6 @@
 /**
- * `sleep`: what idle containers cost with the settings that everybody has, what a call costs that comes
- * after a pause, and what probes cost that come again and again. In the other groups wedge stays awake.
+ * `sleep`: what idle containers cost with the default settings, what a call costs that comes after a pause,
+ * and what periodic probes cost. In the other groups wedge stays awake.
  */
 
 import { readlinkSync } from "node:fs";
@@ -25,7 +25,7 @@ const PROBE_INTERVALS_MS = [1000, 10_000] as const;
 export async function measureSleep(bench: Bench): Promise<void> {
   for (const peer of bench.shims) await measureHerd(bench, asUsual(peer));
   for (const peer of bench.shims) await measureCalls(bench, peer);
-  // Beside each other: most of the time they do nothing.
+  // Side by side: most of the time they do nothing.
   for (const intervalMs of PROBE_INTERVALS_MS) {
     await Promise.all(bench.shims.map((peer) => measureProbes(bench, asUsual(peer), intervalMs)));
     bench.say(`sleep: probes each ${intervalMs / 1000} s`);
@@ -66,7 +66,7 @@ async function measureIdleness(bench: Bench, peer: Peer, pids: readonly number[]
   bench.figures.add("sleep", "wake-ups of an idle container in an hour", "", peer, woken);
 }
 
-/** State of a shim that is asked at once again, and of one that has had a pause: wedge sleeps by then. */
+/** State of a shim that is asked again at once, and of one that has had a pause: wedge sleeps by then. */
 async function measureCalls(bench: Bench, peer: Peer): Promise<void> {
   const hasty = { ...peer, env: { WEDGE_SLEEP_AFTER_SECONDS: HASTY_SECONDS } };
   using bundle = bench.makeBundle(hasty, BUNDLE);
@@ -105,7 +105,7 @@ function hasSleeper({ name }: Peer): boolean {
   return name === "wedge" && Bun.which("cc") !== null;
 }
 
-/** Throws when one is awake after all. */
+/** Throws if one is awake after all. */
 async function untilAsleep(pids: readonly number[]): Promise<void> {
   const deadline = performance.now() + SLEEP_LIMIT_MS;
   while (!pids.every((pid) => readlinkSync(`/proc/${pid}/exe`).startsWith(SLEEPER))) {

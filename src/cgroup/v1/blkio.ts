@@ -1,4 +1,4 @@
-/** Block devices on cgroup v1: the files of the CFQ scheduler where it counts, else the throttling layer's. */
+/** Block devices on cgroup v1: the CFQ scheduler's files where it counts, else the throttling layer's. */
 
 import type { StatDirectory } from "../stat-directory.ts";
 import { parseUint64 } from "../stat-file.ts";

@@ -1,4 +1,4 @@
-/** Processor time on cgroup v1: the cpu controller (throttling) and cpuacct (use). */
+/** CPU time on cgroup v1: the cpu controller (throttling) and cpuacct (usage). */
 
 import type { StatDirectory } from "../stat-directory.ts";
 import { parseUint64, readCounters } from "../stat-file.ts";
@@ -25,7 +25,7 @@ export interface Throttle {
   readonly throttledTime: bigint;
 }
 
-/** Both parts are there whenever the whole is: clients look into them without a check. */
+/** Both parts are there whenever the whole is: clients dereference them without a check. */
 export interface CpuStat {
   readonly usage: CpuUsage;
   readonly throttling: Throttle;

@@ -11,7 +11,7 @@ const FAILURES_SUFFIX = ".failcnt";
 export interface HugetlbStat {
   /** Bytes. */
   readonly usage: bigint;
-  /** The highest use so far, in bytes. */
+  /** The highest usage so far, in bytes. */
   readonly max: bigint;
   readonly failcnt: bigint;
   /** As in the file names: "2MB". */

@@ -5,7 +5,7 @@ import { parseCounters, readCounters, readLimit } from "../stat-file.ts";
 
 const STAT_FILE = "memory.stat";
 const OOM_CONTROL_FILE = "memory.oom_control";
-/** What is accounted, and the part of the file names that says so. */
+/** What is accounted, and the part of the file names that stands for it. */
 const USAGE_PREFIX = "memory.";
 const SWAP_PREFIX = "memory.memsw.";
 const KERNEL_PREFIX = "memory.kmem.";
@@ -89,7 +89,7 @@ export function readOomControl(directory: StatDirectory): MemoryOomControl | und
   };
 }
 
-/** The part of the figures that `memory.stat` has: bytes, but pages and faults are counts. */
+/** The part of the figures that comes from `memory.stat`: bytes, except that pages and faults are counts. */
 export function parseMemoryStat(
   text: string,
 ): Omit<MemoryStat, "usage" | "swap" | "kernel" | "kernelTcp"> {

@@ -17,7 +17,7 @@ export interface MetricsV1 {
   readonly memory: MemoryStat | undefined;
   readonly blkio: BlkioStat | undefined;
   readonly rdma: RdmaStat | undefined;
-  /** Always empty: the network is the business of whoever made the network namespace. */
+  /** Always empty: the network is the business of whoever created the network namespace. */
   readonly network: never[];
   /** Always undefined: the counts of tasks by state come from elsewhere (taskstats). */
   readonly cgroupStats: undefined;

@@ -2,15 +2,15 @@
  * The OOM watch of cgroup v1.
  *
  * The kernel adds to an eventfd when it runs out of memory for the cgroup, *before* it has chosen
- * and counted a victim, and it does the same to every cgroup below: a notification is no kill. The
+ * and counted a victim, and it does the same for every cgroup below: a notification is not a kill. The
  * counter `oom_kill` in memory.oom_control is exact, and raised before the victim gets its signal, so
- * whoever has seen the victim's exit can rely on it. Hence: a notification makes us look at the
+ * whoever has seen the victim's exit can rely on it. Hence a notification makes us look at the
  * counter, now and a few times more, and the counter decides.
  *
- * The counter cannot be read once the cgroup is removed, which may be right after the exit (ENODEV, also
+ * The counter cannot be read once the cgroup is removed, which may be right after the exit (ENODEV, even
  * through a descriptor opened before). Then the notifications are the evidence. Removal itself adds
  * one, some milliseconds after the directory is gone, so one that was seen while the directory was
- * there is no removal, and of two that came at any time one is none.
+ * there is not a removal, and of two that came at any time one is not.
  */
 
 import type { Inventory } from "../../base/inventory.ts";
@@ -27,16 +27,16 @@ import { readCounters } from "../stat-file.ts";
 const OOM_CONTROL_FILE = "memory.oom_control";
 const EVENT_CONTROL_FILE = "cgroup.event_control";
 const KILLS = "oom_kill";
-/** When to look again after a notification that no kill explains yet. A kill follows within microseconds, as a rule. */
+/** When to look again after a notification that no kill explains yet. A kill usually follows within microseconds. */
 const RECHECK_MS: readonly number[] = [1, 5, 25, 100, 400, 1000];
-/** Longest wait for the notification of the cgroup's end. It takes an RCU grace period, 10 to 50 ms. */
+/** Longest wait for the notification of the cgroup's removal. It takes an RCU grace period, 10 to 50 ms. */
 const REMOVAL_WAIT_MS = 500;
 
 const phaseState = tagged({
   quiet: {},
   /** Out of memory while the cgroup was there, and no kill counted yet. */
   notified: { attempt: whole },
-  /** The cgroup is gone; what was notified about since we knew it alive. */
+  /** The cgroup is gone; the notifications since it was last known to exist. */
   gone: { notifications: whole },
   ended: {},
 });
@@ -64,7 +64,7 @@ export class V1OomWatch implements Disposable {
   #phase: Phase = { kind: "quiet" };
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Takes over `eventfd`, also when it throws. */
+  /** Takes over `eventfd`, even when it throws. */
   private constructor(
     directory: string,
     eventfd: OwnedFd,
@@ -105,7 +105,7 @@ export class V1OomWatch implements Disposable {
     return watch;
   }
 
-  /** The eventfd is registered already, and what it holds has not been looked at. */
+  /** The eventfd is already registered, and what it holds has not been looked at. */
   static restore(state: Shaped<typeof v1OomState>, poller: Poller, onOom: () => void): V1OomWatch {
     const tally = new Tally(new Map(Object.entries(state.counts)));
     const eventfd = OwnedFd.restore(state.eventfd);
@@ -139,7 +139,7 @@ export class V1OomWatch implements Disposable {
   async finalCheck(): Promise<void> {
     this.#look();
     const { kind } = this.#phase;
-    // Init's exit has been seen, so had it been killed for memory, it would have been counted.
+    // Init's exit has been seen, so an OOM kill of it would have been counted.
     if (kind === "notified") this.#rest();
     if (kind !== "gone" || this.#phase.notifications === 0) return;
     const timer = setTimeout(() => this.#decided.resolve(), REMOVAL_WAIT_MS);
@@ -152,7 +152,7 @@ export class V1OomWatch implements Disposable {
     this.#owned[Symbol.dispose]();
   }
 
-  /** The eventfd first: what it holds was added while the cgroup existed, if the counter is there after. */
+  /** The eventfd first: if the counter can still be read afterwards, what it holds was added while the cgroup existed. */
   #look(): void {
     if (this.#phase.kind === "ended") return;
     const notifications = takeEventfd(this.#eventfd.fd);
@@ -187,7 +187,7 @@ export class V1OomWatch implements Disposable {
   #expectKill(attempt: number): void {
     this.#rest();
     const delay = RECHECK_MS[attempt];
-    if (delay === undefined) return; // Out of memory, but nobody here was killed for it.
+    if (delay === undefined) return; // Out of memory, but nothing here was killed for it.
     this.#phase = { kind: "notified", attempt };
     this.#timer = setTimeout(() => {
       this.#look();
@@ -208,7 +208,7 @@ export class V1OomWatch implements Disposable {
   }
 }
 
-/** Asks for notifications (the kernel's cgroup-v1/memory.rst, section 9); without them the last look remains. */
+/** Registers for notifications (the kernel's cgroup-v1/memory.rst, section 9); without them the final check remains. */
 function register(directory: string, eventfd: number): void {
   try {
     using oomControl = openFd(`${directory}/${OOM_CONTROL_FILE}`, O_RDONLY);
@@ -236,7 +236,7 @@ function readKills(directory: string): Kills {
   return own === "counted" ? kills : own;
 }
 
-/** Whether `top` + `name` was there, and counts; one that vanishes below it is no matter. */
+/** Whether `top` + `name` existed, and counts; one that vanishes below it does not matter. */
 function collectKills(
   top: string,
   name: string,

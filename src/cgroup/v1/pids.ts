@@ -5,7 +5,7 @@ import { readLimit } from "../stat-file.ts";
 
 const CURRENT_FILE = "pids.current";
 const MAX_FILE = "pids.max";
-/** How "no limit" has always been told here on v1. */
+/** How "no limit" has always been reported here on v1. */
 const UNLIMITED = 0n;
 
 export interface PidsStat {

@@ -1,4 +1,4 @@
-/** Processor time on cgroup v2. */
+/** CPU time on cgroup v2. */
 
 import type { StatDirectory } from "../stat-directory.ts";
 import { readCounters } from "../stat-file.ts";

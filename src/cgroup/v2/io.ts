@@ -30,7 +30,7 @@ export function readIo(directory: StatDirectory): IoStat | undefined {
   return { usage: parseIo(text ?? ""), psi };
 }
 
-/** Lines of `major:minor key=value …`; a device without figures, and what is no device, is skipped. */
+/** Lines of `major:minor key=value …`; a device without figures, and what is not a device, is skipped. */
 export function parseIo(text: string): IoEntry[] {
   return text.split("\n").flatMap((line) => {
     const [number, ...pairs] = line.split(" ");

@@ -12,10 +12,10 @@ const SWAP_CURRENT_FILE = "memory.swap.current";
 const SWAP_MAX_FILE = "memory.swap.max";
 const SWAP_PEAK_FILE = "memory.swap.peak";
 const PRESSURE_FILE = "memory.pressure";
-/** What happened in this cgroup and below it, since it exists. */
+/** What has happened in this cgroup and below it since it was created. */
 export const MEMORY_EVENTS_FILE = "memory.events";
 
-/** Bytes, but counts from `pgfault` to `thpCollapseAlloc`. The largest 64-bit number is no limit. */
+/** Bytes, except that `pgfault` to `thpCollapseAlloc` are counts. The largest 64-bit number is no limit. */
 export interface MemoryStat {
   readonly anon: bigint;
   readonly file: bigint;
@@ -102,7 +102,7 @@ export function readMemoryEvents(directory: StatDirectory): MemoryEvents | undef
   };
 }
 
-/** The part of the figures that `memory.stat` has. */
+/** The part of the figures that comes from `memory.stat`. */
 export function parseMemoryStat(text: string): ParsedMemoryStat {
   const counters = parseCounters(text);
   const of = (name: string): bigint => counters.get(name) ?? 0n;

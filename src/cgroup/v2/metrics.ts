@@ -17,11 +17,11 @@ export interface MetricsV2 {
   readonly io: IoStat | undefined;
   readonly hugetlb: HugetlbStat[];
   readonly memoryEvents: MemoryEvents | undefined;
-  /** Always empty: the network is the business of whoever made the network namespace. */
+  /** Always empty: the network is the business of whoever created the network namespace. */
   readonly network: never[];
 }
 
-/** Reads the cgroup at `path`; undefined when it has no figure at all, so is gone. */
+/** Reads the cgroup at `path`; undefined when it has no figure at all, that is, when it is gone. */
 export function readMetricsV2(
   path: string,
   { files, hugePageSizes }: MetricsSources,

@@ -2,8 +2,8 @@
  * The OOM watch of cgroup v2: inotify on `memory.events`, and its counter `oom_kill`.
  *
  * Only that counter means a kill: `oom` counts allocations that failed. It includes the cgroups below, and
- * is raised before the victim gets its signal. The kernel tells of a change of the file at most a hundred
- * times a second, and not at all of the cgroup's end; a removed cgroup reads as ENODEV or ENOENT.
+ * is raised before the victim gets its signal. The kernel reports changes of the file at most a hundred
+ * times a second, and the cgroup's removal not at all; a removed cgroup reads as ENODEV or ENOENT.
  */
 
 import type { Inventory } from "../../base/inventory.ts";
@@ -31,7 +31,7 @@ export class V2OomWatch implements Disposable {
   readonly #inotify: OwnedFd;
   #isDisposed = false;
 
-  /** Takes over `inotify`, also when it throws. */
+  /** Takes over `inotify`, even when it throws. */
   private constructor(
     directory: string,
     inotify: OwnedFd,
@@ -67,19 +67,19 @@ export class V2OomWatch implements Disposable {
     try {
       addInotifyWatch(inotify.fd, `${directory}/${MEMORY_EVENTS_FILE}`, IN_MODIFY);
     } catch (error) {
-      // Gone since: nothing will be told.
+      // Gone since: nothing will be reported.
       if (!hasCode(error, "ENOENT", "ENODEV")) {
         inotify[Symbol.dispose]();
         throw error;
       }
     }
     const watch = new V2OomWatch(directory, inotify, poller, onOom, new Tally(before));
-    // A kill between the first reading and the watch has changed the file unseen.
+    // A kill between the first reading and the watch has changed the file unnoticed.
     queueMicrotask(() => watch.#look());
     return watch;
   }
 
-  /** The file is watched already, and what inotify holds has not been looked at. */
+  /** The file is already watched, and what inotify holds has not been looked at. */
   static restore(state: Shaped<typeof v2OomState>, poller: Poller, onOom: () => void): V2OomWatch {
     const tally = new Tally(new Map(Object.entries(state.counts)));
     const inotify = OwnedFd.restore(state.inotify);

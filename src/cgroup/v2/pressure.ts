@@ -18,7 +18,7 @@ export interface PressureStats {
   readonly full: PressureData | undefined;
 }
 
-/** Undefined where the kernel keeps none, or has it switched off. */
+/** Undefined where the kernel keeps none, or has it disabled. */
 export function readPressure(directory: StatDirectory, name: string): PressureStats | undefined {
   const text = directory.read(name);
   return text === undefined ? undefined : parsePressure(text);

@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { readText } from "../host/process-table.ts";
 import { broken, type Finding, note, ok } from "./finding.ts";
 
-/** What limits and figures of containers come from; v1 needs the last two for pause and for devices. */
+/** The controllers behind limits and figures of containers; v1 needs the last two for pause and for devices. */
 const WANTED_V2 = ["cpu", "memory", "pids", "io"];
 const WANTED_V1 = ["cpu", "memory", "pids", "blkio", "freezer", "devices"];
 
@@ -32,7 +32,7 @@ export function checkCgroups(root = "/sys/fs/cgroup"): readonly Finding[] {
     isHybrid
       ? note(
           "cgroup-mode",
-          "cgroup v1 with v2 beside it (hybrid); crun before 1.9 refuses that",
+          "cgroup v1 alongside v2 (hybrid); crun before 1.9 refuses that",
           "boot with systemd.unified_cgroup_hierarchy=1 for v2, or use runc",
         )
       : ok("cgroup-mode", "cgroup v1"),

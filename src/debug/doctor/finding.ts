@@ -1,13 +1,13 @@
-/** What `shim doctor` has to say about one thing. */
+/** One finding of `shim doctor`. */
 
-/** "note": works, and somebody should know. "broken": something does not work, or is left over and in the way. */
+/** "note": works, but worth knowing. "broken": something does not work, or a leftover is in the way. */
 export type Level = "ok" | "note" | "broken";
 
 export interface Finding {
-  /** For programs: stays the same whatever is found. */
+  /** For programs: stays the same whatever the finding. */
   readonly check: string;
   readonly level: Level;
-  /** What is so. */
+  /** What was found. */
   readonly message: string;
   /** What to do; undefined when nothing is to be done. */
   readonly advice?: string;

@@ -9,7 +9,7 @@ import { guardianImage, sleeperImage } from "../../version.ts";
 import { readText } from "../host/process-table.ts";
 import { broken, type Finding, note, ok } from "./finding.ts";
 
-/** clone3(2), pidfds and waiting on them: before it, identities of processes are those of their pids. */
+/** clone3(2), pidfds and waiting on them: without these a process is identified only by its pid. */
 const PIDFD_KERNEL = "5.3";
 const MOUNT_KERNEL = "5.2";
 
@@ -32,7 +32,7 @@ function checkPidfd(): Finding {
     using pidfd = openPidfd(process.pid);
     if (pidfd !== undefined) return ok(check, `Linux ${release()} has pidfds`);
   } catch {
-    // Said below.
+    // Reported below.
   }
   return note(
     check,
@@ -64,7 +64,7 @@ function checkMemoryFiles(): Finding {
     return broken(
       check,
       `memory files do not work (${messageOf(error)}): a shim can neither sleep nor be upgraded`,
-      "allow memfd_create(2), in the seccomp profile of what starts containerd for one",
+      "allow memfd_create(2), for instance in the seccomp profile of what starts containerd",
     );
   }
 }
@@ -79,7 +79,7 @@ function checkSecurity(): Finding {
   if (seccomp) return ok(check, `seccomp and ${named}`);
   return note(
     check,
-    `no seccomp, ${named}: profiles that containers ask for fail`,
+    `no seccomp, ${named}: containers that ask for a profile fail`,
     "use a kernel with CONFIG_SECCOMP_FILTER, or containers without a profile",
   );
 }
@@ -87,11 +87,11 @@ function checkSecurity(): Finding {
 function checkUser(): Finding {
   const check = "user";
   const user = process.geteuid?.() ?? 0;
-  if (user === 0) return ok(check, "called as root: all shims can be seen");
+  if (user === 0) return ok(check, "run as root: all shims can be seen");
   return note(
     check,
-    `called as user ${user}: sockets, memory and bundles of other users' shims cannot be seen`,
-    "call it as root to see all",
+    `run as user ${user}: sockets, memory and bundles of other users' shims cannot be seen`,
+    "run it as root to see everything",
   );
 }
 
@@ -105,7 +105,7 @@ function checkUpgrade(): Finding {
   return note(
     check,
     "this wedge has no guardian: a program that crashes while it restores a shim ends the shim",
-    "on x86-64, build it where there is a C compiler: apt install gcc",
+    "on x86-64, build it with a C compiler: apt install gcc",
   );
 }
 
@@ -115,6 +115,6 @@ function checkSleep(): Finding {
   return note(
     check,
     "this wedge was built without a C compiler and cannot sleep",
-    "build it where there is one, if idle shims are to cost kilobytes: apt install gcc",
+    "build it with one, if idle shims are to cost only kilobytes: apt install gcc",
   );
 }

@@ -1,4 +1,4 @@
-/** What is left of shims and containers that are gone, and shims that have lost theirs. */
+/** Leftovers of shims and containers that are gone, and shims that have lost theirs. */
 
 import { readdirSync, statfsSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -8,19 +8,19 @@ import type { Host, HostShim } from "../host/shims.ts";
 import { listUnixSockets } from "../host/unix-sockets.ts";
 import { broken, type Finding, note, ok } from "./finding.ts";
 
-/** Where shims listen when nobody says otherwise. */
+/** Where shims listen unless told otherwise. */
 const SOCKET_FOLDER = "/run/containerd/s";
 const STATE_FOLDER = "/io.containerd.runtime.v2.task/";
 const DIGEST_CHARACTERS = 64;
 const NAMED_MAX = 5;
 const MIB = 1024 * 1024;
 const FREE_MIB_MIN = 16;
-/** A shim that is being started or has just lost its last container is no finding. */
+/** A shim that is being started or has just lost its last container is not a finding. */
 const GRACE_MS = 60_000;
 /** f_type of tmpfs (statfs(2)). */
 const TMPFS_MAGIC = 0x01021994;
 
-/** All findings about what is left. */
+/** All findings about leftovers. */
 export function checkLeftovers(host: Host): readonly Finding[] {
   const managed = host.shims.filter(({ root }) => root === "");
   return [
@@ -46,7 +46,7 @@ function checkSockets(shims: readonly HostShim[]): Finding {
   if (dead.length === 0) return ok(check, "every socket of a shim has its shim");
   return note(
     check,
-    `${dead.length} sockets that nobody listens at: ${named(dead)}`,
+    `${dead.length} sockets on which nobody listens: ${named(dead)}`,
     "remove them with rm",
   );
 }
@@ -119,7 +119,7 @@ export function checkLostBundles(
   return broken(
     check,
     `${lost.length} shims whose bundle is gone: ${named(names)}`,
-    "nobody will end them: look with shim inspect, then send them SIGTERM, which kills no container",
+    "nobody will end them: look with shim inspect, then send them SIGTERM, which does not kill containers",
   );
 }
 
@@ -153,7 +153,7 @@ function bundleOf(path: string): string | undefined {
   return `${path.slice(0, start)}${STATE_FOLDER}${namespace}/${id}`;
 }
 
-/** Runtimes keep their state in /run; without room there nothing can be started, stopped or told. */
+/** Runtimes keep their state in /run; without room there nothing can be started, stopped or recorded. */
 function checkSpace(): Finding {
   const check = "space";
   const { bavail, bsize, ffree, files, type } = statfsSync("/run");
@@ -164,7 +164,7 @@ function checkSpace(): Finding {
   }
   return broken(
     check,
-    `/run has ${freeMib} MiB and ${ffree} files left`,
+    `/run has only ${freeMib} MiB and ${ffree} files left`,
     "find what fills it: du -xsh /run/*",
   );
 }

@@ -12,12 +12,12 @@ import { broken, type Finding, note, ok } from "./finding.ts";
 
 const TIMEOUT_MS = 5000;
 const RUNTIMES = ["runc", "crun", "youki"];
-/** Older ones lack what every manager counts on; of crun also the version of the spec. */
+/** Older ones lack what every manager counts on; for crun also the version of the spec. */
 const OLDEST: ReadonlyMap<string, string> = new Map([
   ["runc", "1.0.0"],
   ["crun", "1.5"],
 ]);
-/** The first of which the answer to `start` may have this form; newest first. */
+/** The first release to which `start` may answer in this form; newest first. */
 const DIALECTS = [
   { since: [2, 3], dialect: "protobuf, task API 3" },
   { since: [2, 0], dialect: "JSON, task API 3" },
@@ -25,7 +25,7 @@ const DIALECTS = [
   { since: [0, 0], dialect: "a plain address, task API 2" },
 ] as const;
 
-/** All findings about programs; they are asked at the same time. */
+/** All findings about programs; they are queried concurrently. */
 export async function checkPrograms(
   processes: ReadonlyMap<number, HostProcess>,
   variables: Variables,
@@ -72,7 +72,7 @@ export function judgeRuntime(name: string, path: string, version: string | undef
     return broken(
       check,
       `${path} does not tell its version`,
-      `see what it says: ${path} --version`,
+      `check what it prints: ${path} --version`,
     );
   }
   const oldest = OLDEST.get(name);
@@ -96,7 +96,7 @@ export function judgeManager(pid: number, version: string | undefined): Finding 
     return note(
       "containerd",
       `${who} does not tell its version`,
-      "call this as the user it runs as",
+      "run this command as the same user",
     );
   }
   const [major = 0, minor = 0] = numbersOf(version);
@@ -105,7 +105,11 @@ export function judgeManager(pid: number, version: string | undefined): Finding 
   ) ??
     DIALECTS[DIALECTS.length - 1] ?? { dialect: "" };
   if (major === 1 && minor < 6) {
-    return broken("containerd", `${who} is older than wedge knows`, "use containerd 1.6 or newer");
+    return broken(
+      "containerd",
+      `${who} is older than wedge supports`,
+      "use containerd 1.6 or newer",
+    );
   }
   return ok("containerd", `${who} is answered with ${dialect}`);
 }
@@ -128,7 +132,7 @@ function checkInstalled(pid: number, args: readonly string[]): readonly Finding[
     note(
       check,
       `${args[0] ?? "containerd"} (process ${pid}) does not find ${executableName} in its PATH (${path ?? "unset"})`,
-      `install it into one of these, if containers are to run under wedge there`,
+      `install it in one of these directories, if containers are to run under wedge there`,
     ),
   ];
 }

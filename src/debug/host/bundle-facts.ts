@@ -1,4 +1,4 @@
-/** What the files of a bundle tell of its container, without asking anybody. */
+/** What the files of a bundle tell about its container, without asking anybody. */
 
 import { readdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -23,7 +23,7 @@ export interface RecordedExit {
 /** A bundle. Paths are those of the mount namespace that it is in. */
 export interface BundleFacts {
   readonly path: string;
-  /** As the directories say, which are a manager's: NAMESPACE/ID. */
+  /** From the names of the directories, which are a manager's: NAMESPACE/ID. */
   readonly id: string;
   readonly namespace: string;
   /** "namespace/name" of the pod, or its id; undefined without one. */
@@ -31,14 +31,14 @@ export interface BundleFacts {
   readonly podId: string | undefined;
   /** The socket of its shim; undefined when no shim was ever started for it. */
   readonly socket: string | undefined;
-  /** In the numbers of the shim's pid namespace; undefined before init exists. */
+  /** As numbered in the shim's pid namespace; undefined before init exists. */
   readonly initPid: number | undefined;
   readonly exit: RecordedExit | undefined;
-  /** It lies where a manager keeps its bundles. */
+  /** Whether it is where a manager keeps its bundles. */
   readonly isManaged: boolean;
 }
 
-/** Reads a bundle that is at `root` + `path`; undefined when there is no config.json, nor anything of a shim. */
+/** Reads the bundle at `root` + `path`; undefined when there is neither config.json nor anything of a shim. */
 export function readBundle(path: string, root = ""): BundleFacts | undefined {
   const read = (name: string) => readText(join(root + path, name));
   const config = parseJson(read("config.json"));
@@ -70,7 +70,7 @@ export function listBundles(state: string, root = ""): readonly string[] {
   );
 }
 
-/** Names of directories; hidden ones are a manager's leftovers on their way out. */
+/** Names of directories; hidden ones are a manager's leftovers, about to be removed. */
 function listDirectories(path: string): readonly string[] {
   try {
     return readdirSync(path, { withFileTypes: true })
@@ -82,7 +82,7 @@ function listDirectories(path: string): readonly string[] {
   }
 }
 
-/** As a shim writes it: the text of a file, or the target of a link where it had no descriptor for a file. */
+/** As a shim writes it: the text of a file, or the target of a link if it had no descriptor for a file. */
 function readExit(path: string): RecordedExit | undefined {
   return parseExit(readText(path) ?? readLink(path));
 }

@@ -1,4 +1,4 @@
-/** How a container is, by what the kernel and its bundle say. Its shim is not asked. */
+/** The status of a container, from the kernel and its bundle. Its shim is not asked. */
 
 import { type CgroupLocation, locateCgroup } from "../../cgroup/cgroup.ts";
 import { cgroupPids } from "../../cgroup/pids.ts";
@@ -6,7 +6,7 @@ import type { BundleFacts, RecordedExit } from "./bundle-facts.ts";
 import { type HostProcess, readText } from "./process-table.ts";
 import type { Host, HostShim } from "./shims.ts";
 
-/** Runtimes whose init waits, before the program begins, under a command line of their own. */
+/** Runtimes whose init waits, before the program begins, under a command line of its own. */
 const WAITING_INITS: readonly RegExp[] = [
   /runc[^ ]* init$/,
   /crun.* (create|run) /,
@@ -21,7 +21,7 @@ export interface ContainerState {
   readonly status: ContainerStatus;
   /** In our own pid namespace; undefined before init exists, and when it has ended. */
   readonly init: HostProcess | undefined;
-  /** Undefined where it has none that can be seen. */
+  /** Undefined if it has none that can be seen. */
   readonly cgroup: CgroupLocation | undefined;
   /** Everything in its cgroup. */
   readonly pids: readonly number[];
@@ -47,8 +47,8 @@ export function readContainerState(
 }
 
 /**
- * The child of the shim that `init.pid` names, in the numbers of the shim's own pid namespace. A pid
- * that is somebody else's now has another parent.
+ * The child of the shim that `init.pid` names, as numbered in the shim's own pid namespace. A pid that has
+ * been reused has another parent.
  */
 function findInit(host: Host, shim: HostShim, { initPid }: BundleFacts): HostProcess | undefined {
   if (initPid === undefined) return undefined;
@@ -70,7 +70,7 @@ function namespacePid(pid: number, viewer: number): number | undefined {
   return namespacePids(pid)[depth - 1];
 }
 
-/** A process's numbers, from our own namespace to its innermost (proc(5), NSpid). */
+/** A process's pids, from our own namespace to its innermost (proc(5), NSpid). */
 function namespacePids(pid: number): readonly number[] {
   const line = /^NSpid:\s*(.*)$/m.exec(readText(`/proc/${pid}/status`) ?? "")?.[1];
   return line === undefined ? [] : line.trim().split(/\s+/).map(Number);

@@ -1,4 +1,4 @@
-/** What a shim is made of, by its executable: wedge may have the stock shim's name, and others its own. */
+/** Which kind of shim it is, by its executable: wedge may have the stock shim's name, and others its own. */
 
 import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { basename } from "node:path";
@@ -25,11 +25,11 @@ const known = new Map<string, ShimKind>();
 /** What was found out about an executable. */
 export interface Recognized {
   readonly kind: ShimKind;
-  /** It is what a wedge shim runs while it sleeps. */
+  /** It is what a wedge shim executes while it sleeps. */
   readonly isAsleep: boolean;
 }
 
-/** `path` is the executable or a link of /proc to it; `name` what it is called. */
+/** `path` is the executable or a /proc link to it; `name` is what it is called. */
 export function recognize(path: string, name: string): Recognized {
   if (basename(name).startsWith(executableName)) return { kind: "wedge", isAsleep: false };
   if (SLEEPER_NAME.test(name)) return { kind: "wedge", isAsleep: true };
@@ -40,7 +40,7 @@ export function recognize(path: string, name: string): Recognized {
     known.set(key, kind);
     return { kind, isAsleep: false };
   } catch {
-    return { kind: "other", isAsleep: false }; // Ended meanwhile, another user's, or no ELF file.
+    return { kind: "other", isAsleep: false }; // Ended meanwhile, another user's, or not an ELF file.
   }
 }
 

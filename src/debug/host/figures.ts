@@ -1,4 +1,4 @@
-/** What the kernel accounts to a container, in the same few figures for both versions of cgroups. */
+/** What the kernel accounts to a container, in the same few figures for both cgroup versions. */
 
 import type { CgroupLocation } from "../../cgroup/cgroup.ts";
 import { type CgroupMetrics, MetricsReader } from "../../cgroup/metrics.ts";
@@ -7,15 +7,15 @@ import type { MetricsV2 } from "../../cgroup/v2/metrics.ts";
 
 const NANOSECONDS_PER_MS = 1e6;
 const MICROSECONDS_PER_MS = 1e3;
-/** What no limit reads as: the largest number, or on v1 that in whole pages. */
+/** What "no limit" reads as: the largest number, on v1 in whole pages. */
 const UNLIMITED_FROM = 2n ** 62n;
 
-/** Undefined is what this kernel or this cgroup does not tell. */
+/** Undefined is what this kernel or this cgroup does not report. */
 export interface Figures {
   readonly cpuMs: number | undefined;
   readonly throttledMs: number | undefined;
   readonly memoryBytes: number | undefined;
-  /** Without the part of the page cache that is given back first. */
+  /** Without the part of the page cache that is reclaimed first. */
   readonly workingSetBytes: number | undefined;
   /** Undefined for none. */
   readonly memoryLimitBytes: number | undefined;
@@ -86,7 +86,7 @@ function less(value: bigint | undefined, part: bigint | undefined): number | und
   return Math.max(0, Number(value - (part ?? 0n)));
 }
 
-/** 0 is none too: pids has it for "max". */
+/** 0 also means none: pids has it for "max". */
 function limit(value: bigint | undefined): number | undefined {
   if (value === undefined || value === 0n || value >= UNLIMITED_FROM) return undefined;
   return Number(value);

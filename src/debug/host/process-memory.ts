@@ -6,7 +6,7 @@ const BYTES_PER_KIB = 1024;
 
 /** In bytes. */
 export interface ProcessMemory {
-  /** Its own pages, and its share of those that others have too. */
+  /** Its own pages, and its share of those that it shares. */
   readonly pss: number;
   /** What would be free without it. */
   readonly private: number;

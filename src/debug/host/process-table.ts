@@ -2,7 +2,7 @@
 
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
-/** USER_HZ, the unit of times in /proc: 100 on every architecture that Linux has containers on. */
+/** USER_HZ, the unit of times in /proc: 100 on every architecture on which Linux has containers. */
 const TICKS_PER_SECOND = 100;
 const MS_PER_SECOND = 1000;
 /** Positions among the fields of stat that follow the command's name. */
@@ -28,11 +28,11 @@ export interface HostProcess {
   readonly startedAtMs: number;
   /** User and system time. */
   readonly cpuMs: number;
-  /** Its command line; empty for a kernel thread and for one that has ended. */
+  /** Its command line; empty for a kernel thread and for a process that has ended. */
   readonly args: readonly string[];
 }
 
-/** Every process that can be seen, by pid. Those that end meanwhile are left out. */
+/** Every visible process, by pid. Those that end meanwhile are left out. */
 export function listProcesses(proc = "/proc"): ReadonlyMap<number, HostProcess> {
   const bootedAtMs = Date.now() - uptimeMs(proc);
   const processes = new Map<number, HostProcess>();
@@ -45,7 +45,7 @@ export function listProcesses(proc = "/proc"): ReadonlyMap<number, HostProcess> 
   return processes;
 }
 
-/** One process; undefined when there is none of that pid. */
+/** One process; undefined when there is none with that pid. */
 export function findProcess(pid: number, proc = "/proc"): HostProcess | undefined {
   return readProcess(pid, Date.now() - uptimeMs(proc), proc);
 }
@@ -53,7 +53,7 @@ export function findProcess(pid: number, proc = "/proc"): HostProcess | undefine
 function readProcess(pid: number, bootedAtMs: number, proc: string): HostProcess | undefined {
   const stat = readText(`${proc}/${pid}/stat`);
   if (stat === undefined) return undefined;
-  // The command's name may hold anything, parentheses and spaces too.
+  // The command's name may contain anything, parentheses and spaces too.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const toMs = (field: number) => (Number(fields[field]) * MS_PER_SECOND) / TICKS_PER_SECOND;
   const state = fields[STATE_FIELD] ?? "?";
@@ -87,7 +87,7 @@ function uptimeMs(proc: string): number {
   return Number.parseFloat(readText(`${proc}/uptime`) ?? "0") * MS_PER_SECOND;
 }
 
-/** The text of a small file; undefined when it cannot be read, as what it is about may be gone. */
+/** The text of a small file; undefined when it cannot be read, as its subject may be gone. */
 export function readText(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8");

@@ -1,6 +1,6 @@
 /**
- * Every shim of this host, found by the kernel's own account of it: processes, their sockets, their
- * bundles. No manager is asked and no shim is called, so one that hangs or sleeps is shown like any other.
+ * Every shim on this host, found through the kernel: processes, their sockets, their bundles. No manager
+ * is asked and no shim is called, so one that hangs or sleeps is shown like any other.
  */
 
 import { readdirSync } from "node:fs";
@@ -13,18 +13,18 @@ import { listUnixSockets, type UnixSocket } from "./unix-sockets.ts";
 
 const EXECUTABLE_PREFIX = "containerd-shim";
 const DELETED_SUFFIX = " (deleted)";
-/** Words of a shim's command line that make it another thing than a daemon. */
+/** Words on a shim's command line that mean that it is not a daemon. */
 const ACTIONS: ReadonlySet<string> = new Set(["start", "delete"]);
-/** The end of the directory that every manager's containerd keeps bundles in. */
+/** The end of the directory in which every manager's containerd keeps bundles. */
 const STATE_IN_PATH = /^.*?\/io\.containerd\.runtime\.v2\.task(?=\/)/;
-/** Where managers keep bundles when they are not told otherwise. */
+/** Where managers keep bundles unless told otherwise. */
 const USUAL_STATES = [
   "/run/containerd/io.containerd.runtime.v2.task",
   "/run/docker/containerd/daemon/io.containerd.runtime.v2.task",
   "/run/k3s/containerd/io.containerd.runtime.v2.task",
 ];
 
-/** A shim that runs. */
+/** A running shim. */
 export interface HostShim {
   readonly process: HostProcess;
   readonly kind: ShimKind;
@@ -33,13 +33,13 @@ export interface HostShim {
   readonly namespace: string;
   /** Of the task that it was started for. */
   readonly id: string;
-  /** Tells one view of the file system from another. */
+  /** Identifies its view of the file system. */
   readonly mountNamespace: string;
-  /** What to put before its paths, when it has another view of the file system than we; or "". */
+  /** Prefix for its paths, if its view of the file system is not ours; or "". */
   readonly root: string;
-  /** As it calls it; undefined when it listens nowhere that can be seen. */
+  /** As the shim names it; undefined if it listens nowhere that can be seen. */
   readonly socket: string | undefined;
-  /** Clients that are connected: a manager, as a rule. */
+  /** Connected clients: usually a manager. */
   readonly connections: number;
   /** Its working directory; undefined when it has been removed. */
   readonly bundle: string | undefined;
@@ -47,11 +47,11 @@ export interface HostShim {
   readonly bundles: readonly BundleFacts[];
 }
 
-/** What there is. */
+/** Everything found. */
 export interface Host {
   readonly processes: ReadonlyMap<number, HostProcess>;
   readonly shims: readonly HostShim[];
-  /** Bundles of managers whose shim does not run. */
+  /** Managers' bundles whose shim does not run. */
   readonly strayBundles: readonly BundleFacts[];
 }
 
@@ -88,12 +88,12 @@ function identify({ pid, args, state }: HostProcess): Identity | undefined {
     : undefined;
 }
 
-/** Of a program as it was called, or of its file: one that was replaced is called by a link of /proc. */
+/** Whether a shim is called so, by its command line or its file: a replaced one is called by a /proc link. */
 function isShimName(path = ""): boolean {
   return basename(path).startsWith(EXECUTABLE_PREFIX);
 }
 
-/** The gRPC sockets of the managers that shims were started by, as we reach them; each once. */
+/** The gRPC sockets of the managers that started shims, by paths that we can reach; each once. */
 export function managersOf({ shims }: Host): readonly string[] {
   const addresses = shims.map(({ process: { args }, root }) => {
     const address = flagOf(args, "address") ?? "";
@@ -147,7 +147,7 @@ function locate(
   };
 }
 
-/** By the path in its bundle, or else by the descriptors that it has open. */
+/** By the path in its bundle, or else by its open descriptors. */
 function findSocket(
   pid: number,
   path: string | undefined,
@@ -179,7 +179,7 @@ class BundleIndex {
 
   constructor(shims: readonly Located[], ownNamespace: string) {
     const own = { mountNamespace: ownNamespace, root: "" };
-    // Mounted root filesystems tell of managers whose shims are all gone.
+    // Mounted root filesystems reveal managers whose shims are all gone.
     const states = [...USUAL_STATES, ...statesOf(readMountInfo())];
     const places = new Map(states.map((state) => [`${ownNamespace} ${state}`, { ...own, state }]));
     for (const { bundle, id, namespace, root, mountNamespace } of shims) {
@@ -196,7 +196,7 @@ class BundleIndex {
     );
   }
 
-  /** Those that name its socket, and the one that it runs in. */
+  /** Those that name its socket, and the one in which it runs. */
   of(shim: Located): readonly BundleFacts[] {
     const own = this.#bundles
       .filter(
@@ -204,7 +204,7 @@ class BundleIndex {
       )
       .map(({ facts }) => facts);
     if (own.length > 0 || shim.bundle === undefined) return own;
-    // No manager's directory: the names are those that the shim was started with.
+    // Not a manager's directory: the names are those that the shim was started with.
     const found = readBundle(shim.bundle, shim.root);
     return found === undefined
       ? []
@@ -217,7 +217,7 @@ class BundleIndex {
   }
 }
 
-/** The directories of bundles that mounts are in, each once. */
+/** The bundle directories with mounts in them, each once. */
 function statesOf(mounts: readonly { readonly mountPoint: string }[]): readonly string[] {
   const states = mounts.flatMap(({ mountPoint }) => STATE_IN_PATH.exec(mountPoint)?.[0] ?? []);
   return [...new Set(states)];

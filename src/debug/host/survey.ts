@@ -1,4 +1,4 @@
-/** The containers of this host with their shims, as rows: what `ps`, `top` and `metrics` begin with. */
+/** The containers of this host with their shims, as rows: the basis of `ps`, `top` and `metrics`. */
 
 import type { BundleFacts } from "./bundle-facts.ts";
 import { type ContainerState, readContainerState } from "./container-status.ts";

@@ -1,5 +1,5 @@
 /**
- * Which container a word of the command line means: an id, NAMESPACE/ID, a bundle, an address, or the
+ * Which container a word on the command line means: an id, NAMESPACE/ID, a bundle, an address, or the
  * pid of a shim or of an init.
  */
 
@@ -12,7 +12,7 @@ import type { Host, HostShim } from "./shims.ts";
 /** A shim, and one of its containers. */
 export interface Target {
   readonly shim: HostShim;
-  /** Undefined when the word is about a shim that has no container, or none that can be seen. */
+  /** Undefined when the word means a shim that has no container, or none that can be seen. */
   readonly bundle: BundleFacts | undefined;
   readonly namespace: string;
   readonly id: string;
@@ -38,8 +38,8 @@ export function listTargets({ shims }: Host): readonly Target[] {
 }
 
 /**
- * The one that `word` means. The beginning of an id will do when no other begins with it. Throws a
- * Refusal when there is none, or more than one.
+ * The one that `word` means. A prefix of an id will do when no other id has it. Throws a Refusal when
+ * there is none, or more than one.
  */
 export function findTarget(host: Host, word: string, options: TargetOptions = {}): Target {
   const all = listTargets(host).filter(
@@ -85,7 +85,7 @@ function realPath(word: string): string | undefined {
   try {
     return statSync(word).isDirectory() ? realpathSync(word) : undefined;
   } catch {
-    return undefined; // No bundle, then.
+    return undefined; // Not a bundle, then.
   }
 }
 

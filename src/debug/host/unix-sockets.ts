@@ -8,12 +8,12 @@ const CONNECTED_STATE = "03";
 /** Num, RefCount, Protocol, Flags, Type, St, Inode, Path. */
 const LINE = /^\S+ \S+ \S+ (\S+) \S+ (\S+) +(\d+) (\S.*)$/;
 
-/** A path that is bound. */
+/** A bound path. */
 export interface UnixSocket {
   readonly path: string;
   /** Of the listening socket; undefined when nobody listens (any more). */
   readonly inode: number | undefined;
-  /** Connections that were accepted there and are open. */
+  /** Open connections that were accepted there. */
   readonly connections: number;
 }
 

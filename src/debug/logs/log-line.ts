@@ -1,4 +1,4 @@
-/** Lines of a log file back to what the container wrote, by the forms that wedge writes (`?format=`). */
+/** Turns lines of a log file back into what the container wrote, for the forms that wedge writes (`?format=`). */
 
 export type LogForm = "raw" | "cri" | "json";
 
@@ -6,14 +6,14 @@ export type LogForm = "raw" | "cri" | "json";
 export interface LogPiece {
   readonly at: string;
   readonly stream: "stdout" | "stderr";
-  /** With its newline, unless the line goes on. */
+  /** With its newline, unless the line is unfinished. */
   readonly text: string;
 }
 
 /** TIME STREAM TAG TEXT: tag F ends a line, P does not. */
 const CRI_LINE = /^(\S+) (stdout|stderr) ([FP])(?::\S*)? ?([\s\S]*)$/;
 
-/** Reads one line, without its newline. A line that is not of the form is given as it is. */
+/** Reads one line, without its newline. A line that is not of the form is returned as it is. */
 export function parseLogLine(line: string, form: LogForm): LogPiece {
   const plain: LogPiece = { at: "", stream: "stdout", text: `${line}\n` };
   if (form === "raw") return plain;

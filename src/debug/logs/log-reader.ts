@@ -1,4 +1,4 @@
-/** A log file read from its beginning and followed, across the rotations that put it aside for a new one. */
+/** A log file read from its beginning and followed across rotations. */
 
 import { closeSync, existsSync, fstatSync, openSync, readSync, statSync } from "node:fs";
 
@@ -23,7 +23,7 @@ export class LogReader implements Disposable {
     for (;;) {
       yield* this.#readLines();
       if (!this.#isPutAside()) return;
-      // What was written to it between the last read and the rotation is still to be had.
+      // What was written to it between the last read and the rotation is still to be read.
       yield* this.#readLines();
       const next = openSync(this.#path, "r");
       closeSync(this.#fd);
@@ -44,7 +44,7 @@ export class LogReader implements Disposable {
   *#readLines(): Generator<string> {
     const buffer = Buffer.alloc(READ_BYTES);
     for (;;) {
-      // Cut to nothing in place, by somebody else's rotation: from its beginning again.
+      // Truncated in place, by somebody else's rotation: start again from its beginning.
       if (fstatSync(this.#fd).size < this.#offset) this.#offset = 0;
       const count = readSync(this.#fd, buffer, 0, READ_BYTES, this.#offset);
       if (count === 0) return;
@@ -65,7 +65,7 @@ export class LogReader implements Disposable {
   }
 }
 
-/** The files that were put aside, oldest first: `log.2`, `log.1`. */
+/** The rotated files, oldest first: `log.2`, `log.1`. */
 export function asideFiles(path: string): readonly string[] {
   const found: string[] = [];
   for (let index = 1; existsSync(`${path}.${index}`); index++) found.unshift(`${path}.${index}`);

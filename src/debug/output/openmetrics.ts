@@ -1,11 +1,11 @@
 /**
- * OpenMetrics text (openmetrics.io), in the part of it that Prometheus's older text format has too, which
+ * OpenMetrics text (openmetrics.io), limited to what Prometheus's older text format has too, which
  * node_exporter's textfile collector reads: gauges and counters.
  */
 
 type Labels = Readonly<Record<string, string | undefined>>;
 
-/** One value. Labels that are undefined are left out. */
+/** One value. Undefined labels are left out. */
 export interface Sample {
   readonly labels: Labels;
   readonly value: number;

@@ -1,4 +1,4 @@
-/** Where a verb prints: what kind of stream it is, and all of every text, however slow its reader. */
+/** Where a verb prints: which kind of stream it is; writes all of every text, however slow its reader. */
 
 import { isatty } from "node:tty";
 import { windowSize } from "../../linux/pty.ts";
@@ -26,7 +26,7 @@ export class Output {
     this.errorStyle = styleFor(this.#hasErrorTerminal, variables);
   }
 
-  /** Of the terminal now; undefined on a pipe, where nothing is cut. */
+  /** The terminal's present width; undefined on a pipe, where nothing is truncated. */
   get width(): number | undefined {
     return this.isTerminal ? windowSize(STDOUT).columns : undefined;
   }
@@ -57,7 +57,7 @@ export class Output {
     writeAll(STDERR, Buffer.from(`${this.errorStyle.warning(`shim: ${message}`)}\n`));
   }
 
-  /** One line: why it was all for nothing. */
+  /** One line: why the command failed. */
   fail(message: string): void {
     const line = `shim: ${message.trim().replaceAll("\n", " ")}`;
     writeAll(STDERR, Buffer.from(`${this.errorStyle.bad(line)}\n`));

@@ -14,7 +14,7 @@ export interface SpinnerScreen {
   readonly style: Style;
 }
 
-/** Passes the outcome of `work` on; meanwhile `what` is told with the time that it takes. */
+/** Passes the outcome of `work` on; meanwhile shows `what` with the elapsed time. */
 export async function withSpinner<Result>(
   screen: SpinnerScreen | undefined,
   what: string,

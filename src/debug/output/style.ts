@@ -4,7 +4,7 @@ import type { Variables } from "../variables.ts";
 
 type Paint = (text: string) => string;
 
-/** What a text means; how that looks is decided here alone. */
+/** The meaning of a text; how that looks is decided only here. */
 export interface Style {
   readonly heading: Paint;
   readonly faint: Paint;

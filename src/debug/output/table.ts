@@ -1,10 +1,10 @@
-/** Tables for people: columns aligned by what is seen, cut to the terminal, whole on a pipe. */
+/** Tables for people: columns aligned by visible width, truncated to the terminal, whole on a pipe. */
 
 import type { Style } from "./style.ts";
 
 const GAP = "  ";
 const ELLIPSIS = "…";
-/** A column is not cut to less than this. */
+/** A column is not truncated below this. */
 const CUT_WIDTH_MIN = 8;
 
 /** One column of a table of `Row`s. */
@@ -12,7 +12,7 @@ export interface Column<Row> {
   readonly title: string;
   readonly text: (row: Row) => string;
   readonly align?: "left" | "right";
-  /** May be cut where the terminal is too narrow. */
+  /** May be truncated if the terminal is too narrow. */
   readonly isCuttable?: boolean;
   /** How a cell looks; does not count as width. */
   readonly paint?: (row: Row, style: Style) => (text: string) => string;
@@ -20,7 +20,7 @@ export interface Column<Row> {
 
 export interface TableOptions {
   readonly style: Style;
-  /** Of the terminal; undefined for a pipe, where nothing is cut. */
+  /** The terminal's; undefined for a pipe, where nothing is truncated. */
   readonly width: number | undefined;
 }
 
@@ -62,7 +62,7 @@ export function formatTable<Row>(
   return `${[titles, ...lines].join("\n")}\n`;
 }
 
-/** Takes what is too much from the columns that may be cut, the widest first. */
+/** Takes the excess from the columns that may be truncated, the widest first. */
 function fitWidths<Row>(
   columns: readonly Column<Row>[],
   widths: readonly number[],
@@ -90,7 +90,7 @@ function cutTo(text: string, width: number): string {
   return cut + ELLIPSIS;
 }
 
-/** Columns that a terminal takes for it. */
+/** The number of terminal columns that it occupies. */
 function widthOf(text: string): number {
   return Bun.stringWidth(text);
 }

@@ -1,4 +1,4 @@
-/** Writing to a stream of one's own, to the last byte: it may have been made non-blocking by others. */
+/** Writing to one of our own streams, to the last byte: others may have made it non-blocking. */
 
 import { writeSync } from "node:fs";
 import { hasCode } from "../../linux/errno.ts";

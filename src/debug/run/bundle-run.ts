@@ -1,4 +1,4 @@
-/** `shim run`: a bundle under a shim of its own, with this process in the place of a manager. */
+/** `shim run`: a bundle under a shim of its own, with this process in place of a manager. */
 
 import { writeSync } from "node:fs";
 import { Children } from "../../linux/children.ts";
@@ -34,7 +34,7 @@ export async function runBundle(
   const kernel = { poller, children };
   const plan = withOwnBundle(planned);
   let isLeft = false;
-  // Last of all: the log lies in it.
+  // Last: the log is in it.
   using _bundle = {
     [Symbol.dispose]: () => {
       if (!isLeft) removeDerived(plan.bundle);
@@ -53,11 +53,11 @@ export async function runBundle(
     } finally {
       if (isLeft) shim.leave();
       else if (!(await shim.end()) && !plan.isGrouped) {
-        warn(`The shim (process ${shim.pid}) does not end: look at what it does, then kill it`);
+        warn(`The shim (process ${shim.pid}) does not exit: look at what it does, then kill it`);
       }
     }
   } catch (error) {
-    // Only a shim that died has more to say than the error does.
+    // Only a shim that died has more to say than the error.
     const isLoud = error instanceof Error && isLost(error.cause) && !plan.isDebug;
     if (isLoud) writeSync(2, log?.tail ?? "");
     throw error;
@@ -66,7 +66,7 @@ export async function runBundle(
   }
 }
 
-/** The plan over a bundle whose config.json is as the flags want it. */
+/** The plan, over a bundle whose config.json is as the flags want it. */
 function withOwnBundle(plan: RunPlan): RunPlan {
   const { bundle, changedConfig, isTerminal } = plan;
   if (changedConfig === undefined) return plan;

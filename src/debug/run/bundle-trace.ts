@@ -1,6 +1,6 @@
 /**
- * What a shim writes into its bundle. A manager makes the bundle and removes it whole; here it is the
- * user's own, so exactly these files are taken away again, and none that was there before.
+ * What a shim writes into its bundle. A manager creates the bundle and removes it whole; here it is the
+ * user's own, so exactly these files are removed again, and none that was there before.
  */
 
 import { existsSync, readdirSync, rmSync } from "node:fs";
@@ -19,7 +19,7 @@ const FILES: ReadonlySet<string> = new Set([
   "stdin",
   "stdout",
 ]);
-/** The log of one call of the runtime, and a file on its way to being one of the above. */
+/** The log of one runtime call, and a file about to become one of the above. */
 const TEMPORARY = /^(runtime-[a-z-]+-\d+-[a-z0-9]+-\d+\.(json|conf)|\.[a-z.]+\.\d+)$/;
 
 /** Which of the files in a bundle are a shim's. Taken before the shim starts. */
@@ -29,7 +29,7 @@ export class BundleTrace {
 
   constructor(bundle: string) {
     this.#bundle = bundle;
-    // An address there, of a shim that is dead, marks the other files as that shim's.
+    // An address file left by a dead shim marks the other files as that shim's.
     const isStale = readSocket(bundle) !== undefined;
     this.#kept = new Set(
       isStale ? [] : [...FILES].filter((name) => existsSync(join(bundle, name))),
@@ -42,7 +42,7 @@ export class BundleTrace {
   }
 }
 
-/** Removes the files of a shim that has gone, except `kept`. Nothing happens when the bundle has gone too. */
+/** Removes the files of a shim that has gone, except `kept`. Does nothing if the bundle has gone too. */
 export function removeTraces(bundle: string, kept: ReadonlySet<string> = new Set()): void {
   if (!existsSync(bundle)) return;
   for (const name of readdirSync(bundle)) {

@@ -66,7 +66,7 @@ export async function deleteContainer({ plan, shim }: Run): Promise<void> {
   }
 }
 
-/** Takes away whatever there is of a container, through the shim or past it. Never rejects. */
+/** Removes whatever there is of a container, through the shim or past it. Never rejects. */
 export async function destroyContainer(run: Run): Promise<void> {
   const { plan, shim } = run;
   const { id } = plan;
@@ -82,12 +82,12 @@ export async function destroyContainer(run: Run): Promise<void> {
     try {
       await step();
     } catch {
-      // It was not created, has ended already, or its shim is dead: the next step takes what is left.
+      // It was not created, has already ended, or its shim is dead: the next step removes what is left.
     }
   }
 }
 
-/** For a container whose shim knows nothing of it, or is gone. */
+/** For a container that its shim does not know of, or whose shim is gone. */
 async function deleteByRuntime({ plan, kernel }: Run): Promise<void> {
   const root = join(plan.root, plan.namespace);
   if (!existsSync(join(root, plan.id))) return;
@@ -106,7 +106,7 @@ export function isLost(error: unknown): boolean {
   return hasReason(error, "unavailable");
 }
 
-/** What a call's error comes to. */
+/** The Refusal for a call's error. */
 export function failure(what: string, error: unknown): Refusal {
   const why = isLost(error) ? "the shim has ended unexpectedly" : messageOf(error);
   return new Refusal(EXIT_FAILURE, `${what}: ${why}`, { cause: error });

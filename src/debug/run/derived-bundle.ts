@@ -1,6 +1,6 @@
 /**
- * A bundle with another config.json: the runtime reads that file and no flags, and the user's own is not
- * ours to change. It holds nothing but the file, whose root filesystem stays where it is.
+ * A bundle with another config.json: the runtime reads that file and takes no flags, and the user's own is
+ * not ours to change. It holds only the file, whose root filesystem stays where it is.
  */
 
 import { mkdtempSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
@@ -9,13 +9,13 @@ import { basename, join, resolve } from "node:path";
 
 const PREFIX = "wedge-bundle-";
 
-/** The parts of a config.json that are read here; the others are carried along. */
+/** The parts of a config.json that are read here; the others are kept as they are. */
 export interface ConfigDocument {
   readonly process?: object;
   readonly root?: { readonly path?: unknown };
 }
 
-/** Makes the bundle; its path. Throws what node:fs throws. */
+/** Creates the bundle; returns its path. Throws what node:fs throws. */
 export function deriveBundle(
   bundle: string,
   config: ConfigDocument,
@@ -28,13 +28,13 @@ export function deriveBundle(
   return path;
 }
 
-/** Removes a bundle that was made here, and no other. */
+/** Removes a bundle that was created here, and no other. */
 export function removeDerived(path: string): void {
   if (!basename(path).startsWith(PREFIX)) return;
   try {
     rmSync(join(path, "config.json"));
     rmdirSync(path);
   } catch {
-    // Gone already, or somebody has put more into it: then it is theirs.
+    // Already gone, or somebody has put more into it: then it is theirs.
   }
 }

@@ -11,7 +11,7 @@ const FIFO_MODE = 0o600;
 
 /**
  * Output goes to the log file, or is discarded. A terminal without one gets FIFOs in the bundle, for
- * `shim attach`: its program waits when it has written more than those hold. Throws SystemError.
+ * `shim attach`: its program blocks when it has written more than those hold. Throws SystemError.
  */
 export function openDetachedStreams({ bundle, isTerminal, logFile }: RunPlan): StreamPaths {
   if (logFile !== undefined) return { stdin: "", ...logPaths(logFile, isTerminal) };
@@ -21,7 +21,7 @@ export function openDetachedStreams({ bundle, isTerminal, logFile }: RunPlan): S
     try {
       makeFifo(path, FIFO_MODE);
     } catch (error) {
-      // Of a shim that was killed: as good as a new one.
+      // Left by a shim that was killed: as good as a new one.
       if (!hasCode(error, "EEXIST") || !lstatSync(path).isFIFO()) throw error;
     }
     return path;

@@ -1,4 +1,4 @@
-/** What `shim run` is asked for: flags, or the id, the bundle and the runtime in a row. Pure. */
+/** What `shim run` is asked for: flags, or the id, the bundle and the runtime as arguments. Pure. */
 
 import { usageError } from "../refusal.ts";
 
@@ -54,7 +54,7 @@ export function toRunOptions(flags: RunFlags, positionals: readonly string[]): R
   }
   if (flags.detach && flags.timeout !== undefined) {
     throw usageError(
-      "Nobody watches the time of a container that is left to its shim; give --timeout or --detach, or use timeout(1) with shim wait",
+      "No limit can be enforced on a container that is left to its shim; give --timeout or --detach, or use timeout(1) with shim wait",
     );
   }
   return {
@@ -78,7 +78,7 @@ export function withTwoDashes(word: string): string {
   return name !== undefined && FLAG_NAMES.has(name) ? `-${word}` : word;
 }
 
-/** The value of a flag or of its place in the row; not of both. */
+/** The value of a flag or of its argument; not of both. */
 function choose(
   flag: string,
   what: string,

@@ -1,7 +1,7 @@
 /**
- * A look at everything that a run needs, before anything is begun: whatever is wrong is said in one
+ * Checks everything that a run needs, before anything is begun: whatever is wrong is reported in one
  * line with what to do, and nothing is left behind. The runtime has the last word on config.json;
- * only what people get wrong most is checked here.
+ * only the most frequent mistakes are checked here.
  */
 
 import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
@@ -34,7 +34,7 @@ export interface RunPlan {
   /** Its state directory without the namespace, as the shim's options have it. */
   readonly root: string;
   readonly isTerminal: boolean;
-  /** The bundle's config.json, when another than its own is needed: `isTerminal` is not what it says. */
+  /** The bundle's config.json, when a modified one is needed: `isTerminal` is not what it says. */
   readonly changedConfig: ConfigDocument | undefined;
   /** Where output goes instead of our streams; absolute. */
   readonly logFile: string | undefined;
@@ -90,17 +90,17 @@ function findBundle(given: string): string {
   }
   if (!isDirectory(path)) {
     throw usageError(
-      `No such bundle: ${path} is no directory; --bundle takes the one that has config.json`,
+      `No such bundle: ${path} is not a directory; --bundle takes the one that contains config.json`,
     );
   }
   return path;
 }
 
-/** An absolute path in a directory that is there. */
+/** An absolute path in an existing directory. */
 function requireFolder(flag: string, given: string): string {
   const path = resolve(given);
   if (isDirectory(dirname(path)) && !isDirectory(path)) return path;
-  throw usageError(`Cannot write ${path}: ${flag} takes a file in a directory that exists`);
+  throw usageError(`Cannot write ${path}: ${flag} takes a file in an existing directory`);
 }
 
 interface ConfigFacts {
@@ -156,7 +156,7 @@ function findRuntime(given: string, variables: Variables): string {
   const command = given.includes("/") ? resolve(given) : given;
   const path = Bun.which(command, { PATH: variables["PATH"] ?? "" });
   if (path !== null) return resolve(path);
-  const where = given.includes("/") ? `${command} is no executable` : `${given} is not in PATH`;
+  const where = given.includes("/") ? `${command} is not an executable` : `${given} is not in PATH`;
   throw usageError(`No such runtime: ${where}; install it, or name another with --runtime`);
 }
 
@@ -167,7 +167,7 @@ function refuseUsedId(id: string, stateDirectory: string): void {
   );
 }
 
-/** The files of two shims in one bundle would be taken for each other's. */
+/** The files of two shims in one bundle would be mistaken for each other's. */
 function refuseUsedBundle(bundle: string): void {
   const socket = readSocket(bundle);
   if (socket === undefined || !isListening(socket)) return;

@@ -1,6 +1,6 @@
 /**
- * What a shim logs, as containerd would read it: a FIFO named `log` in the bundle, made before the
- * shim starts. Passed on to stderr, or its end kept for the moment when the shim fails.
+ * What a shim logs, as containerd would read it: a FIFO named `log` in the bundle, created before the
+ * shim starts. Passed on to stderr, or its last lines kept in case the shim fails.
  */
 
 import { rmSync, writeSync } from "node:fs";
@@ -30,7 +30,7 @@ export class ShimLog implements Disposable {
     this.#watch = poller.watch(fifo.fd, { readable: true }, () => this.#read());
   }
 
-  /** Undefined where something of that name is there already, or cannot be made: a log is optional. */
+  /** Undefined if something of that name exists already, or cannot be created: a log is optional. */
   static open(bundle: string, poller: Poller, isShown: boolean): ShimLog | undefined {
     const path = join(bundle, "log");
     try {

@@ -1,6 +1,6 @@
 /**
- * A shim that is started and spoken to as containerd does: `start` in the bundle, an address for an
- * answer, ttrpc from there on.
+ * A shim that is started and called the way containerd does: `start` in the bundle, an address for an
+ * answer, ttrpc from then on.
  */
 
 import { messageOf } from "../../base/error.ts";
@@ -21,7 +21,7 @@ import type { Variables } from "../variables.ts";
 import type { RunPlan } from "./run-plan.ts";
 
 const END_TIMEOUT_MS = 10_000;
-/** Of the caller's own shell; a shim would take them for its manager's. */
+/** Variables of the caller's own shell; a shim would take them for its manager's. */
 const MANAGER_VARIABLES: ReadonlySet<string> = new Set([
   "GRPC_ADDRESS",
   "MAX_SHIM_VERSION",
@@ -29,10 +29,10 @@ const MANAGER_VARIABLES: ReadonlySet<string> = new Set([
   "TTRPC_ADDRESS",
 ]);
 
-/** The shim of one container, connected. Whoever has it calls {@link end} or {@link leave}. */
+/** The connected shim of one container. Its owner calls {@link end} or {@link leave}. */
 export class ShimProcess {
   readonly task: TaskClient;
-  /** 0 where it is not known. */
+  /** 0 if it is not known. */
   readonly pid: number;
   readonly #client: TtrpcClient;
   readonly #pidfd: OwnedFd | undefined;
@@ -79,13 +79,13 @@ export class ShimProcess {
 
   /**
    * Asks the shim to end, which it does when it has no container left, and waits until it has. False
-   * when it is still there: it has other containers, or hangs. Never rejects.
+   * if it is still there: it has other containers, or hangs. Never rejects.
    */
   async end(): Promise<boolean> {
     try {
       await this.task.shutdown({ id: this.#plan.id, now: false }, { timeoutMs: END_TIMEOUT_MS });
     } catch {
-      // It has closed the connection first, or is dead: then there is nothing to ask for.
+      // It has already closed the connection, or is dead: then there is nothing to ask for.
     }
     const hasEnded = this.#plan.isGrouped ? false : await this.#waitForEnd();
     this.leave();
@@ -146,6 +146,6 @@ function tryPidfd(pid: number): OwnedFd | undefined {
   try {
     return openPidfd(pid);
   } catch {
-    return undefined; // Gone already: the connection will say so.
+    return undefined; // Already gone: the connection will tell.
   }
 }

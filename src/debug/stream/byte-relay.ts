@@ -41,8 +41,8 @@ export function ownedEndpoint(owned: OwnedFd): Endpoint {
 }
 
 /**
- * A standard stream of this process. Its open file description is shared with others, a shell for
- * one, and must stay blocking; so a pipe or terminal is opened anew where that can be done.
+ * A standard stream of this process. Its open file description is shared with others, for instance a
+ * shell, and must stay blocking; so a pipe or terminal is reopened where possible.
  */
 export function openStandardStream(fd: number, direction: "read" | "write"): Endpoint {
   const stat = statOpen(fd);
@@ -53,7 +53,7 @@ export function openStandardStream(fd: number, direction: "read" | "write"): End
       const flags = (direction === "read" ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_NOCTTY;
       return ownedEndpoint(openFd(`/proc/self/fd/${fd}`, flags));
     } catch {
-      // Another's terminal, a pipe that nobody reads, no /proc: as it was given then.
+      // Another user's terminal, a pipe that nobody reads, no /proc: used as it was given, then.
     }
   }
   return { fd, writeBytesMax: BLOCKING_WRITE_BYTES, [Symbol.dispose]: () => {} };
@@ -67,10 +67,10 @@ function statOpen(fd: number) {
   }
 }
 
-/** How a relay ended: the source is at its end and all is written, or the sink takes no more. */
+/** How a relay ended: the source is at its end and everything is written, or the sink takes no more. */
 export type RelayEnd =
   | { readonly kind: "eof" }
-  /** What was read says that no more is to be passed on. */
+  /** The input said that no more is to be passed on. */
   | { readonly kind: "left" }
   | { readonly kind: "broken"; readonly error: SystemError };
 
@@ -89,7 +89,7 @@ export class ByteRelay implements Disposable {
   #isOver = false;
   #movedAtMs = performance.now();
 
-  /** `isLast` is shown each piece that is read; one for which it is true ends the relay and is not passed on. */
+  /** `isLast` is called with each piece that is read; one for which it is true ends the relay and is not passed on. */
   constructor(
     poller: Poller,
     source: Endpoint,
@@ -107,7 +107,7 @@ export class ByteRelay implements Disposable {
     this.#waitFor(source, "readable");
   }
 
-  /** How long nothing has come, in milliseconds; 0 while the sink is what it waits for. */
+  /** How long nothing has come, in milliseconds; 0 while the relay waits for the sink. */
   get quietMs(): number {
     return this.#pending.length > 0 ? 0 : performance.now() - this.#movedAtMs;
   }
@@ -141,7 +141,7 @@ export class ByteRelay implements Disposable {
         this.#finish({ kind: "broken", error: step });
         return;
       }
-      // Whatever may block is asked anew before each transfer.
+      // A descriptor that may block is checked again before each transfer.
       if (this.#sink.writeBytesMax < BUFFER_BYTES) break;
     }
     if (this.#pending.length > 0) this.#waitFor(this.#sink, "writable");
@@ -157,7 +157,7 @@ export class ByteRelay implements Disposable {
       this.#movedAtMs = performance.now();
       return this.#isLast(this.#pending) ? "left" : "moved";
     } catch (error) {
-      // A terminal that has hung up says so by an error; nothing more comes from any other either.
+      // A terminal that has hung up reports an error; nothing more comes from any other source either.
       if (error instanceof SystemError) return "ended";
       throw error;
     }
@@ -177,7 +177,7 @@ export class ByteRelay implements Disposable {
     }
   }
 
-  /** One readiness, then the pump. A file is always ready and cannot be watched (epoll_ctl(2), EPERM). */
+  /** Waits for readiness once, then pumps. A file is always ready and cannot be watched (epoll_ctl(2), EPERM). */
   #waitFor(endpoint: Endpoint, what: "readable" | "writable"): void {
     this.#wait?.[Symbol.dispose]();
     const go = () => {

@@ -1,6 +1,6 @@
 /**
  * The container's stdin, stdout and stderr, and ours: FIFOs in a private directory, as any manager
- * makes them, and the bytes that go through them.
+ * creates them, and the bytes that go through them.
  */
 
 import { mkdtempSync, rmSync } from "node:fs";
@@ -96,7 +96,7 @@ export class ContainerStreams implements Disposable {
   }
 
   /**
-   * Takes the place of the client of a process that runs already, at the FIFOs that it was given. Throws
+   * Takes the place of the client of a running process, at the FIFOs that it was given. Throws
    * SystemError when one cannot be opened.
    */
   static join(paths: StreamPaths, poller: Poller): ContainerStreams {
@@ -108,7 +108,7 @@ export class ContainerStreams implements Disposable {
     const sources = outputs
       .filter(([path]) => path !== "")
       .map(([path, fd]) => ({ fifo: undo.use(openFd(path, O_RDONLY | O_NONBLOCK)), fd }));
-    // For both ways: it neither fails while the reader is away, nor ends the input when another writer goes.
+    // Read-write: it neither fails while the reader is away, nor ends the input when another writer goes.
     const writer =
       paths.stdin === "" ? undefined : undo.use(openFd(paths.stdin, O_RDWR | O_NONBLOCK));
     const stdin = writer === undefined ? undefined : { reader: undefined, writer };
@@ -116,8 +116,8 @@ export class ContainerStreams implements Disposable {
   }
 
   /**
-   * Passes output on from here on. Called when the container is created: what its runtime has said
-   * before, when it failed, is in the answer to Create already.
+   * Passes output on from here on. Called when the container is created: if that failed, the answer to
+   * Create already contains what the runtime said before.
    */
   passOutput(): void {
     this.#outputs = this.#sources.map(({ fifo, fd }) =>
@@ -129,7 +129,7 @@ export class ContainerStreams implements Disposable {
 
   /**
    * Passes our stdin on, once the container has its end. Resolves at its end with "eof", the FIFO
-   * closed on this side; when `isLast` says so, with "left"; or when the container reads no more. Never
+   * closed on this side; when `isLast` says so, with "left"; or when the container stops reading. Never
    * rejects; never resolves for a container without stdin.
    */
   async passStdin(isLast?: (chunk: Uint8Array) => boolean): Promise<RelayEnd["kind"]> {

@@ -1,9 +1,9 @@
-/** The keys that leave a container to itself: Ctrl-P, then Ctrl-Q, as other clients have them. */
+/** The keys that detach from a container: Ctrl-P, then Ctrl-Q, as in other clients. */
 
 const CTRL_P = 0x10;
 const CTRL_Q = 0x11;
 
-/** Tells of each chunk of input whether the keys are complete with it; they may come in two. */
+/** Tells for each chunk of input whether it completes the keys; they may come in two. */
 export class LeaveKeys {
   #hasFirst = false;
 

@@ -12,7 +12,7 @@ import {
 
 const STDIN = 0;
 
-/** Its modes are given back on disposal, and at the latest when the process exits. */
+/** Its modes are restored on disposal, and at the latest when the process exits. */
 export class OwnTerminal implements Disposable {
   readonly #modes: Termios;
   readonly #onExit = () => this.restore();
@@ -23,7 +23,7 @@ export class OwnTerminal implements Disposable {
     process.on("exit", this.#onExit);
   }
 
-  /** Undefined when stdin is no terminal. */
+  /** Undefined when stdin is not a terminal. */
   static open(): OwnTerminal | undefined {
     try {
       return new OwnTerminal(terminalModes(STDIN));
@@ -33,7 +33,7 @@ export class OwnTerminal implements Disposable {
     }
   }
 
-  /** Undefined for a terminal that does not tell, a serial line for one. */
+  /** Undefined for a terminal that does not report one, such as a serial line. */
   get size(): WindowSize | undefined {
     const size = windowSize(STDIN);
     return size.columns > 0 && size.rows > 0 ? size : undefined;
@@ -51,7 +51,7 @@ export class OwnTerminal implements Disposable {
     try {
       setTerminalModes(STDIN, this.#modes);
     } catch {
-      // It has hung up: there is nothing to give back to.
+      // It has hung up: there is nothing to restore.
     }
   }
 

@@ -1,4 +1,4 @@
-/** A process of a container in the foreground: our terminal or streams are its own, its end is ours. */
+/** A process of a container in the foreground: it has our terminal or streams, and we end as it does. */
 
 import { constants } from "node:os";
 import type { TaskClient } from "../../rpc/task-client.ts";
@@ -33,20 +33,20 @@ export interface SessionOptions {
   readonly begin: () => Promise<void>;
   /** Undefined for no limit. */
   readonly timeoutMs?: number | undefined;
-  /** What becomes of the process when we give up, for messages: "was killed". */
+  /** What happens to the process when we give up, for messages: "was killed". */
   readonly fate: string;
-  /** Whether keys leave the process to itself. */
+  /** Whether keys detach from the process. */
   readonly canLeave?: boolean;
 }
 
-/** How it ended for us: the process with its status, or we have left it. */
+/** How it ended for us: the process with its status, or we have detached. */
 export type SessionEnd =
   | { readonly kind: "exited"; readonly status: number }
   | { readonly kind: "detached" };
 
 /**
- * From the beginning of the process to its end. Throws a Refusal when output cannot be passed on any
- * more or the time is over: what becomes of the process then is the caller's decision.
+ * From the beginning of the process to its end. Throws a Refusal when output can no longer be passed on
+ * or the time is over: what happens to the process then is up to the caller.
  */
 export async function runSession(options: SessionOptions): Promise<SessionEnd> {
   const { subject, streams, terminal, signals } = options;
@@ -67,7 +67,7 @@ export async function runSession(options: SessionOptions): Promise<SessionEnd> {
   if (end.kind !== "broken") return end;
   const { error } = end;
   if (error.code === "EPIPE") {
-    // As it would go to any program in a pipeline; the process itself cannot be told.
+    // As for any program in a pipeline; the process itself cannot be told.
     throw new Refusal(
       EXIT_SIGNAL + constants.signals.SIGPIPE,
       `Nobody reads the output any more: ${name} ${options.fate}`,
@@ -99,7 +99,7 @@ export async function resizeToOwn(
   }
 }
 
-/** Resolves only when we are to leave the process alone. */
+/** Resolves only when we are to detach from the process. */
 async function passStdin(
   { task, id, execId }: Subject,
   streams: ContainerStreams,
@@ -122,7 +122,7 @@ function passSignal(subject: Subject, terminal: OwnTerminal | undefined, number:
     void resizeToOwn(subject, terminal);
     return;
   }
-  // A shell has set the modes to its own liking while we were stopped.
+  // A shell has set its own modes while we were stopped.
   if (number === constants.signals.SIGCONT) terminal?.makeRaw();
   const { task, id, execId } = subject;
   task.kill({ id, execId, signal: number, all: false }).catch(() => {

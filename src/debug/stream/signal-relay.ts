@@ -1,10 +1,10 @@
-/** Signals that this process gets and the container is meant by. */
+/** Signals that this process gets and that are meant for the container. */
 
 import { constants } from "node:os";
 
-/** What asks a program to end, before there is one to pass it on to. */
+/** Signals that ask a program to end, before there is one to pass them on to. */
 const ENDING = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"] as const;
-/** SIGTSTP and its kin stay with the shell's job control. */
+/** SIGTSTP and the like stay with the shell's job control. */
 const PASSED = [...ENDING, "SIGUSR1", "SIGUSR2", "SIGCONT", "SIGALRM", "SIGWINCH"] as const;
 
 type PassedSignal = (typeof PASSED)[number];

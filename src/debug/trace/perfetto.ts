@@ -7,7 +7,7 @@ import type { Span, Story } from "./story.ts";
 
 const PROCESS = 1;
 
-/** A JSON document. Spans that go on end at `nowUs`. */
+/** A JSON document. Open spans end at `nowUs`. */
 export function toPerfetto(story: Story, nowUs: number): object {
   const lanes = new Map<string, number>();
   const laneOf = (name: string) => {
@@ -16,7 +16,7 @@ export function toPerfetto(story: Story, nowUs: number): object {
     lanes.set(name, lanes.size + 1);
     return lanes.size;
   };
-  // Calls overlap, and slices of one lane must not: those that do go to lanes of their own.
+  // Calls overlap, and slices of one lane must not: overlapping ones get lanes of their own.
   const events = [
     ...arrange(story.spans, nowUs).map(({ span, lane }) => ({
       ...{ ph: "X", pid: PROCESS, tid: laneOf(lane), ts: span.startUs, cat: span.kind },
@@ -41,7 +41,7 @@ export interface Arranged {
   readonly lane: string;
 }
 
-/** Gives overlapping spans of a lane lanes with numbers: "shim", "shim 2", ... */
+/** Puts overlapping spans of a lane into numbered lanes: "shim", "shim 2", ... */
 export function arrange(spans: readonly Span[], nowUs: number): readonly Arranged[] {
   const ends = new Map<string, number[]>();
   return spans

@@ -16,7 +16,7 @@ const NAME_PIXELS = 7;
 const COLOURS = { call: "#4c78a8", runtime: "#f58518", process: "#54a24b" } as const;
 const FAILURE = "#e45756";
 
-/** An SVG document. Spans that go on end at `nowUs`. */
+/** An SVG document. Open spans end at `nowUs`. */
 export function toSvg(story: Story, title: string, nowUs: number): string {
   const arranged = arrange(story.spans, nowUs);
   const lanes = [...new Set(arranged.map(({ lane }) => lane))];

@@ -1,6 +1,6 @@
 /**
  * What a shim did, put together from the records of its trace: spans with a beginning and an end, in
- * lanes, and moments. The forms that people and programs look at are made of this.
+ * lanes, and moments. The outputs for people and programs are made from this.
  */
 
 import { TaskExecStarted, TaskExit, TaskStart } from "../../gen/containerd/events/task.ts";
@@ -12,9 +12,9 @@ export interface Span {
   readonly kind: "call" | "runtime" | "process";
   readonly name: string;
   readonly startUs: number;
-  /** Undefined while it goes on. */
+  /** Undefined while it is open. */
   endUs: number | undefined;
-  /** What came of it: "exit 0", "NotFound: ..."; "" for nothing to say. */
+  /** Its outcome: "exit 0", "NotFound: ..."; "" for nothing to report. */
   outcome: string;
   isFailure: boolean;
   readonly details: Record<string, unknown>;
@@ -28,7 +28,7 @@ export interface Moment {
   readonly details: Record<string, unknown>;
 }
 
-/** What is told of a record when it comes: of ends with the span that they end. */
+/** What is reported for a record when it comes: for ends, with the span that they end. */
 export type Step =
   | { readonly kind: "began"; readonly span: Span }
   | { readonly kind: "ended"; readonly span: Span }
@@ -58,7 +58,7 @@ export class Story {
     this.#reader = reader;
   }
 
-  /** Takes the next record; undefined when it is of a kind that this program does not know. */
+  /** Takes the next record; undefined for a kind that this program does not know. */
   take(record: TraceRecord): Step | undefined {
     const atUs = Number(record.atUs);
     if (record.watching !== undefined) return { kind: "watching", ...record.watching };
@@ -125,7 +125,7 @@ export class Story {
     return { kind: "moment", moment };
   }
 
-  /** The lives of the container's processes, as its events tell them. */
+  /** The lives of the container's processes, from its events. */
   #followProcess(topic: string, value: Uint8Array, atUs: number): void {
     switch (topic) {
       case "/tasks/start": {

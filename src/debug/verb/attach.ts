@@ -1,16 +1,16 @@
-/** `shim attach`: the place of a client that is away. */
+/** `shim attach`: takes the place of an absent client. */
 
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { type Context, newVerb } from "../verb.ts";
 
 const TEXT = {
   summary: "take the place of a container's client",
-  description: `Connects this terminal, or stdin, stdout and stderr, to the FIFOs that a container was given as its own,
-until it ends; the exit code is its own. Ctrl-P Ctrl-Q leaves a terminal to itself.
+  description: `Connects this terminal, or stdin, stdout and stderr, to the FIFOs that a container was given for its
+streams, until it ends; the exit code is the container's. Ctrl-P Ctrl-Q detaches from a terminal.
 
-What somebody else still reads is shared with them: each byte of output goes to one reader alone.`,
+Output that somebody else still reads is shared with them: each byte goes to one reader only.`,
   examples: [
-    { line: "shim attach web", what: "a terminal that shim run --tty --detach has left, for one" },
+    { line: "shim attach web", what: "for instance a terminal left by shim run --tty --detach" },
   ],
 };
 

@@ -14,21 +14,21 @@ import { type Context, newVerb } from "../verb.ts";
 import { MessageJson } from "../wire/message-json.ts";
 
 const TASK_SERVICE = /^containerd\.task\.v[23]\.Task$/;
-/** For a call without --timeout: longer than any deadline that a shim itself has. */
+/** For a call without --timeout: longer than any of a shim's own deadlines. */
 const USUAL_TIMEOUT_MS = 3_600_000;
 
 const TEXT = {
   summary: "call any method of a shim, JSON in and JSON out",
   description: `Calls any method of the services that wedge knows, with a request in JSON, and prints the answer.
 
-A method is named Service/Method, or by its own name where that is enough: State, Task/State,
+A method is named Service/Method, or by its own name where that is unambiguous: State, Task/State,
 containerd.task.v3.Task/State. Field names are lowerCamelCase, bytes are base64, and a field of any type
-is an object with "@type". The field "id" is the container's where the request leaves it out. "-" reads
+is an object with "@type". The field "id" defaults to the container's. "-" reads
 the request from stdin.`,
   examples: [
     { line: "shim call web State", what: "of a container" },
     { line: `shim call web Kill '{"signal": 15}'`, what: "with fields" },
-    { line: "shim call unix:///run/containerd/s/x Connect", what: "a socket, whosever it is" },
+    { line: "shim call unix:///run/containerd/s/x Connect", what: "any shim's socket" },
     { line: "shim call web --list", what: "services, methods and their fields" },
   ],
 };
@@ -68,7 +68,7 @@ async function connect(
   word: string,
   namespace: string | undefined,
 ): Promise<{ readonly connection: ShimConnection; readonly id: string }> {
-  // An address need not be one of a shim that can be found here.
+  // An address may be of a shim that cannot be found here.
   if (word.startsWith(addressScheme)) {
     return { connection: await connectAddress(word.slice(addressScheme.length), ""), id: "" };
   }
@@ -84,7 +84,7 @@ async function makeCall(
   options: { readonly timeoutMs: number },
 ): Promise<JsonValue> {
   if (word === undefined)
-    throw usageError("No method; give one, shim call CONTAINER --list has them");
+    throw usageError("No method; give one, shim call CONTAINER --list lists them");
   const method = choose(messages.findMethods(word), word, shim.taskVersion);
   if (method.methodKind !== "unary") {
     throw usageError(
@@ -108,7 +108,7 @@ function choose(found: readonly DescMethod[], word: string, version: 2 | 3): Des
   const [only, other] = exact.length > 0 ? exact : served;
   if (only !== undefined && other === undefined) return only;
   if (only === undefined) {
-    throw usageError(`No method ${JSON.stringify(word)}; shim call CONTAINER --list has all`);
+    throw usageError(`No method ${JSON.stringify(word)}; shim call CONTAINER --list lists them`);
   }
   const names = served.map(({ parent, name }) => `${parent.typeName}/${name}`);
   throw usageError(`${JSON.stringify(word)} may be ${names.join(" or ")}; give one of them`);
@@ -127,9 +127,9 @@ function parseRequest(text: string): JsonObject {
     const value: JsonValue = JSON.parse(text);
     if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
   } catch (cause) {
-    throw usageError(`The request is no JSON: ${messageOf(cause)}`, { cause });
+    throw usageError(`The request is not JSON: ${messageOf(cause)}`, { cause });
   }
-  throw usageError("The request is no JSON object; give one, for instance {}");
+  throw usageError("The request is not a JSON object; give one, for instance {}");
 }
 
 function withId(request: JsonObject, { input }: DescMethod, id: string): JsonObject {

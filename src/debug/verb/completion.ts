@@ -6,7 +6,7 @@ import { describeProgram } from "../program-words.ts";
 import { type Context, newVerb } from "../verb.ts";
 
 const TEXT = {
-  summary: "print a script for completion in a shell",
+  summary: "print a shell completion script",
   description:
     "Prints a script that makes a shell complete verbs, flags and the names of this host's containers.",
   examples: [

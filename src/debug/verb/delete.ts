@@ -1,4 +1,4 @@
-/** `shim delete`: takes away a container that has ended, and its shim when nobody else needs it. */
+/** `shim delete`: removes a container that has ended, and its shim when nobody else needs it. */
 
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { connectShim } from "../connection.ts";
@@ -8,12 +8,12 @@ import { removeContainer, removeExec } from "../removal.ts";
 import { type Context, newVerb } from "../verb.ts";
 
 const TEXT = {
-  summary: "take away a container that has ended",
-  description: `Takes away a container that has ended, or an exec of it, and prints its exit status. A container that
-was run with shim run --detach takes its shim and the shim's files with it.
+  summary: "remove a container that has ended",
+  description: `Removes a container that has ended, or an exec of it, and prints its exit status. With a container that
+was run with shim run --detach its shim and the shim's files are removed too.
 
-Of a container that a manager has made, the task is deleted and the manager is told by an event, as if
-it had asked itself.`,
+If a manager created the container, its task is deleted and the manager learns of it by an event, as if it
+had asked itself.`,
   examples: [
     { line: "shim delete web", what: "one that has ended" },
     { line: "shim delete web --force", what: "kill it first" },
@@ -25,7 +25,7 @@ export function deleteVerb({ output }: Context): CommandUnknownOpts {
   return newVerb("delete", TEXT)
     .argument("<container>", "see shim help names")
     .option("-n, --namespace <name>", "only in this namespace")
-    .option("-f, --force", "send SIGKILL first, and wait for its end")
+    .option("-f, --force", "send SIGKILL first, and wait for it to end")
     .option("--exec <id>", "an exec of the container, not its init", "")
     .action(async (word, { namespace, force, exec }) => {
       const target = findTarget(findShims(), word, { namespace });

@@ -12,22 +12,22 @@ import { EXIT_FAILURE } from "../refusal.ts";
 import { type Context, newVerb } from "../verb.ts";
 
 const TEXT = {
-  summary: "check what wedge needs, and what is left of what is gone",
+  summary: "check what wedge needs, and look for leftovers",
   description: `Checks what wedge needs of this host (kernel, cgroups, runtimes, containerd, sockets), and looks for what
-should not be there: sockets, bundles, shims and mounts that have lost one another. Says for each finding
-what to do. Changes nothing.
+should not be there: sockets, bundles, shims and mounts that no longer belong to each other. Says for each
+finding what to do. Changes nothing.
 
-The exit code is 1 when something is broken; what is merely worth knowing does not count.`,
+The exit code is 1 when something is broken; notes do not count.`,
   examples: [
     { line: "shim doctor", what: "everything" },
-    { line: "shim doctor --quiet", what: "only what is not in order" },
+    { line: "shim doctor --quiet", what: "only what is not ok" },
     { line: "shim doctor --json", what: "for programs" },
   ],
 };
 
 export function doctor(context: Context): CommandUnknownOpts {
   return newVerb("doctor", TEXT)
-    .option("-q, --quiet", "only what is not in order")
+    .option("-q, --quiet", "only what is not ok")
     .option("--json", "a list of objects")
     .action(async ({ quiet, json }) => {
       const { output, variables } = context;

@@ -14,11 +14,11 @@ import { MessageJson } from "../wire/message-json.ts";
 const USUAL_ADDRESS = "/run/containerd/containerd.sock";
 
 const TEXT = {
-  summary: "follow the events of managers, of all namespaces",
-  description: `Follows the events that containerd hands to its clients, of all namespaces, until Ctrl-C.
+  summary: "follow managers' events, in all namespaces",
+  description: `Follows the events that containerd passes to its clients, in all namespaces, until Ctrl-C.
 
-Managers are found by the shims that they have started; without any, it is the usual containerd's. What a
-shim has published and its manager has not taken yet is not seen here, but in shim inspect and shim trace.`,
+Managers are found by the shims that they have started; if there are none, the default containerd is used.
+What a shim has published and its manager has not taken yet is shown by shim inspect and shim trace only.`,
   examples: [
     { line: "shim events", what: "everything" },
     { line: "shim events -n k8s.io --topic /tasks/exit", what: "exits of one namespace" },
@@ -37,12 +37,12 @@ interface EventsOptions {
 
 export function events(context: Context): CommandUnknownOpts {
   return newVerb("events", TEXT)
-    .option("--address <socket>", "of one manager's gRPC service")
-    .option("-n, --namespace <name>", "only of this namespace")
-    .option("--topic <topic>", "only of this topic, or below it")
-    .option("--filter <filter>", "one of containerd's; several are alternatives", collect, [])
+    .option("--address <socket>", "gRPC address of one manager")
+    .option("-n, --namespace <name>", "only this namespace")
+    .option("--topic <topic>", "only this topic, or below it")
+    .option("--filter <filter>", "a containerd filter; several are alternatives", collect, [])
     .option("-d, --duration <time>", "end after this: 500ms, 10s, 2m", parseDuration)
-    .option("--json", "a JSON object a line instead of text")
+    .option("--json", "one JSON object per line instead of text")
     .action((options: EventsOptions) => followEvents(options, context));
 }
 

@@ -1,4 +1,4 @@
-/** `shim exec`: a further process in a container that runs. */
+/** `shim exec`: another process in a running container. */
 
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { parseDuration } from "../duration.ts";
@@ -6,11 +6,11 @@ import { type Context, newVerb } from "../verb.ts";
 
 const TEXT = {
   summary: "run a program in a container",
-  description: `Runs a program in a container that runs, with its user, environment, capabilities and limits as its
-config.json has them. The program has this terminal with -t, else stdin, stdout and stderr; signals are
-passed on to it; the exit code is its own.
+  description: `Runs a program in a running container, with the user, environment, capabilities and limits of its
+config.json. With -t the program has this terminal, otherwise stdin, stdout and stderr; signals are passed
+on to it; the exit code is the program's.
 
-Flags of the program itself come after the container's name and are not looked at.`,
+Flags of the program itself come after the container's name and are not interpreted.`,
   examples: [
     { line: "shim exec -t web sh", what: "a shell" },
     { line: "shim exec web cat /etc/hosts", what: "its output, on a pipe too" },
@@ -25,14 +25,14 @@ export function exec(context: Context): CommandUnknownOpts {
     .passThroughOptions()
     .option("-n, --namespace <name>", "only in this namespace")
     .option("-t, --tty", "give it a terminal")
-    .option("-e, --env <name=value>", "set a variable; may be given again", collect, [])
-    .option("-w, --cwd <dir>", "where it begins (default: where init did)")
-    .option("-u, --user <uid:gid>", "who it is (default: init's)")
-    .option("--exec <id>", "name of the exec (default: one that is free)")
-    .option("--timeout <time>", "kill it when it runs longer: 10s, 2m", parseDuration)
+    .option("-e, --env <name=value>", "set a variable; may be repeated", collect, [])
+    .option("-w, --cwd <dir>", "working directory (default: init's)")
+    .option("-u, --user <uid:gid>", "user and group (default: init's)")
+    .option("--exec <id>", "id of the exec (default: a free one)")
+    .option("--timeout <time>", "kill it if it runs longer: 10s, 2m", parseDuration)
     .action(async (word, args, flags) => {
       const { runExec } = await import("../exec-session.ts");
-      // The parser leaves what follows the container alone, the mark of its end too.
+      // The parser does not touch what follows the container, not even "--".
       const program = args[0] === "--" ? args.slice(1) : args;
       context.exitCode = await runExec(word, program, flags, context.output);
     });

@@ -13,11 +13,11 @@ import { type Context, newVerb } from "../verb.ts";
 const TEXT = {
   summary: "show everything about a container and its shim",
   description: `Shows everything about a container and its shim: processes with their exits, calls in flight with
-their age, the last calls of the runtime with duration, exit code and error, descriptors, events that
-wait, and what was lost.
+their age, the last runtime calls with duration, exit code and error, descriptors, waiting events, and
+losses.
 
-A wedge shim answers for itself; of others, and of one that does not answer, what the kernel and the
-bundle tell is shown. A shim that sleeps is woken.`,
+A wedge shim answers for itself; for others, and for one that does not answer, the output shows what is
+known from the kernel and the bundle. A sleeping shim is woken.`,
   examples: [
     { line: "shim inspect web", what: "by id, see shim help names" },
     { line: "shim inspect default/web --json", what: "for programs" },
@@ -46,7 +46,7 @@ export function inspect(context: Context): CommandUnknownOpts {
     });
 }
 
-/** A shim that does not answer is what this verb is for: it is said, and is no failure. */
+/** A shim that does not answer is what this verb is for: it is reported, and is not a failure. */
 async function ask({
   shim,
   id,

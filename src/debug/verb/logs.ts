@@ -10,18 +10,18 @@ import { asideFiles, LogReader } from "../logs/log-reader.ts";
 import { EXIT_FAILURE, Refusal, usageError } from "../refusal.ts";
 import { type Context, newVerb } from "../verb.ts";
 
-/** Between two looks at a file that is followed. */
+/** Between two looks at a followed file. */
 const LOOK_MS = 200;
 
 const TEXT = {
   summary: "show what a container has written to its log file",
   description: `Shows the output of a container whose stdio goes to a file (file:// in the Task API), in any form that
-wedge writes: raw, CRI or JSON records; files that rotation has put aside come first.
+wedge writes: raw, CRI or JSON records; rotated files come first.
 
-Output that goes to FIFOs belongs to whoever reads them: a manager, which has its own command for it.`,
+Output that goes to FIFOs belongs to their reader: a manager, which has its own command for it.`,
   examples: [
     { line: "shim logs web", what: "all that is there" },
-    { line: "shim logs web -f --tail 20", what: "the last lines, and what comes, until it ends" },
+    { line: "shim logs web -f --tail 20", what: "the last lines, and new ones until it ends" },
     { line: "shim logs web --timestamps", what: "with the time of each record" },
   ],
 };
@@ -43,10 +43,10 @@ export function logs(context: Context): CommandUnknownOpts {
   return newVerb("logs", TEXT)
     .argument("<container>", "see shim help names")
     .option("-n, --namespace <name>", "only in this namespace")
-    .option("-e, --exec <id>", "of a further process, by its exec id")
-    .option("-f, --follow", "go on with what comes, until the process ends")
-    .option("--tail <lines>", "only so many from the end", parseCount)
-    .option("--timestamps", "begin each line with the time of its record")
+    .option("-e, --exec <id>", "of another process, by its exec id")
+    .option("-f, --follow", "follow new output until the process ends")
+    .option("--tail <lines>", "only this many from the end", parseCount)
+    .option("--timestamps", "prefix each line with the time of its record")
     .action(async (word, options: LogsOptions) => {
       const { shim, id } = findTarget(findShims(), word, { namespace: options.namespace });
       using connection = await connectShim(shim);
@@ -64,7 +64,7 @@ function parseCount(text: string): number {
   throw usageError(`Bad --tail: ${text}; give a number of lines`);
 }
 
-/** Throws a Refusal that says where the output goes when that is no file. */
+/** Throws a Refusal that says where the output goes if that is not a file. */
 async function findLog(
   { task }: ShimConnection,
   process: { readonly id: string; readonly execId: string },

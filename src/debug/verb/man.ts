@@ -7,7 +7,7 @@ import { type Context, newVerb } from "../verb.ts";
 
 const TEXT = {
   summary: "print the man page",
-  description: "Prints the man page, which has the help of all verbs and topics.",
+  description: "Prints the man page, which contains the help of all verbs and topics.",
   examples: [
     { line: "shim man | man -l -", what: "read it" },
     { line: "shim man > /usr/local/share/man/man1/shim.1", what: "install it" },

@@ -12,30 +12,30 @@ import { toFamilies } from "../metric-families.ts";
 import { formatMetrics } from "../output/openmetrics.ts";
 import { type Context, newVerb } from "../verb.ts";
 
-/** Whoever collects has to read it. */
+/** The collector has to read it. */
 const FILE_MODE = 0o644;
 
 const TEXT = {
-  summary: "print figures of all shims as OpenMetrics",
-  description: `Prints figures of all shims of this host and their containers as OpenMetrics text, fit for node_exporter's
-textfile collector.
+  summary: "print metrics of all shims as OpenMetrics",
+  description: `Prints metrics of all shims on this host and their containers as OpenMetrics text, suitable for
+node_exporter's textfile collector.
 
-No shim is asked, so none is woken, unless --ask is given: then wedge shims tell of their calls, events
-and losses too.`,
+No shim is asked, so none is woken, unless --ask is given: then wedge shims report their calls, events and
+losses too.`,
   examples: [
-    { line: "shim metrics", what: "to look at" },
+    { line: "shim metrics", what: "print them" },
     {
       line: "shim metrics --output /var/lib/node_exporter/shim.prom",
       what: "from a timer: the file is replaced in one step",
     },
-    { line: "shim metrics --ask", what: "with what wedge shims tell of themselves" },
+    { line: "shim metrics --ask", what: "with what wedge shims report about themselves" },
   ],
 };
 
 export function metrics({ output }: Context): CommandUnknownOpts {
   return newVerb("metrics", TEXT)
     .option("--ask", "ask wedge shims too; wakes those that sleep")
-    .option("-o, --output <file>", "replace this file, and print nothing")
+    .option("-o, --output <file>", "replace this file instead of printing")
     .action(async ({ ask, output: file }) => {
       const host = findShims();
       const asking = Promise.all(
@@ -56,7 +56,7 @@ export function metrics({ output }: Context): CommandUnknownOpts {
     });
 }
 
-/** A shim that does not answer has no such figures; the others are not kept waiting by it for long. */
+/** A shim that does not answer has no such figures; it does not keep the others waiting for long. */
 async function tryInspect(shim: HostShim): Promise<InspectResponse | undefined> {
   try {
     using connection = await connectShim(shim);

@@ -1,4 +1,4 @@
-/** `shim pause`: stops every process of a container where it is. */
+/** `shim pause`: freezes every process of a container. */
 
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { onContainer } from "../managed.ts";
@@ -6,7 +6,7 @@ import { type Context, newVerb } from "../verb.ts";
 
 const TEXT = {
   summary: "freeze the processes of a container",
-  description: "Freezes every process of a container where it is, until shim resume.",
+  description: "Freezes every process of a container until shim resume.",
   examples: [{ line: "shim pause web", what: "see shim ps for its status" }],
 };
 

@@ -1,4 +1,4 @@
-/** `shim ps`: every shim of this host and its containers, as the kernel and the bundles tell of them. */
+/** `shim ps`: every shim on this host and its containers, as known from the kernel and the bundles. */
 
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import type { ContainerStatus } from "../host/container-status.ts";
@@ -10,16 +10,16 @@ import { formatBytes, formatDuration } from "../output/units.ts";
 import { type Context, newVerb } from "../verb.ts";
 
 const TEXT = {
-  summary: "list every shim of this host, with its containers",
-  description: `Lists every shim of this host with its containers: one line for each, oldest shim first.
+  summary: "list every shim on this host, with its containers",
+  description: `Lists every shim on this host with its containers: one line each, oldest shim first.
 
 Shims are found by their processes, sockets and bundles. Neither a manager nor a shim is asked, so one
 that hangs or sleeps is listed like any other. MEMORY is the shim's own (PSS); CLIENTS are open
-connections to it, a manager's as a rule.`,
+connections to it, usually a manager's.`,
   examples: [
     { line: "shim ps", what: "everything" },
     { line: "shim ps -n k8s.io --json", what: "one namespace, for programs" },
-    { line: "shim ps --quiet", what: "ids alone" },
+    { line: "shim ps --quiet", what: "only ids" },
   ],
 };
 
@@ -45,7 +45,7 @@ export interface Listed {
 export function ps(context: Context): CommandUnknownOpts {
   return newVerb("ps", TEXT)
     .option("-n, --namespace <name>", "only this namespace")
-    .option("-q, --quiet", "ids alone, as NAMESPACE/ID")
+    .option("-q, --quiet", "only ids, as NAMESPACE/ID")
     .option("--json", "a list of objects")
     .action(({ namespace, quiet, json }) => {
       const rows = survey(findShims()).filter(

@@ -1,13 +1,13 @@
-/** `shim resume`: lets a frozen container go on. */
+/** `shim resume`: thaws a frozen container. */
 
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { onContainer } from "../managed.ts";
 import { type Context, newVerb } from "../verb.ts";
 
 const TEXT = {
-  summary: "let a frozen container go on",
-  description: "Lets the processes of a container go on that shim pause has frozen.",
-  examples: [{ line: "shim resume web", what: "go on" }],
+  summary: "thaw a frozen container",
+  description: "Thaws the processes of a container that shim pause has frozen.",
+  examples: [{ line: "shim resume web", what: "after shim pause web" }],
 };
 
 export function resume(_context: Context): CommandUnknownOpts {

@@ -6,17 +6,16 @@ import { type Context, newVerb } from "../verb.ts";
 
 const TEXT = {
   summary: "run an OCI bundle under a shim of its own, with no manager",
-  description: `Runs an OCI bundle under a shim of its own, with no manager. The words may also be given in a row:
+  description: `Runs an OCI bundle under a shim of its own, with no manager. Arguments may replace the flags:
 shim run ID DIR [NAME]; and the verb may be left out.
 
-In the foreground the container has this terminal if its config.json asks for one, else stdin, stdout
+In the foreground the container has this terminal if its config.json asks for one, otherwise stdin, stdout
 and stderr; signals are passed on to it. Detached, its output goes to --log FILE or nowhere; a terminal
-waits for shim attach. The exit code is that of the container, 128 + N when signal
-N ended it.`,
+waits for shim attach. The exit code is the container's, or 128 + N if signal N ended it.`,
   examples: [
     { line: "shim --id web --bundle /srv/bundles/web", what: "in the foreground" },
-    { line: "shim run --id web --bundle . --runtime crun --detach", what: "leave it to its shim" },
-    { line: "echo hello | shim web /srv/bundles/web runc", what: "the words in a row" },
+    { line: "shim run --id web --bundle . --runtime crun --detach", what: "in the background" },
+    { line: "echo hello | shim web /srv/bundles/web runc", what: "arguments instead of flags" },
   ],
 };
 
@@ -34,14 +33,10 @@ export function run(context: Context): CommandUnknownOpts {
     .option("-d, --detach", "leave it to its shim, print its id and pid")
     .option("-t, --tty", "give it a terminal, whatever config.json says")
     .option("--no-tty", "give it none, whatever config.json says")
-    .option("--log <file>", "append its output to a file, and show none of it")
+    .option("--log <file>", "append its output to a file instead of showing it")
     .option("--pid-file <file>", "write the pid of its init there")
-    .option(
-      "--timeout <time>",
-      "kill it when it runs longer: 10s, 2m; exit code 124",
-      parseDuration,
-    )
-    .option("--debug", "show the log of the shim")
+    .option("--timeout <time>", "kill it if it runs longer: 10s, 2m; exit code 124", parseDuration)
+    .option("--debug", "show the shim's log")
     .action(async (words, flags) => {
       const { toRunOptions } = await import("../run/run-options.ts");
       const { runBundle } = await import("../run/bundle-run.ts");

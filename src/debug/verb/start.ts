@@ -1,14 +1,14 @@
-/** `shim start`: lets a process begin that was created. */
+/** `shim start`: starts a created process. */
 
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { onContainer } from "../managed.ts";
 import { type Context, newVerb } from "../verb.ts";
 
 const TEXT = {
-  summary: "let a created container begin",
+  summary: "start a created container",
   description:
-    "Lets the program of a container begin that was created and not started, or an exec of it. Prints its pid.",
-  examples: [{ line: "shim start web", what: "begin, and print the pid" }],
+    "Starts a container that was created and not started yet, or an exec of it. Prints its pid.",
+  examples: [{ line: "shim start web", what: "start it, and print the pid" }],
 };
 
 export function start({ output }: Context): CommandUnknownOpts {

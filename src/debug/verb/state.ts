@@ -9,9 +9,9 @@ import { toDate } from "../timestamp.ts";
 import { type Context, newVerb } from "../verb.ts";
 
 const TEXT = {
-  summary: "show what a shim answers about a process",
+  summary: "show a shim's State answer for a process",
   description:
-    "Asks the shim for the state of a container, or of an exec: what a manager is told. shim inspect shows much more.",
+    "Asks the shim for the state of a container, or of an exec: what a manager would get. shim inspect shows much more.",
   examples: [
     { line: "shim state web", what: "as a table of names and values" },
     { line: "shim state web --exec probe --json", what: "one exec, for programs" },

@@ -13,7 +13,7 @@ import { type Context, newVerb } from "../verb.ts";
 
 const TEXT = {
   summary: "show what a container and its shim use",
-  description: `Shows what the kernel accounts to a container since it began, and to its shim. The shim is not asked.
+  description: `Shows what the kernel has accounted to a container since its start, and to its shim. The shim is not asked.
 
 shim top shows rates; shim metrics has the same figures for a monitoring system.`,
   examples: [

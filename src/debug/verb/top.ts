@@ -8,10 +8,10 @@ const DEFAULT_INTERVAL_MS = 2000;
 
 const TEXT = {
   summary: "show what containers and shims use, live",
-  description: `Shows CPU, memory, processes and I/O of each container and of its shim, live; q ends it.
+  description: `Shows CPU, memory, processes and I/O of each container and of its shim, live; q quits.
 
-CPU is that of the last interval, of one core; I/O is a second's. On a pipe one table is printed after one
-interval. No shim is asked, so none is woken.`,
+CPU is over the last interval, in percent of one core; I/O is per second. On a pipe one table is printed
+after one interval. No shim is asked, so none is woken.`,
   examples: [
     { line: "shim top", what: "every two seconds" },
     { line: "shim top --sort memory --interval 5s", what: "the largest first" },
@@ -23,12 +23,17 @@ export function top({ output }: Context): CommandUnknownOpts {
   return newVerb("top", TEXT)
     .option("-n, --namespace <name>", "only this namespace")
     .addOption(
-      new Option("--sort <by>", "what is first")
+      new Option("--sort <by>", "what to sort by")
         .choices(["cpu", "memory", "pids", "io"])
         .default("cpu"),
     )
-    .option("--interval <time>", "between two looks: 500ms, 5s", parseDuration, DEFAULT_INTERVAL_MS)
-    .option("--count <n>", "end after so many (default: for ever, on a pipe 1)", parseCount)
+    .option(
+      "--interval <time>",
+      "time between updates: 500ms, 5s",
+      parseDuration,
+      DEFAULT_INTERVAL_MS,
+    )
+    .option("--count <n>", "stop after this many (default: none, on a pipe 1)", parseCount)
     .option("--json", "a list of objects for each interval")
     .action(async ({ namespace, sort, interval, count, json }) => {
       const { runTop } = await import("../top-loop.ts");

@@ -21,15 +21,15 @@ import { MessageJson } from "../wire/message-json.ts";
 const TEXT = {
   summary: "follow what a shim does: calls, runtime processes, events",
   description: `Follows what a wedge shim does, live: each call with its request, answer, duration and status, each
-process of the runtime with its time, each event. Ends with the shim, with --duration, or with Ctrl-C.
+runtime process with its duration, each event. Ends with the shim, with --duration, or with Ctrl-C.
 
---output writes a file that Perfetto (ui.perfetto.dev) opens as a timeline with one lane for each process;
+--output writes a file that Perfetto (ui.perfetto.dev) opens as a timeline with one lane per process;
 --svg draws a picture of it.`,
   examples: [
     { line: "shim trace web", what: "until Ctrl-C" },
     { line: "shim trace web --duration 30s --output trace.json", what: "a timeline for Perfetto" },
     { line: "shim trace web --svg life.svg", what: "a picture of its life" },
-    { line: "shim trace web --json", what: "a record a line, for programs" },
+    { line: "shim trace web --json", what: "one record per line, for programs" },
   ],
 };
 
@@ -46,11 +46,11 @@ export function trace(context: Context): CommandUnknownOpts {
   return newVerb("trace", TEXT)
     .argument("<container>", "see shim help names")
     .option("-n, --namespace <name>", "only in this namespace")
-    .option("-a, --all", "everything of its shim, not of this container alone")
+    .option("-a, --all", "everything of its shim, not only of this container")
     .option("-d, --duration <time>", "end after this: 500ms, 10s, 2m", parseDuration)
     .option("-o, --output <file>", "write a timeline for Perfetto at the end")
     .option("--svg <file>", "draw a picture at the end")
-    .option("--json", "a JSON object a line instead of text")
+    .option("--json", "one JSON object per line instead of text")
     .action(async (word, options: TraceOptions) => {
       const { shim, id } = findTarget(findShims(), word, { namespace: options.namespace });
       using connection = await connectShim(shim);
@@ -87,12 +87,12 @@ async function follow(
   }
 }
 
-/** A record for programs: its time, and what is told of it. */
+/** A record for programs: its time, and what is reported of it. */
 function toPlain(record: TraceRecord, step: NonNullable<ReturnType<Story["take"]>>): object {
   return JSON.parse(toJson({ atUs: record.atUs, ...step }));
 }
 
-/** Asked for, or the shim has ended: with its last container, as a rule. */
+/** On request, or when the shim has ended: usually with its last container. */
 function isEnd(error: unknown, signal: AbortSignal): boolean {
   return signal.aborted || hasReason(error, "unavailable");
 }

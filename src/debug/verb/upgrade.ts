@@ -1,4 +1,4 @@
-/** `shim upgrade`: lets running shims go on as a new program. */
+/** `shim upgrade`: switches running shims to a new program. */
 
 import { resolve } from "node:path";
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
@@ -18,16 +18,16 @@ const BUSY_LIMIT_MS = 3000;
 const BUSY_LOOK_MS = 100;
 
 const TEXT = {
-  summary: "let running shims go on as a new executable",
-  description: `Lets the shim of a container, or every wedge shim of this host, go on as a new executable in the same
-process: containers, clients, calls that wait and streams do not notice. The new one is tried beside the
-shim first; when it fails, the shim goes on as it was.
+  summary: "switch running shims to a new executable",
+  description: `Switches the shim of a container, or every wedge shim on this host, to a new executable in the same
+process: containers, clients, open calls and streams do not notice. The new executable is first tested
+beside the shim; if it fails, the shim stays as it was.
 
-Without --binary it is the file that now stands where the shim's own executable was started from.`,
+Without --binary it is the file now at the path from which the shim was started.`,
   examples: [
     {
       line: "shim upgrade --all",
-      what: "after a new version was installed in the old one's place",
+      what: "after installing a new version over the old one",
     },
     { line: "shim upgrade web --binary /opt/wedge/containerd-shim-wedge-v2", what: "another file" },
   ],
@@ -46,12 +46,12 @@ export function upgrade(context: Context): CommandUnknownOpts {
   return newVerb("upgrade", TEXT)
     .argument("[container]", "see shim help names")
     .option("-n, --namespace <name>", "only in this namespace")
-    .option("-a, --all", "every wedge shim of this host")
+    .option("-a, --all", "every wedge shim on this host")
     .option("--binary <path>", "the new executable")
     .option("--json", "a list of objects")
     .action(async (word, { namespace, all, binary, json }) => {
       if ((word === undefined) === (all !== true)) {
-        throw usageError("Name a container, or say --all");
+        throw usageError("Name a container, or give --all");
       }
       const path = binary === undefined ? "" : resolve(binary);
       const shims = word === undefined ? everyWedge(namespace) : [shimOf(word, namespace)];
@@ -63,7 +63,7 @@ export function upgrade(context: Context): CommandUnknownOpts {
           if (!json) context.output.print(lineOf(upgraded));
         } catch (error) {
           if (word !== undefined) throw error;
-          // The others are no worse for it.
+          // The others are not affected.
           context.exitCode = EXIT_FAILURE;
           context.output.warn(messageOf(error));
         }
@@ -99,7 +99,7 @@ async function upgradeShim(shim: HostShim, binary: string): Promise<Upgraded> {
   }
 }
 
-/** A shim that renews itself just now says `aborted`, and is free in a moment. */
+/** A shim that is just renewing itself answers `aborted`, and is free in a moment. */
 async function untilItIsFree<T>(call: () => Promise<T>): Promise<T> {
   const deadline = performance.now() + BUSY_LIMIT_MS;
   for (;;) {

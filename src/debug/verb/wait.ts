@@ -1,4 +1,4 @@
-/** `shim wait`: waits for a process to end, and ends as it did. */
+/** `shim wait`: waits for a process to end, and exits as it did. */
 
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { hasReason } from "../../base/error.ts";
@@ -10,13 +10,13 @@ import { toDate } from "../timestamp.ts";
 import { type Context, newVerb } from "../verb.ts";
 
 const TEXT = {
-  summary: "wait for a container to end, and end as it did",
+  summary: "wait for a container to end, and exit as it did",
   description:
-    "Waits until the init of a container has ended, or an exec of it. Prints the exit status, and exits with it.",
+    "Waits until the init of a container, or an exec of it, has ended. Prints its exit status, and exits with it.",
   examples: [
     { line: "shim wait web", what: "for as long as it takes" },
-    { line: "shim wait web --timeout 30s", what: "exit code 124 when it still runs then" },
-    { line: "shim wait web --json", what: "with the time of its end" },
+    { line: "shim wait web --timeout 30s", what: "exit code 124 if it is still running then" },
+    { line: "shim wait web --json", what: "with the time of the exit" },
   ],
 };
 
@@ -25,7 +25,7 @@ export function wait(context: Context): CommandUnknownOpts {
     .argument("<container>", "see shim help names")
     .option("-n, --namespace <name>", "only in this namespace")
     .option("--exec <id>", "an exec of the container, not its init", "")
-    .option("--timeout <time>", "give up then: 10s, 2m", parseDuration)
+    .option("--timeout <time>", "give up after this: 10s, 2m", parseDuration)
     .option("--json", "one object")
     .action(async (word, flags) => {
       const { timeout } = flags;
@@ -39,7 +39,10 @@ export function wait(context: Context): CommandUnknownOpts {
             return await task.wait({ id, execId: flags.exec }, options);
           } catch (error) {
             if (timeout === undefined || !isLate(error)) throw error;
-            throw new Refusal(EXIT_TIMEOUT, `${id} still runs after ${formatDuration(timeout)}`);
+            throw new Refusal(
+              EXIT_TIMEOUT,
+              `${id} is still running after ${formatDuration(timeout)}`,
+            );
           }
         },
       );

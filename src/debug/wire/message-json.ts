@@ -1,9 +1,9 @@
 /**
  * Messages of the known services as JSON and back, by the descriptors of `proto/`.
  *
- * Field names are lowerCamelCase, 64-bit integers strings or numbers, bytes base64, enums by name, as
- * protobuf's JSON mapping has it. An Any is an object with "@type": its fields when the message is known
- * here, the JSON that it carries under "value" (an OCI process, resources, features), or else base64.
+ * Field names are lowerCamelCase, 64-bit integers strings or numbers, bytes base64, enums by name, as in
+ * protobuf's JSON mapping. An Any is an object with "@type": its fields if the message is known here, the
+ * JSON that it carries under "value" (an OCI process, resources, features), or else base64.
  */
 
 import {
@@ -25,7 +25,7 @@ import { descriptors } from "../../gen/descriptors.ts";
 import { usageError } from "../refusal.ts";
 
 const ANY = "google.protobuf.Any";
-/** Any under a name of our own, which no library takes for the one that it refuses when it is unknown. */
+/** Any under a name of our own, which libraries do not confuse with the one that they refuse when it is unknown. */
 const PLAIN_ANY = "wedge.json.Any";
 const TYPE_KEY = "@type";
 
@@ -40,7 +40,7 @@ export class MessageJson {
     this.services = [...this.#registry].filter((each) => each.kind === "service");
   }
 
-  /** The method named `Service/Method`, the service by its full name or the end of it. All that match. */
+  /** The method named `Service/Method`, the service by its full name or a suffix of it. All that match. */
   findMethods(word: string): readonly DescMethod[] {
     const at = word.lastIndexOf("/");
     const [service, name] = at < 0 ? ["", word] : [word.slice(0, at), word.slice(at + 1)];
@@ -52,7 +52,7 @@ export class MessageJson {
       .filter((method) => method.name.toLowerCase() === name.toLowerCase());
   }
 
-  /** The method of exactly these names; undefined when it is none of ours. */
+  /** The method of exactly these names; undefined if it is not one of ours. */
   method(service: string, name: string): DescMethod | undefined {
     return this.services
       .find(({ typeName }) => typeName === service)
@@ -70,13 +70,13 @@ export class MessageJson {
     }
   }
 
-  /** All fields, or those alone that differ from their default. Throws for bytes that are no such message. */
+  /** All fields, or only those that differ from their default. Throws for bytes that are not such a message. */
   decode(message: DescMessage, bytes: Uint8Array, fields: "all" | "set" = "set"): JsonValue {
     const options = { alwaysEmitImplicit: fields === "all" };
     return this.#unpackAnys(toJson(message, fromBinary(message, bytes), options));
   }
 
-  /** What an Any holds, as {@link decode} would have it. */
+  /** What an Any holds, as {@link decode} would return it. */
   decodeAny(typeUrl: string, value: Uint8Array): JsonObject {
     const message = this.#registry.getMessage(typeUrl.slice(typeUrl.lastIndexOf("/") + 1));
     const fields = message === undefined ? undefined : this.#tryDecode(message, value);
@@ -124,7 +124,7 @@ export class MessageJson {
   }
 }
 
-/** Renames Any, and all that mentions it. */
+/** Renames Any, and everything that mentions it. */
 function withPlainAny(set: FileDescriptorSet): FileDescriptorSet {
   for (const file of set.file) {
     if (file.name === "google/protobuf/any.proto") file.package = "wedge.json";

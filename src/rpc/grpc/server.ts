@@ -1,8 +1,8 @@
 /**
- * The services of a shim over gRPC, for managers that ask for it: grpc-js over transports of ours.
+ * The services of a shim over gRPC, for managers that ask for it: grpc-js over our own transports.
  *
- * Only unary methods are served, which all of the Task API's are. This file brings HTTP/2 with it and
- * is imported when a client speaks that, not before.
+ * Only unary methods are served, which all of the Task API's are. This file brings in HTTP/2 and is
+ * imported when a client speaks it, not before.
  */
 
 import {
@@ -18,15 +18,15 @@ import type { Transport } from "../ttrpc/transport.ts";
 import type { Session } from "./shared-transport.ts";
 import { TransportStream } from "./transport-stream.ts";
 
-/** How long calls at work may go on once a connection is being ended. */
+/** How long calls in flight may go on once a connection is being closed. */
 const DRAIN_MS = 3000;
-/** A status travels in a header, and clients bound these. */
+/** A status travels in a header, and clients limit the size of those. */
 const DETAILS_LENGTH_MAX = 4096;
 
 type Call = ServerUnaryCall<Buffer, Buffer>;
 
 export class GrpcServer {
-  /** Without its own bookkeeping for debuggers, which nothing reads. */
+  /** Without grpc-js's own bookkeeping for debuggers, which nothing reads. */
   readonly #server = new Server({ "grpc.enable_channelz": 0 });
 
   constructor(services: readonly MountedService[]) {
@@ -86,7 +86,7 @@ class GrpcContext implements CallContext {
   readonly service: string;
   readonly method: string;
   readonly deadlineMs: number | undefined;
-  /** The socket let nobody else in; who it was exactly, grpc-js does not hand on. */
+  /** The socket let nobody else in; which peer exactly, grpc-js does not pass on. */
   readonly peer = {};
   readonly #call: Call;
   #signal: AbortSignal | undefined;
@@ -99,7 +99,7 @@ class GrpcContext implements CallContext {
     this.deadlineMs = Number.isFinite(leftMs) ? performance.now() + leftMs : undefined;
   }
 
-  /** Made when first asked for, which handlers do before they first wait. */
+  /** Created on first use, which for handlers is before they first wait. */
   get signal(): AbortSignal {
     if (this.#signal === undefined) {
       const controller = new AbortController();

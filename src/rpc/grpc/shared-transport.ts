@@ -1,9 +1,9 @@
 /**
- * Two protocols on one socket: what a client says first tells which it speaks.
+ * Two protocols on one socket: the first bytes of a client tell which one it speaks.
  *
  * A ttrpc frame begins with its length, which never fills the highest of four bytes; HTTP/2, and so
- * gRPC, begins with the word PRI (RFC 9113, 3.4). A connection is ttrpc's until then, and stays in its
- * books: whoever waits for connections to end or ends them need not know what is spoken on them.
+ * gRPC, begins with the word PRI (RFC 9113, 3.4). A connection is ttrpc's until then, and stays on its
+ * books: code that waits for connections to end, or ends them, need not know what is spoken on them.
  */
 
 import { messageOf } from "../../base/error.ts";
@@ -16,14 +16,14 @@ const EARLY_BYTES_MAX = 1024 * 1024;
 
 /** The other protocol's end of one connection. */
 export interface Session extends Pick<TransportEvents, "onData" | "onDrain" | "onClosed"> {
-  /** Lets calls at work finish, then closes. */
+  /** Lets calls in flight finish, then closes. */
   end(): void;
 }
 
 export interface SharedTransportOptions {
   /** Called at most once, when the client turns out to speak HTTP/2; it is given the transport. */
   readonly openSession: (transport: Transport) => Promise<Session>;
-  /** Told of each piece of the other protocol that a client has sent. */
+  /** Called for each chunk of the other protocol that a client has sent. */
   readonly onReceived: () => void;
   readonly log: Logger;
 }

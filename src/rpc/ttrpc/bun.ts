@@ -14,7 +14,7 @@ import { TtrpcClient } from "./client.ts";
 import type { Acceptor, Listener } from "./server.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
 
-// Bun has these and its types do not tell.
+// Bun has these, though its types do not say so.
 declare module "bun" {
   interface Socket {
     readonly fd: number;
@@ -23,7 +23,7 @@ declare module "bun" {
   function connect<Data>(options: FdSocketOptions<Data>): Promise<Socket<Data>>;
 }
 
-/** Received bytes are garbage as soon as they are understood; the engine lets more of it pile up than a shim may hold. */
+/** Received bytes are garbage as soon as they are parsed; the engine lets more of them pile up than a shim may hold. */
 const GARBAGE_BYTES_MAX = 32 * 1024 * 1024;
 let garbageBytes = 0;
 
@@ -34,7 +34,7 @@ function noteReceived(bytes: number): void {
   Bun.gc(true);
 }
 
-/** What has happened before anybody listened. */
+/** What happened before anybody listened. */
 interface Early {
   readonly chunks: Uint8Array[];
   hasClosed: boolean;
@@ -79,8 +79,8 @@ class BunTransport implements Transport {
   write(bytes: Uint8Array): number {
     const taken = this.#socket.write(bytes);
     if (taken >= 0) return taken;
-    // The peer has gone. Bun 1.4 tells of it only here when the socket is paused, and would keep
-    // it for ever. Not within this call, which may come from anywhere.
+    // The peer has gone. Bun 1.4 reports it only here when the socket is paused, and would keep
+    // it forever. Not within this call, which may come from anywhere.
     queueMicrotask(() => this.#socket.terminate());
     return 0;
   }
@@ -132,7 +132,7 @@ class BunTransport implements Transport {
   }
 }
 
-/** The events of a socket, handed to its transport, which `onOpen` is given first of all. */
+/** The events of a socket, passed to its transport, which `onOpen` is given first. */
 function handlerOf(onOpen: (transport: BunTransport) => void): SocketHandler<BunTransport> {
   return {
     binaryType: "uint8array",
@@ -143,7 +143,7 @@ function handlerOf(onOpen: (transport: BunTransport) => void): SocketHandler<Bun
     data: (socket, chunk) => socket.data.receive(chunk),
     drain: (socket) => socket.data.drain(),
     close: (socket, error) => socket.data.closed(error),
-    // Also where Bun reports what a handler of ours has thrown: a bug, which ends this connection.
+    // Also where Bun reports what one of our handlers threw: a bug, which ends this connection.
     error: (socket, error) => socket.data.failed(error),
   };
 }
@@ -176,8 +176,8 @@ export function listenBun(
 }
 
 /**
- * Connects a client to a path, or makes one of a connected descriptor. Rejects when nobody
- * listens at the path or the descriptor is no connected socket.
+ * Connects a client to a path, or makes one from a connected descriptor. Rejects when nobody
+ * listens at the path or the descriptor is not a connected socket.
  */
 export async function connectBun(address: BunAddress): Promise<TtrpcClient> {
   return new TtrpcClient(await openTransport(address));
@@ -185,7 +185,7 @@ export async function connectBun(address: BunAddress): Promise<TtrpcClient> {
 
 /**
  * A transport over a connected descriptor, which it owns from now on. Nothing is read from it before it is
- * started. Throws ShimError `invalidArgument` for what is no connected socket.
+ * started. Throws ShimError `invalidArgument` for what is not a connected socket.
  */
 export function inheritBun(fd: number): Transport {
   let inherited: BunTransport | undefined;
@@ -194,7 +194,7 @@ export function inheritBun(fd: number): Transport {
     transport.wait();
   });
   const connecting = Bun.connect<BunTransport>({ fd, socket });
-  // An open socket is told of within the call. Of what is none, the promise tells what is told here.
+  // An open socket is reported within the call. For anything else the promise rejects with what is thrown here.
   connecting.catch(() => {});
   if (inherited === undefined) {
     throw new ShimError("invalidArgument", `Cannot serve descriptor ${fd}: it is no connection`);

@@ -47,7 +47,7 @@ export class ClientStream implements AsyncIterableIterator<Uint8Array, undefined
     await this.#options.send(FLAG_REMOTE_CLOSED | FLAG_NO_DATA, NO_BYTES);
   }
 
-  /** Gives the call up: who reads it gets `error`. Does nothing once the call has ended. */
+  /** Gives the call up: its reader gets `error`. Does nothing once the call has ended. */
   async abandon(error: Error): Promise<void> {
     try {
       // A handler that waits for messages must learn that none will come.

@@ -168,7 +168,7 @@ export class TtrpcClient implements Disposable {
       timeoutNano: toNanoseconds(options.timeoutMs),
       metadata: options.metadata === undefined ? [] : toKeyValues(options.metadata),
     }).finish();
-    // Watched first: what ends the connection within the send must find the call.
+    // Watched first: if the send itself closes the connection, the call must be found.
     this.#pending.set(streamId, { events, release: this.#watch(streamId, options) });
     try {
       this.#frames.send(streamId, TYPE_REQUEST, flags, body);
@@ -250,7 +250,7 @@ export class TtrpcClient implements Disposable {
     this.#settle(streamId)?.onError(error);
   }
 
-  /** Takes a call off the list: nothing that comes for it later is delivered. */
+  /** Removes a call from the list: nothing that comes for it later is delivered. */
   #settle(streamId: number): CallEvents | undefined {
     const pending = this.#pending.get(streamId);
     if (pending === undefined) return undefined;
@@ -280,7 +280,7 @@ function toError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(messageOf(thrown));
 }
 
-/** 0 is no limit, so a timeout that has passed already becomes the shortest there is. */
+/** 0 is no limit, so a timeout that has already passed becomes the shortest there is. */
 function toNanoseconds(timeoutMs: number | undefined): bigint {
   if (timeoutMs === undefined || timeoutMs === Number.POSITIVE_INFINITY) return 0n;
   return BigInt(Math.max(1, Math.round(timeoutMs * NANOSECONDS_PER_MILLISECOND)));

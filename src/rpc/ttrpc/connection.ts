@@ -2,7 +2,7 @@
  * Frames over a transport: what client and server share.
  *
  * Owns the transport, the unfinished frame and the queue of what the peer has not taken yet.
- * It does not know what a call is. Two things stop it reading: a peer that does not read its
+ * It does not know what a call is. Two things stop it from reading: a peer that does not read its
  * answers (where {@link ConnectionOptions.readsWhileFull} is false), and a stream whose inbox
  * is full, for {@link STUCK_STREAM_MS} at most.
  */
@@ -13,9 +13,9 @@ import { BODY_LENGTH_MAX, decoderState, encodeFrame, type Frame, FrameDecoder } 
 import type { Inbox } from "./inbox.ts";
 import type { Transport } from "./transport.ts";
 
-/** Past this many unsent bytes, senders that can wait do, and a server reads no further request. */
+/** Past this many unsent bytes, senders that can wait do so, and a server reads no further request. */
 const OUTBOX_BYTES_FULL = 1024 * 1024;
-/** Past this many unsent bytes the peer is given up: it asks, and does not read the answers. */
+/** Past this many unsent bytes the peer is given up: it makes calls, and does not read the answers. */
 const OUTBOX_BYTES_MAX = 64 * 1024 * 1024;
 /** How long one stream that nobody reads may hold up the others. */
 const STUCK_STREAM_MS = 250;
@@ -29,12 +29,12 @@ export interface ConnectionEvents {
 export interface ConnectionOptions {
   /**
    * Whether reading goes on while the peer does not read. Exactly one end may stop, or both
-   * could wait for each other for ever: the server does.
+   * could wait for each other forever: the server does.
    */
   readonly readsWhileFull: boolean;
 }
 
-/** What has been read and not been delivered, and what has been sent and not been taken. */
+/** What has been read and not delivered, and what has been sent and not taken. */
 export const frameConnectionState = record({ inbound: decoderState, outbox: base64 });
 export type FrameConnectionState = Shaped<typeof frameConnectionState>;
 
@@ -51,7 +51,7 @@ export class FrameConnection {
   #outboxBytes = 0;
   /** Senders that wait for the outbox to empty. */
   readonly #waiting: (() => void)[] = [];
-  /** How many reasons there are not to read. */
+  /** How many reasons there are to stop reading. */
   #holds = 0;
   #isHeldByOutbox = false;
   #isReading = false;
@@ -62,7 +62,7 @@ export class FrameConnection {
     this.#readsWhileFull = options.readsWhileFull;
   }
 
-  /** Makes this connection, which has not started, go on where another stood. */
+  /** Makes this connection, which has not started, continue where another left off. */
   restore({ inbound, outbox }: FrameConnectionState): void {
     this.#decoder.restore(inbound);
     const unsent = fromBase64(outbox);
@@ -72,12 +72,12 @@ export class FrameConnection {
     if (this.isFull) this.#holdForOutbox();
   }
 
-  /** Bytes that have come and are not taken, and that are not sent yet. */
+  /** Bytes that have come and are not taken yet, and those that are not sent yet. */
   get bytesInHand(): number {
     return this.#decoder.size + this.#outboxBytes;
   }
 
-  /** For {@link restore}; undefined once it is closing, or spoken on in another protocol. */
+  /** For {@link restore}; undefined once it is closing, or used by another protocol. */
   snapshot(): FrameConnectionState | undefined {
     if (this.#state !== "open" || this.#transport.isForeign) return undefined;
     return { inbound: this.#decoder.snapshot(), outbox: toBase64(Buffer.concat(this.#outbox)) };
@@ -104,7 +104,7 @@ export class FrameConnection {
       onDrain: () => this.#drain(),
       onClosed: (error) => this.#closed(error),
     });
-    // What another connection has left.
+    // What a predecessor has left.
     if (this.#outbox.length > 0) this.#drain();
     this.#read();
   }

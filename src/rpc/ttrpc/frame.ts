@@ -1,5 +1,5 @@
 /**
- * Bytes to frames and back: the header of ten bytes and what follows it.
+ * Bytes to frames and back: the ten-byte header and what follows it.
  *
  * Pure. The decoder keeps at most one unfinished frame, plus what it was fed and not yet asked
  * for, and can hand over both. See PROTOCOL.md for the meaning of types and flags.
@@ -78,7 +78,7 @@ interface Header {
 /** What a decoder was fed and has not given yet. */
 export const decoderState = record({
   bytes: base64,
-  /** A body that is too long, and how much of it is still to be passed over. */
+  /** A body that is too long, and how much of it is still to be skipped. */
   skipped: maybe(
     record({ length: whole, streamId: whole, type: whole, flags: whole, left: whole }),
   ),
@@ -95,7 +95,7 @@ type Part =
  * Takes bytes in pieces of any size and gives whole frames, one at a time.
  *
  * Frames are pulled, so that a reader that must wait leaves the rest undecoded. Fed chunks are
- * kept, not copied: whoever feeds gives them away.
+ * kept, not copied: they belong to the decoder.
  */
 export class FrameDecoder {
   readonly #lengthMax: number;
@@ -113,7 +113,7 @@ export class FrameDecoder {
     if (chunk.length > 0) this.#chunks.push(chunk);
   }
 
-  /** As much is kept of frames that are not whole, or not taken. */
+  /** How much is kept of frames that are incomplete, or not taken. */
   get size(): number {
     const part = this.#part;
     let size = part === undefined || part.kind === "skip" ? 0 : part.filled;
@@ -134,7 +134,7 @@ export class FrameDecoder {
     };
   }
 
-  /** Makes this decoder, which is new, go on where another stood. */
+  /** Makes this decoder, which is new, continue where another left off. */
   restore({ bytes, skipped }: DecoderState): void {
     if (skipped !== undefined) {
       const { left, ...header } = skipped;
@@ -166,7 +166,7 @@ export class FrameDecoder {
     if (header.length > this.#lengthMax || chunk.length - start < header.length) return undefined;
     this.#advance(chunk, HEADER_LENGTH + header.length);
     const body = chunk.subarray(start, start + header.length);
-    // A long-lived call keeps its request: it must not keep a large read with it.
+    // A long-lived call keeps its request, which must not keep a large read buffer alive.
     return withBody(header, chunk.length > 2 * body.length + 4096 ? new Uint8Array(body) : body);
   }
 

@@ -1,7 +1,7 @@
 /**
- * Messages of one stream that have come and are not read yet.
+ * Messages of one stream that have arrived and are not read yet.
  *
- * The protocol has no flow control, so this bound is all there is: whoever fills an inbox asks
+ * The protocol has no flow control, so this bound is all there is: whoever fills an inbox checks
  * {@link Inbox.isFull} afterwards and stops reading from the connection for a while.
  */
 

@@ -16,7 +16,7 @@ export class NetTransport implements Transport {
   constructor(socket: Socket) {
     this.#socket = socket;
     socket.pause();
-    // Why a socket closes is told before it does, whether or not anyone has started listening.
+    // A socket reports why it closes before it does, whether or not anyone has started listening.
     socket.on("error", (error) => {
       this.#error = error;
     });

@@ -1,6 +1,6 @@
 /**
- * One call that a server is working on: what its handler sees as the context, and everything
- * that must end with it (deadline, abort signal, unread messages).
+ * One call in flight on a server: what its handler sees as the context, and everything that must
+ * end with it (deadline, abort signal, unread messages).
  *
  * A call names its request, so that what is in flight on a connection can be listed.
  */
@@ -13,17 +13,17 @@ import type { Inbox } from "./inbox.ts";
 const DELAY_MS_MAX = 2 ** 31 - 1;
 const NANOSECONDS_PER_MILLISECOND = 1_000_000n;
 
-/** Who sends what is still to come. After `answered` the stream id is forgotten. */
+/** Which side still sends something. After `answered` the stream id is forgotten. */
 export type CallState =
   | { readonly kind: "running" }
   | { readonly kind: "canceled"; readonly reason: Error }
   | { readonly kind: "answered" };
 
-/** Is told of every call, within the turn in which it happens. Must not throw. */
+/** Notified of every call, within the turn in which it happens. Must not throw. */
 export interface CallObserver {
   callBegan(call: ServerCall): void;
   callAnswered(call: ServerCall, answer: Uint8Array): void;
-  /** With what the handler has thrown, the deadline, or the end of the connection. */
+  /** With what the handler threw, the deadline, or the end of the connection. */
   callFailed(call: ServerCall, error: unknown): void;
 }
 
@@ -49,7 +49,7 @@ export class ServerCall implements CallContext {
     readonly handler: Method;
     readonly peer: Peer;
     readonly inbox: Inbox | undefined;
-    /** Of a call that another program of this process has taken; `leftMs` is what is left of its time. */
+    /** For a call that a previous program of this process took; `leftMs` is what is left of its time. */
     readonly resumed?: { readonly leftMs: number | undefined };
   }) {
     this.streamId = options.streamId;
@@ -71,7 +71,7 @@ export class ServerCall implements CallContext {
     return this.request.method;
   }
 
-  /** How long it has been at work, in milliseconds. */
+  /** How long it has been in flight, in milliseconds. */
   get ageMs(): number {
     return performance.now() - this.#receivedAtMs;
   }
@@ -80,7 +80,7 @@ export class ServerCall implements CallContext {
     return this.#state.kind === "running";
   }
 
-  /** Made when first asked for: most handlers never do. */
+  /** Created on first use: most handlers never ask for it. */
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
@@ -108,7 +108,7 @@ export class ServerCall implements CallContext {
     this.inbox?.end();
   }
 
-  /** Nobody waits for the handler any more. It is told through its signal and its messages. */
+  /** Nobody waits for the handler any more. It learns so through its signal and its messages. */
   cancel(reason: Error): void {
     if (!this.isRunning) return;
     this.#state = { kind: "canceled", reason };

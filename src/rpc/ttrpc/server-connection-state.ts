@@ -4,7 +4,7 @@ import { base64, list, maybe, real, record, type Shaped, whole } from "../../bas
 import type { Peer } from "../service.ts";
 import { frameConnectionState } from "./connection.ts";
 
-/** A connection as it is handed over, with the calls at work on it. */
+/** A connection as it is handed over, with its calls in flight. */
 export const serverConnectionState = record({
   fd: whole,
   peer: record({ pid: maybe(whole), uid: maybe(whole), gid: maybe(whole) }),
@@ -15,7 +15,7 @@ export const serverConnectionState = record({
 });
 export type ServerConnectionState = Shaped<typeof serverConnectionState>;
 
-/** Whether anything has come over the connection, and it is ttrpc's for good. */
+/** Whether anything has come over the connection, so that it is ttrpc's for good. */
 export function hasBegun({ lastStreamId, frames }: ServerConnectionState): boolean {
   return lastStreamId > 0 || frames.inbound.bytes !== "" || frames.inbound.skipped !== undefined;
 }

@@ -33,14 +33,14 @@ import { type CallObserver, ServerCall } from "./server-call.ts";
 import type { ServerConnectionState } from "./server-connection-state.ts";
 import type { Transport } from "./transport.ts";
 
-/** Calls at work on one connection at a time. */
+/** Calls in flight on one connection at a time. */
 const CALLS_MAX = 16 * 1024;
 /** Bytes of their requests together. */
 const REQUEST_BYTES_MAX = 64 * 1024 * 1024;
 
 const NO_BYTES = new Uint8Array(0);
 
-/** Whether the same request may be given to its handler again, by another program of this process. */
+/** Whether the same request may be given to its handler again, by the next program of this process. */
 export type CanResume = (call: ServerCall) => boolean;
 
 export interface ServerConnectionOptions {
@@ -63,8 +63,8 @@ export class ServerConnection {
   readonly #observers: ReadonlySet<CallObserver>;
   readonly #onClosed: () => void;
   /**
-   * Those that were not answered at once. A map through which each call goes costs more than it looks like:
-   * what its table was before it was made anew stays until all of the heap is collected.
+   * Those that were not answered at once. A map through which every call passes costs more than it seems to:
+   * its old tables stay until the whole heap is collected.
    */
   readonly #calls = new Map<number, ServerCall>();
   /** Its handler is being called. */
@@ -97,7 +97,7 @@ export class ServerConnection {
     this.#frames.start();
   }
 
-  /** Makes this connection, which has not started, go on where another stood: its calls run again. */
+  /** Makes this connection, which has not started, continue where another left off: its calls run again. */
   restore(state: ServerConnectionState): void {
     this.#lastStreamId = state.lastStreamId;
     this.#frames.restore(state.frames);
@@ -106,7 +106,7 @@ export class ServerConnection {
     }
   }
 
-  /** For {@link restore}. What can be neither resumed nor told is an obstacle. */
+  /** For {@link restore}. What can be neither resumed nor described is an obstacle. */
   snapshot(inventory: Inventory, canResume: CanResume): ServerConnectionState | undefined {
     const { fd } = this;
     const frames = this.#frames.snapshot();
@@ -141,7 +141,7 @@ export class ServerConnection {
     this.#frames.release();
   }
 
-  /** Bytes of requests and answers that are on their way, or at work. */
+  /** Bytes of requests and answers on their way or in flight. */
   get bytesInHand(): number {
     return this.#frames.bytesInHand + this.#requestBytes;
   }
@@ -151,26 +151,26 @@ export class ServerConnection {
     return this.#frames.fd;
   }
 
-  /** The calls at work, each with its stream id and request. */
+  /** The calls in flight, each with its stream id and request. */
   get calls(): Iterable<ServerCall> {
     const waiting = this.#calls.values();
     return this.#beginning === undefined ? waiting : [...waiting, this.#beginning];
   }
 
-  /** Refuses new calls, and closes once those at work are answered and the answers are sent. */
+  /** Refuses new calls, and closes once those in flight are answered and the answers are sent. */
   drain(): void {
     this.#isDraining = true;
     this.#endWhenIdle();
   }
 
-  /** Answers what is still at work with `error`, then closes once the answers are sent. */
+  /** Answers what is still in flight with `error`, then closes once the answers are sent. */
   abandon(error: ShimError): void {
     this.#isDraining = true;
     for (const call of [...this.calls]) this.#fail(call, error);
     this.#endWhenIdle();
   }
 
-  /** Closes at once; what is at work is canceled and not answered. */
+  /** Closes at once; calls in flight are canceled and not answered. */
   destroy(): void {
     this.#frames.destroy();
   }
@@ -179,7 +179,7 @@ export class ServerConnection {
     try {
       this.#handle(frame);
     } catch (error) {
-      // A stream that is refused is told so on its own id, whether or not it is known here.
+      // A refused stream gets its error on its own id, whether or not it is known here.
       const call = this.#calls.get(frame.streamId);
       if (call === undefined || frame.type === TYPE_REQUEST)
         this.#respondError(frame.streamId, error);
@@ -200,7 +200,7 @@ export class ServerConnection {
     }
     if (frame.type === TYPE_REQUEST) this.#onRequest(frame, body);
     else if (frame.type === TYPE_DATA) this.#onData(frame, body);
-    // Any other type is from a version to come, and is passed over.
+    // Any other type is from a future version, and is skipped.
   }
 
   #onRequest({ streamId, flags }: Frame, body: Uint8Array): void {
@@ -392,7 +392,7 @@ async function* decodeEach(inbox: Inbox, method: Method): AsyncGenerator<unknown
   for await (const bytes of inbox) yield method.decodeRequest(bytes);
 }
 
-/** An error text as long as a frame would be no answer: whoever reads it gets its beginning. */
+/** An error text as long as a frame could not be sent as an answer: it is truncated. */
 function clip(message: string): string {
   const lengthMax = 64 * 1024;
   return message.length <= lengthMax ? message : `${message.slice(0, lengthMax)}...`;

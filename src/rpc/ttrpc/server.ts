@@ -1,7 +1,7 @@
 /**
  * A ttrpc server: its connections and listeners, and how they end.
  *
- * It opens no socket itself: `bun.ts` and `net.ts` listen and hand connections in.
+ * It opens no socket itself: `bun.ts` and `net.ts` listen and pass connections in.
  */
 
 import { ShimError } from "../../base/error.ts";
@@ -19,11 +19,11 @@ const FLUSH_MS = 200;
 
 /** Something that accepts connections until it is closed. */
 export interface Listener {
-  /** Accepts no more; connections that were accepted live on. Idempotent. */
+  /** Accepts no more; accepted connections live on. Idempotent. */
   close(): void;
 }
 
-/** Where a listener hands connections in: a server, or whoever stands before it. */
+/** Where a listener passes connections in: a server, or whatever stands before it. */
 export type Acceptor = Pick<TtrpcServer, "serve" | "addListener">;
 
 export interface TtrpcServerOptions {
@@ -32,9 +32,9 @@ export interface TtrpcServerOptions {
 }
 
 export class TtrpcServer implements Disposable {
-  /** Whoever wants to be told of calls; empty as a rule. */
+  /** Observers of calls; usually none. */
   readonly observers: Set<CallObserver> = new Set();
-  /** Told of each frame that a peer has sent. */
+  /** Called for each frame that a peer has sent. */
   onReceived: (() => void) | undefined;
   readonly #table: ServiceTable;
   readonly #log: Logger;
@@ -50,7 +50,7 @@ export class TtrpcServer implements Disposable {
     this.#log = options.log ?? silentLogger;
   }
 
-  /** The open connections, each with its peer and the calls at work on it. */
+  /** The open connections, each with its peer and its calls in flight. */
   get connections(): ReadonlySet<ServerConnection> {
     return this.#connections;
   }
@@ -61,12 +61,12 @@ export class TtrpcServer implements Disposable {
     else this.#listeners.add(listener);
   }
 
-  /** Frames that peers have sent so far, and their ends: who looks twice knows whether it was quiet meanwhile. */
+  /** Frames that peers have sent so far, and closed connections: if the count has not changed, it was quiet. */
   get received(): number {
     return this.#received;
   }
 
-  /** Counts what a peer has sent; for those too that speak another protocol on a connection of this server. */
+  /** Counts what a peer has sent, also by another protocol on a connection of this server. */
   noteReceived(): void {
     this.#received++;
     this.onReceived?.();
@@ -74,7 +74,7 @@ export class TtrpcServer implements Disposable {
 
   /**
    * Takes no further frame on any connection until {@link release}: what peers send waits in the
-   * kernel, so that the calls at work come to an end.
+   * kernel, so that the calls in flight come to an end.
    */
   hold(): void {
     this.#isHeld = true;
@@ -87,7 +87,7 @@ export class TtrpcServer implements Disposable {
     for (const connection of [...this.#connections]) connection.release();
   }
 
-  /** Bytes of requests and answers that are on their way, or at work, on all connections. */
+  /** Bytes of requests and answers on their way or in flight, on all connections. */
   get bytesInHand(): number {
     let bytes = 0;
     for (const connection of this.#connections) bytes += connection.bytesInHand;
@@ -107,7 +107,7 @@ export class TtrpcServer implements Disposable {
     this.#serve(transport, peer, undefined);
   }
 
-  /** Serves a connection that another server stopped to serve at `state`. */
+  /** Serves a connection that another server stopped serving at `state`. */
   adopt(transport: Transport, state: ServerConnectionState): void {
     this.#serve(transport, peerOf(state), state);
   }
@@ -125,7 +125,7 @@ export class TtrpcServer implements Disposable {
       observers: this.observers,
       onFrame: () => this.noteReceived(),
       onClosed: () => {
-        // Who looks for quiet is to see what it leaves: parts of frames that are garbage now.
+        // Whoever looks for quiet is to see what it leaves: parts of frames that are garbage now.
         this.noteReceived();
         this.#connections.delete(connection);
         this.#resolveWhenEmpty();
@@ -137,13 +137,13 @@ export class TtrpcServer implements Disposable {
     connection.start();
   }
 
-  /** Closes its listeners, and every connection that still comes; those that are there go on. */
+  /** Closes its listeners, and every connection that still comes; existing ones go on. */
   stopAccepting(): void {
     void this.#stopAccepting();
   }
 
   /**
-   * Accepts nothing more, lets calls at work finish, and closes each connection when its answers
+   * Accepts nothing more, lets calls in flight finish, and closes each connection when its answers
    * are sent. Calls not finished after `deadlineMs` milliseconds are answered `unavailable`.
    * Resolves when every connection has closed.
    */
@@ -161,7 +161,7 @@ export class TtrpcServer implements Disposable {
     clearTimeout(flush);
   }
 
-  /** Closes every connection at once; calls at work are canceled and not answered. */
+  /** Closes every connection at once; calls in flight are canceled and not answered. */
   close(): void {
     void this.#stopAccepting();
     for (const connection of [...this.#connections]) connection.destroy();

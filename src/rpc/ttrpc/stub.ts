@@ -75,7 +75,7 @@ function bindCall(client: TtrpcClient, target: CallTarget, method: MethodDefinit
   }
 }
 
-/** Never rejects: what goes wrong here reaches whoever reads the stream. */
+/** Never rejects: what goes wrong here reaches the reader of the stream. */
 async function sendEach<T>(
   stream: ClientStream,
   requests: AsyncIterable<T>,

@@ -17,7 +17,7 @@ export interface TransportEvents {
 export interface Transport {
   /** The descriptor, lent, where the transport has one: for a handoff or a look at the peer. */
   readonly fd: number | undefined;
-  /** The peer speaks another protocol than ttrpc: what is under way on it is not known here. */
+  /** The peer speaks a protocol other than ttrpc: what is in flight on it is not known here. */
   readonly isForeign?: boolean;
   /** Events are held until this call, and may come within it. Call it once. */
   start(events: TransportEvents): void;

@@ -1,4 +1,4 @@
-/** What scripts/kubernetes has for a node, tried on a containerd that knows nothing of wedge yet. */
+/** What scripts/kubernetes installs on a node, tried on a containerd that does not know wedge yet. */
 
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-/** Pods when something of them, or containerd itself, goes away under them. */
+/** Pods when a part of them, or containerd itself, disappears under them. */
 
 import { expect, test } from "bun:test";
 import type { Containerd } from "../containerd.ts";

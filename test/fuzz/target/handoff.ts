@@ -1,4 +1,4 @@
-/** The handoff document, which a program that is to go on as a shim reads before it is anything. */
+/** The handoff document, which the next program of a shim reads before anything else. */
 
 import { strict as assert } from "node:assert";
 import { readFileSync } from "node:fs";

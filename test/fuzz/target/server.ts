@@ -1,4 +1,4 @@
-/** A ttrpc server and whatever bytes come over a connection: answers are well formed, and it goes on. */
+/** A ttrpc server and whatever bytes come over a connection: answers are well formed, and it carries on. */
 
 import { strict as assert } from "node:assert";
 import { TaskDefinition } from "../../../src/gen/containerd/task/v3/task.ts";
