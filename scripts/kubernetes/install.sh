@@ -4,8 +4,9 @@
 #     install.sh [--shim FILE] [--bin DIRECTORY] [--config FILE]
 #     install.sh --uninstall [--bin DIRECTORY] [--config FILE]
 #
-# It copies the executable, writes the options file next to containerd's configuration unless there is one,
-# and maintains a block of its own at the end of that configuration. If containerd does not accept the result,
+# It copies the executable, writes the options file, wedge.toml, next to containerd's configuration unless there
+# is one, and maintains a block of its own at the end of that configuration. For containerd 2 the options are
+# copied into that block: run this again when you have changed them. If containerd does not accept the result,
 # nothing is changed. containerd is not restarted: do that when it suits you; containers survive it.
 set -eu
 
@@ -53,8 +54,8 @@ without_block() {
     END { if (held) print "" }' "$config"
 }
 
-# Which form of our block a configuration needs: by its version, else by containerd's.
-form_of() {
+# Our block for the configuration in that file, which may be without a version as long as it is empty.
+block_for() {
   version=$(sed -n 's/^version *= *\([0-9]*\).*/\1/p' "$1" | head -n 1)
   if [ -z "$version" ]; then
     if [ -s "$1" ]; then fail "$config has no version line: containerd reads it as version 1, which does not support such runtimes"; fi
@@ -62,10 +63,16 @@ form_of() {
     echo "version = 2" >"$1"
   fi
   case $version in
-    2) echo 1 ;;
-    3) echo 2 ;;
+    2) plugin=io.containerd.grpc.v1.cri ;;
+    3) plugin=io.containerd.cri.v1.runtime ;;
     *) fail "$config has version $version: only 2 and 3 are supported" ;;
   esac
+  if containerd --version | grep -q ' v\{0,1\}1\.'; then
+    sed "s|/etc/containerd/wedge.toml|$options|" "$here/containerd-1.toml"
+  else
+    sed "s|io.containerd.cri.v1.runtime|$plugin|; s|/usr/local/bin/|$bin/|; /\.options\]\$/q" "$here/containerd-2.toml"
+    sed 's/^/    /' "$work/wedge.toml"
+  fi
 }
 
 # Installs the new configuration if containerd accepts it; otherwise the old one stays.
@@ -92,25 +99,30 @@ if [ "$action" = uninstall ]; then
 fi
 
 [ -x "$shim" ] || fail "no executable at $shim: run npm run build, or name one with --shim"
+mkdir -p "$bin"
+bin=$(cd "$bin" && pwd)
 without_block >"$work/config.toml"
-form=$(form_of "$work/config.toml")
+if [ -e "$options" ]; then
+  cp "$options" "$work/wedge.toml"
+elif grep -q 'SystemdCgroup *= *true' "$work/config.toml"; then
+  # As the other runtimes of this node have it.
+  sed 's/^SystemdCgroup = false/SystemdCgroup = true/' "$here/wedge.toml" >"$work/wedge.toml"
+else
+  cp "$here/wedge.toml" "$work/wedge.toml"
+fi
+block_for "$work/config.toml" >"$work/block"
 {
   echo
   echo "$begin"
-  sed "s|/etc/containerd/wedge.toml|$options|" "$here/containerd-$form.toml"
+  cat "$work/block"
   echo "$end"
 } >>"$work/config.toml"
 replace_config
 if [ ! -e "$options" ]; then
-  cp "$here/wedge.toml" "$options"
-  # As in the other runtimes of this node.
-  if grep -q 'SystemdCgroup *= *true' "$config"; then
-    sed -i 's/^SystemdCgroup = false/SystemdCgroup = true/' "$options"
-  fi
+  cp "$work/wedge.toml" "$options"
   echo "wrote $options"
 fi
 if ! cmp -s "$shim" "$bin/$name"; then
-  mkdir -p "$bin"
   # Moved into place: a running shim keeps the file that it was started from.
   cp "$shim" "$bin/$name.new"
   chmod 755 "$bin/$name.new"

@@ -100,7 +100,10 @@ interface Streams {
 interface Methods {
   Status: [
     object,
-    { status: { conditions: { type: string; status: boolean; message: string }[] } },
+    {
+      status: { conditions: { type: string; status: boolean; message: string }[] };
+      runtimeHandlers: { name: string; features: object | null }[];
+    },
   ];
   RunPodSandbox: [{ config: PodConfig; runtimeHandler: string }, PodId];
   StopPodSandbox: [PodId, object];
