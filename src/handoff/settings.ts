@@ -9,7 +9,7 @@ export const SPARE_VARIABLE = "WEDGE_SPARE_SECONDS";
 
 const SLEEP_AFTER_SECONDS = 5;
 const CEILING_MEGABYTES = 24;
-const SPARE_SECONDS = 5;
+const SPARE_SECONDS = 10;
 /** poll(2) counts milliseconds in an int. */
 const SPARE_SECONDS_MAX = 86_400;
 const MILLISECONDS = 1000;

@@ -5,16 +5,21 @@ import { nextQuietMs } from "../../src/handoff/rhythm.ts";
 import { readSettings } from "../../src/handoff/settings.ts";
 
 test.each([
-  [{}, 5000, 24_576, 5000],
+  [{}, 5000, 24_576, 10_000],
   [
     { WEDGE_SLEEP_AFTER_SECONDS: "0", WEDGE_MEMORY_CEILING_MB: "0", WEDGE_SPARE_SECONDS: "0" },
     0,
     0,
     0,
   ],
-  [{ WEDGE_SLEEP_AFTER_SECONDS: "0.25", WEDGE_MEMORY_CEILING_MB: "100" }, 250, 102_400, 5000],
-  [{ WEDGE_SLEEP_AFTER_SECONDS: "-1", WEDGE_MEMORY_CEILING_MB: "" }, 5000, 24_576, 5000],
-  [{ WEDGE_SLEEP_AFTER_SECONDS: "soon", WEDGE_MEMORY_CEILING_MB: "Infinity" }, 5000, 24_576, 5000],
+  [{ WEDGE_SLEEP_AFTER_SECONDS: "0.25", WEDGE_MEMORY_CEILING_MB: "100" }, 250, 102_400, 10_000],
+  [{ WEDGE_SLEEP_AFTER_SECONDS: "-1", WEDGE_MEMORY_CEILING_MB: "" }, 5000, 24_576, 10_000],
+  [
+    { WEDGE_SLEEP_AFTER_SECONDS: "soon", WEDGE_MEMORY_CEILING_MB: "Infinity" },
+    5000,
+    24_576,
+    10_000,
+  ],
   [{ WEDGE_SPARE_SECONDS: "0.5" }, 5000, 24_576, 500],
   [{ WEDGE_SPARE_SECONDS: "1e12" }, 5000, 24_576, 86_400_000],
 ])("%j", (variables, sleepAfterMs, ceilingKilobytes, spareMs) => {
