@@ -20,6 +20,7 @@ import { readSocketPath } from "../library/bundle-address.ts";
 import { isListening, removeStaleSocket } from "../linux/listener.ts";
 import { openPidfd, signalPidfd } from "../linux/pidfd.ts";
 import { waitUntilReady } from "../linux/ready.ts";
+import { SIGKILL } from "../linux/signals.ts";
 import { killOrphans } from "../runtime/orphans.ts";
 import type { RuntimeOptions } from "../runtime/runtime.ts";
 import { hasRuntimeState, type InitIdentity, isAlive, readInitIdentity } from "../runtime/state.ts";
@@ -28,7 +29,6 @@ import { checkIdentity } from "./identity.ts";
 import { readPodMembers } from "./pod-members.ts";
 import { writeOutput } from "./stream.ts";
 
-const SIGKILL = 9;
 const KILLED_STATUS = 128 + SIGKILL;
 /** containerd gives it 5 seconds in all. A frozen process does not die before the runtime thaws it. */
 const KILL_LIMIT_MS = 300;

@@ -20,6 +20,7 @@ import type { CgroupMetrics, MetricsReader } from "../cgroup/metrics.ts";
 import { type OomWatch, oomState, restoreOom, watchOom } from "../cgroup/oom.ts";
 import { cgroupPids } from "../cgroup/pids.ts";
 import { pidNamespaceMembers } from "../linux/pid-namespace.ts";
+import { SIGKILL } from "../linux/signals.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { Bundle } from "./bundle.ts";
 import type { ProcessContext } from "./context.ts";
@@ -351,7 +352,7 @@ export class Container {
 
   /** SIGKILLs every exec that still runs, for when the runtime cannot. */
   killExecs(): void {
-    for (const exec of this.#execs.values()) exec.child?.signal(9);
+    for (const exec of this.#execs.values()) exec.child?.signal(SIGKILL);
   }
 
   /**

@@ -4,6 +4,7 @@ import { rmSync } from "node:fs";
 import { ShimError } from "../base/error.ts";
 import type { Inventory } from "../base/inventory.ts";
 import { maybe, plain, reasonShape, record, type Shaped } from "../base/shape.ts";
+import { SIGKILL } from "../linux/signals.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Bundle } from "./bundle.ts";
 import type { ProcessContext } from "./context.ts";
@@ -21,8 +22,6 @@ import {
 import { processState, type StdioPaths, stdioPathsState, TaskProcess } from "./process.ts";
 import { type StdioOwner, settleStdio, startStdio } from "./process-stdio.ts";
 import { alreadyFinished, signalChild } from "./signal-child.ts";
-
-const SIGKILL = 9;
 
 export interface ExecOptions {
   readonly execId: string;

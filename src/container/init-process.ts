@@ -9,6 +9,7 @@ import { copyFileSync, existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
 import type { Inventory } from "../base/inventory.ts";
+import { SIGKILL } from "../linux/signals.ts";
 import { RuntimeError } from "../runtime/error.ts";
 import type { CheckpointRequest, Runtime } from "../runtime/runtime.ts";
 import { Bundle } from "./bundle.ts";
@@ -36,7 +37,6 @@ import { unmountRootfs } from "./rootfs.ts";
 import { alreadyFinished, type SignalRequest, signalChild } from "./signal-child.ts";
 import { thaw } from "./thaw.ts";
 
-const SIGKILL = 9;
 /** How long Delete waits for a killed, never started process to be gone. */
 const CREATED_KILL_TIMEOUT_MS = 10_000;
 /** How long Delete lets the runtime finish: enough for a checkpoint that ends its container, not for one that hangs. */

@@ -4,6 +4,7 @@ import { accessSync, constants, readFileSync } from "node:fs";
 import { ShimError } from "../base/error.ts";
 import { openMemoryFile } from "../linux/fd.ts";
 import { topMountAt } from "../linux/mount.ts";
+import { SIGKILL } from "../linux/signals.ts";
 import type { RootfsMount } from "./mount-option.ts";
 import { type ComponentPlace, recordMount } from "./mount-place.ts";
 
@@ -22,7 +23,6 @@ const HELPER_DIRECTORIES = [
 ];
 const HELPER_LIMIT_MS = 30_000;
 const HELPER_OUTPUT_CHARACTERS = 1000;
-const SIGKILL = 9;
 /** The helper that mounts `type`, and its own name for the type; undefined where the kernel mounts. */
 export function helperFor(
   type: string,

@@ -8,6 +8,7 @@ import { within } from "../base/limit.ts";
 import type { Logger } from "../base/log.ts";
 import { plain, record, whole } from "../base/shape.ts";
 import type { Child } from "../linux/children.ts";
+import { SIGKILL } from "../linux/signals.ts";
 import { openStdio, type ProcessStdio } from "../stdio/stdio.ts";
 import type { ProcessContext } from "./context.ts";
 import type { StdioPaths } from "./process.ts";
@@ -54,7 +55,7 @@ export async function startStdio(options: {
   options.onOpen(stdio);
   const child = await adoptAfter(context, () => options.run(stdio));
   undo.defer(() => {
-    child.signal(9);
+    child.signal(SIGKILL);
   });
   await stdio.attach();
   undo.move();

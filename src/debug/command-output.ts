@@ -3,8 +3,8 @@
 import type { Children, Exit } from "../linux/children.ts";
 import { O_NONBLOCK, openPipe, readFd, setNonBlocking } from "../linux/fd.ts";
 import type { Poller } from "../linux/poller.ts";
+import { SIGKILL } from "../linux/signals.ts";
 
-const SIGKILL = 9;
 const READ_BYTES = 65536;
 /** More than any answer; the rest is read and dropped. */
 const OUTPUT_BYTES_MAX = 1024 * 1024;

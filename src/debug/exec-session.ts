@@ -3,6 +3,7 @@
 import { randomUUID } from "node:crypto";
 import { messageOf } from "../base/error.ts";
 import { Poller } from "../linux/poller.ts";
+import { SIGKILL } from "../linux/signals.ts";
 import { callFailure, connectShim } from "./connection.ts";
 import { execProcess } from "./exec-spec.ts";
 import { findShims } from "./host/shims.ts";
@@ -16,7 +17,6 @@ import { SignalRelay } from "./stream/signal-relay.ts";
 
 const PROCESS_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/Process";
 const EXEC_ID_CHARACTERS = 8;
-const SIGKILL = 9;
 const UNDO_TIMEOUT_MS = 10_000;
 
 export interface ExecFlags {

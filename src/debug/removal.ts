@@ -1,12 +1,12 @@
 /** Removing a container that was found running: its processes, its task, its shim, its files. */
 
 import { within } from "../base/limit.ts";
+import { SIGKILL } from "../linux/signals.ts";
 import { callFailure, type ShimConnection } from "./connection.ts";
 import type { Target } from "./host/target.ts";
 import { removeTraces } from "./run/bundle-trace.ts";
 import { removeDerived } from "./run/derived-bundle.ts";
 
-const SIGKILL = 9;
 /** A process in an uninterruptible wait in the kernel survives SIGKILL for as long as that takes. */
 const KILL_TIMEOUT_MS = 30_000;
 const END_TIMEOUT_MS = 10_000;

@@ -10,6 +10,7 @@
 
 import { messageOf } from "../base/error.ts";
 import type { Inventory } from "../base/inventory.ts";
+import { within } from "../base/limit.ts";
 import type { Logger } from "../base/log.ts";
 import type { Envelope } from "../gen/containerd/types/event.ts";
 import { Journal, type JournalBounds, type JournalEntry, type JournalState } from "./journal.ts";
@@ -137,10 +138,7 @@ export class Publisher {
 
   /** Waits until all is taken, at most `timeoutMs` milliseconds. */
   async drain(timeoutMs: number): Promise<void> {
-    const late = Promise.withResolvers<void>();
-    const timer = setTimeout(late.resolve, timeoutMs);
-    await Promise.race([this.#forwarding, late.promise]);
-    clearTimeout(timer);
+    if (this.#forwarding !== undefined) await within(this.#forwarding, timeoutMs);
   }
 
   /**

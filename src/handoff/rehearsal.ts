@@ -8,6 +8,7 @@ import type { Children } from "../linux/children.ts";
 import { hasCode } from "../linux/errno.ts";
 import { O_NONBLOCK, type OwnedFd, openPipe, readFd } from "../linux/fd.ts";
 import { bindAll } from "../linux/libc.ts";
+import { SIGKILL } from "../linux/signals.ts";
 import { decodeDocument, digestDocument, readDocument, writeDocument } from "./document.ts";
 
 /** The action word that makes a wedge rehearse. */
@@ -19,7 +20,6 @@ const PROGRAM_FD = 4;
 const ANSWER_BYTES_MAX = 4096;
 /** It takes some ten milliseconds. */
 const LIMIT_MS = 10_000;
-const SIGKILL = 9;
 
 export interface RehearsalOptions {
   readonly children: Children;

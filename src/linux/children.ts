@@ -22,7 +22,7 @@ import {
   hasDied,
   type TrackedChild,
 } from "./child.ts";
-import { check, checkReturned, errno, hasCode, SystemError } from "./errno.ts";
+import { check, checkReturned, ECHILD, errno, hasCode, SystemError } from "./errno.ts";
 import { duplicateFd, O_RDWR, OwnedFd } from "./fd.ts";
 import { type Inheritance, lendInheritance, plainInheritance } from "./inheritance.ts";
 import { copyTable, processTable } from "./libc.ts";
@@ -33,7 +33,6 @@ import { holdSignals, signalSet } from "./signals.ts";
 export type { Child, Exit } from "./child.ts";
 
 const WNOHANG = 1;
-const ECHILD = 10;
 const POSIX_SPAWN_SETPGROUP = 0x02;
 const POSIX_SPAWN_SETSIGDEF = 0x04;
 const POSIX_SPAWN_SETSIGMASK = 0x08;

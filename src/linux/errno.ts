@@ -9,6 +9,15 @@ import { type Pointer, read } from "bun:ffi";
 import { assert } from "../base/assert.ts";
 import { errnoTable } from "./libc.ts";
 
+/** Numbers of errno(3), the same on every processor; errors carry the name. */
+export const EPERM = 1;
+export const ESRCH = 3;
+export const EINTR = 4;
+export const ECHILD = 10;
+export const EAGAIN = 11;
+export const EINVAL = 22;
+export const ENOSYS = 38;
+
 let errnoAddress: Pointer | undefined;
 
 /** The calling thread's errno, right after a call that failed. */

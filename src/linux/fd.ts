@@ -4,7 +4,7 @@ import { ptr } from "bun:ffi";
 import { fstatSync, readFileSync } from "node:fs";
 import { assert } from "../base/assert.ts";
 import { cString } from "./bytes.ts";
-import { check, errno, SystemError } from "./errno.ts";
+import { check, EAGAIN, EINTR, EINVAL, errno, SystemError } from "./errno.ts";
 import { fileTable } from "./libc.ts";
 
 export const O_RDONLY = 0;
@@ -32,9 +32,6 @@ const F_SEAL_SHRINK = 2;
 const F_SEAL_GROW = 4;
 const F_SEAL_WRITE = 8;
 const FIONREAD = 0x541bn;
-const EAGAIN = 11;
-const EINTR = 4;
-const EINVAL = 22;
 
 /** A descriptor with exactly one owner, who closes it by disposing. */
 export class OwnedFd implements Disposable {

@@ -1,11 +1,10 @@
 /** flock(2): one owner of a file at a time, released by the kernel when the owner dies. */
 
-import { errno, SystemError } from "./errno.ts";
+import { EAGAIN, errno, SystemError } from "./errno.ts";
 import { lockTable } from "./libc.ts";
 
 const LOCK_EX = 2;
 const LOCK_NB = 4;
-const EAGAIN = 11;
 
 /**
  * Takes the lock of the open file description of `fd` without waiting; false when another has it.

@@ -10,7 +10,7 @@ import { ptr } from "bun:ffi";
 import { mkdirSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { ShimError } from "../base/error.ts";
-import { check, errno, hasCode, SystemError } from "./errno.ts";
+import { check, EAGAIN, errno, hasCode, SystemError } from "./errno.ts";
 import { O_RDONLY, OwnedFd, openFd } from "./fd.ts";
 import { lockTable, socketTable } from "./libc.ts";
 
@@ -33,7 +33,6 @@ const LOCK_NB = 4;
 /** Claims take microseconds, so a lock that is held longer is not one of ours. */
 const LOCK_WAIT_MS = 1000;
 const LOCK_RETRY_MS = 2;
-const EAGAIN = 11;
 
 /**
  * Listens on a unix socket at `path` that only the owner may connect to, or says "taken" when a live

@@ -1,14 +1,11 @@
 /** pidfd_open(2), pidfd_send_signal(2): a process named by a descriptor, never by a reused number. */
 
-import { errno, SystemError } from "./errno.ts";
+import { ENOSYS, EPERM, ESRCH, errno, SystemError } from "./errno.ts";
 import { OwnedFd } from "./fd.ts";
 import { processTable } from "./libc.ts";
 
 const SYS_PIDFD_SEND_SIGNAL = 424;
 const SYS_PIDFD_OPEN = 434;
-const ESRCH = 3;
-const ENOSYS = 38;
-const EPERM = 1;
 
 /**
  * A pidfd for `pid` (close-on-exec), or undefined where the kernel has none (before Linux 5.3, or

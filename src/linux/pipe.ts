@@ -1,12 +1,10 @@
 /** What is special about pipes and FIFOs: moving bytes without copying, capacity, and who is at the other end. */
 
 import { ptr } from "bun:ffi";
-import { errno, SystemError } from "./errno.ts";
+import { EAGAIN, EINTR, errno, SystemError } from "./errno.ts";
 import { O_NONBLOCK, O_RDONLY, O_WRONLY, type OwnedFd, openFd, type Transfer } from "./fd.ts";
 import { fileTable, pollTable } from "./libc.ts";
 
-const EAGAIN = 11;
-const EINTR = 4;
 const SPLICE_F_MOVE = 1;
 const SPLICE_F_NONBLOCK = 2;
 const F_SETPIPE_SZ = 1031;

@@ -4,12 +4,11 @@
  */
 
 import { ptr } from "bun:ffi";
-import { errno, SystemError } from "./errno.ts";
+import { EINTR, errno, SystemError } from "./errno.ts";
 import { pollTable } from "./libc.ts";
 
 const POLLIN = 0x001;
 const POLLOUT = 0x004;
-const EINTR = 4;
 
 /**
  * Blocks until `fd` is ready for `interest` or has hung up; false after `timeoutMs`.

@@ -2,7 +2,7 @@
 
 import { ptr } from "bun:ffi";
 import { cString } from "./bytes.ts";
-import { check, errno, SystemError } from "./errno.ts";
+import { check, EAGAIN, EINTR, errno, SystemError } from "./errno.ts";
 import { O_CLOEXEC, O_NONBLOCK, OwnedFd } from "./fd.ts";
 import { socketTable } from "./libc.ts";
 import { SOCKET_PATH_BYTES } from "./listener.ts";
@@ -13,8 +13,6 @@ const SOCK_SEQPACKET = 5;
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
 const MSG_CMSG_CLOEXEC = 0x40000000;
-const EAGAIN = 11;
-const EINTR = 4;
 /** sizeof(struct msghdr) and the offsets of its fields, on every 64-bit Linux. */
 const MSGHDR_BYTES = 56;
 const MSG_IOV = 16;

@@ -12,6 +12,7 @@ import type { Poller } from "./poller.ts";
 
 export const SIGINT = 2;
 export const SIGUSR1 = 10;
+export const SIGKILL = 9;
 export const SIGTERM = 15;
 export const SIGCHLD = 17;
 

@@ -3,8 +3,8 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { type Children, CLONE_NEWUSER } from "./children.ts";
 import { O_RDONLY, type OwnedFd, openFd } from "./fd.ts";
+import { SIGKILL } from "./signals.ts";
 
-const SIGKILL = 9;
 /** Far longer than two writes and an open take; if this process dies in between, the copy exits by itself. */
 const CARRIER_SECONDS = 10;
 /** The mapping of the initial user namespace. */

@@ -8,10 +8,10 @@
 import { fstatSync, readSync, statSync, writeSync } from "node:fs";
 import type { Child, Children, Exit } from "../linux/children.ts";
 import { type OwnedFd, openMemoryFile, sealMemoryFile, setAppending } from "../linux/fd.ts";
+import { SIGKILL } from "../linux/signals.ts";
 import { readTail } from "./log.ts";
 import type { LentStdio } from "./runtime.ts";
 
-const SIGKILL = 9;
 /** How long a killed runtime may take to be gone; in uninterruptible sleep it may take forever. */
 const killGraceMs = 5_000;
 /** Standard output beyond this is refused: no answer that we ask for comes near it. */

@@ -10,8 +10,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { openPidfd, signalProcessGroup } from "../linux/pidfd.ts";
 import { waitUntilReady } from "../linux/ready.ts";
+import { SIGKILL } from "../linux/signals.ts";
 
-const SIGKILL = 9;
 /** A name as `runc.ts` gives it, with the pid of the process that made the call. */
 const LOG_NAME = /^runtime-[a-z]+-log-(\d+)-.*\.json$/;
 

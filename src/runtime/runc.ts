@@ -12,6 +12,7 @@ import type { Children, Exit } from "../linux/children.ts";
 import { hasCode } from "../linux/errno.ts";
 import { signalPid } from "../linux/pidfd.ts";
 import { ownPid } from "../linux/self.ts";
+import { SIGKILL } from "../linux/signals.ts";
 import { CallHistory, type OpenCall } from "./call-history.ts";
 import { criuConfigText, withCriuConfig } from "./criu-config.ts";
 import { type Deadlines, defaultDeadlines } from "./deadlines.ts";
@@ -48,7 +49,6 @@ import type {
   Verb,
 } from "./runtime.ts";
 
-const SIGKILL = 9;
 /** What ends a container: run even when all else is given up, or when its bundle has been removed. */
 const ENDING_VERBS: ReadonlySet<Verb> = new Set(["delete", "kill", "resume"]);
 

@@ -10,6 +10,7 @@ import type { Child, Children } from "../linux/children.ts";
 import { OwnedFd, openPipe, readFd, setNonBlocking, type Transfer } from "../linux/fd.ts";
 import { hasWriter } from "../linux/pipe.ts";
 import type { Poller } from "../linux/poller.ts";
+import { SIGKILL, SIGTERM } from "../linux/signals.ts";
 import { type EndOwner, giveTo } from "./endpoint.ts";
 import { type NamedFd, openOnes, type Part } from "./part.ts";
 import { Relay, relayState } from "./relay.ts";
@@ -23,9 +24,6 @@ export const loggerFields = {
   hasProcessExited: flag,
 };
 const loggerState = record(loggerFields);
-
-const SIGKILL = 9;
-const SIGTERM = 15;
 
 /** How long a logger may take for each step, in milliseconds. */
 export interface LoggerLimits {

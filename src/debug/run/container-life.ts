@@ -4,6 +4,7 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { hasReason, messageOf } from "../../base/error.ts";
 import { Options } from "../../gen/containerd/types/runc/options/oci.ts";
+import { SIGKILL } from "../../linux/signals.ts";
 import { type Kernel, runCommand } from "../command-output.ts";
 import { EXIT_FAILURE, Refusal } from "../refusal.ts";
 import type { StreamPaths } from "../stream/container-streams.ts";
@@ -11,7 +12,6 @@ import type { RunPlan } from "./run-plan.ts";
 import type { ShimProcess } from "./shim-process.ts";
 
 const OPTIONS_TYPE = "containerd.runc.v1.Options";
-const SIGKILL = 9;
 /** The shim has deadlines of its own, and shorter ones; this is for one that hangs. */
 const UNDO_TIMEOUT_MS = 20_000;
 

@@ -1,11 +1,10 @@
 /** `shim kill`: sends a signal to a container. */
 
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
+import { SIGTERM } from "../../linux/signals.ts";
 import { onContainer } from "../managed.ts";
 import { parseSignal } from "../signals.ts";
 import { type Context, newVerb } from "../verb.ts";
-
-const SIGTERM = 15;
 
 const TEXT = {
   summary: "send a signal to a container",
