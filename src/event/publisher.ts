@@ -164,6 +164,7 @@ export class Publisher {
    * that is woken by the event first takes the processor from us.
    */
   async #forwardSoon(): Promise<void> {
+    this.#isSending = true;
     const { promise, resolve } = Promise.withResolvers<void>();
     setImmediate(resolve);
     await promise;
@@ -196,6 +197,7 @@ export class Publisher {
         await this.#pause(this.#retryDelayMs(failures++));
       }
     }
+    this.#isSending = false;
     this.#forwarding = undefined;
   }
 

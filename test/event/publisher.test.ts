@@ -238,6 +238,20 @@ describe("Publisher", () => {
     expect(manager.taken.map(pidOf)).toEqual([1, 2, 3, 4]);
   });
 
+  test("an event is under way from the moment that it is published", async () => {
+    const manager = new FakeManager();
+    const subject = publisher(manager);
+    const obstacles = () => {
+      const inventory = new Inventory();
+      subject.inspect(inventory);
+      return inventory.obstacles.length;
+    };
+    subject.publish(event(1), "/b");
+    expect(obstacles()).toBe(1);
+    await subject.drain(60_000);
+    expect(obstacles()).toBe(0);
+  });
+
   test("an event that was taken is told of as one that waits at no instant", async () => {
     const manager = new FakeManager();
     const subject = publisher(manager);
