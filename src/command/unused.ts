@@ -11,6 +11,8 @@
  * shim forgets that container, and is then one without a container.
  */
 
+import { LOST_LOOK_MS } from "../service/lost.ts";
+
 /** What is watched. */
 export interface Used {
   /** Whether there is no container, and none is being created. */
@@ -51,7 +53,7 @@ export const UNUSED_LIMITS: UnusedLimits = {
   lookMs: 2000,
   emptiedMs: 5000,
   silentMs: 120_000,
-  endedMs: 600_000,
+  endedMs: LOST_LOOK_MS,
 };
 
 export interface UnusedWatch extends Disposable {

@@ -114,6 +114,11 @@ export class InitProcess extends TaskProcess {
     return this.child?.exit !== undefined;
   }
 
+  /** Whether the runtime has a container of its name. */
+  get isRecorded(): boolean {
+    return existsSync(this.#options.runtimeState);
+  }
+
   /** Throws when its state refuses `verb`. */
   permit(verb: InitVerb): void {
     permitInit(this.#state, verb);
@@ -194,8 +199,8 @@ export class InitProcess extends TaskProcess {
 
   /** Opens stdio, runs the runtime, adopts the process that it leaves behind. On failure nothing is left. */
   async #bringToLife(run: Parameters<typeof startStdio>[0]["run"]): Promise<void> {
-    const { runtimeState, stdioOwner } = this.#options;
-    const wasThere = existsSync(runtimeState);
+    const { stdioOwner } = this.#options;
+    const wasThere = this.isRecorded;
     try {
       const child = await startStdio({
         paths: this.paths,
@@ -210,7 +215,7 @@ export class InitProcess extends TaskProcess {
     } catch (error) {
       // A runtime that refuses cleans up after itself, and a container of that name may be another's. One
       // that has made the container, or was killed meanwhile, has left something.
-      if (!wasThere && existsSync(runtimeState)) await this.#deleteLeftovers();
+      if (!wasThere && this.isRecorded) await this.#deleteLeftovers();
       throw error;
     }
   }
@@ -355,18 +360,16 @@ export class InitProcess extends TaskProcess {
     await unmountRootfs(this.#options.bundle.rootfs, { children: this.#context.children });
     const termination = terminationOf(this.#state);
     this.#state = advanceInit(this.#state, { kind: "deleted", termination });
-    this.#changes.abort();
-    this.#signals.abort();
+    for (const each of [this.#changes, this.#signals]) each.abort();
     if (termination === undefined) this.announceTermination();
     return termination;
   }
 
   async #lockToDelete(): Promise<Disposable> {
-    const giveUp = () => {
+    const patience = setTimeout(() => {
       this.abortStart(); // A restore.
       this.#changes.abort();
-    };
-    const patience = setTimeout(giveUp, CHANGE_PATIENCE_MS);
+    }, CHANGE_PATIENCE_MS);
     try {
       return await this.lock.acquire();
     } finally {

@@ -79,10 +79,11 @@ export class Publisher {
     this.#options = options;
     this.#store = options.store ?? NO_STORE;
     this.#journal = new Journal(options.journal, options.bounds);
+    // Since when the manager is there, only the process before this one knew.
+    this.#isReturning = options.journal !== undefined;
     if (this.#journal.head === undefined) return;
     // The process that left them may have stored them too: those files are this process's from now on.
     this.#beginOutage();
-    this.#isReturning = true;
     this.#forwarding = this.#forwardAll();
   }
 

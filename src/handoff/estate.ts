@@ -8,7 +8,7 @@ import type { Poller } from "../linux/poller.ts";
 import type { SignalWatch } from "../linux/signals.ts";
 import type { TtrpcServer } from "../rpc/ttrpc/server.ts";
 import type { ServerCall } from "../rpc/ttrpc/server-call.ts";
-import { hasEnded } from "../service/lost.ts";
+import { hasEnded, LOST_LOOK_MS } from "../service/lost.ts";
 import type { TaskService } from "../service/task.ts";
 import type { Cause } from "./cause.ts";
 import { fromJournalState, type HandoffDocument, makeDocument } from "./document.ts";
@@ -47,9 +47,6 @@ const RESUMABLE: ReadonlySet<string> = new Set([
   "containerd.task.v3.Task/Wait",
   "wedge.handoff.v1.Handoff/Upgrade",
 ]);
-
-/** How long a shim sleeps before it checks whether a container that has ended is lost. */
-const LOST_LOOK_MS = 600_000;
 
 function canResume({ service, method }: ServerCall): boolean {
   return RESUMABLE.has(`${service}/${method}`);

@@ -45,7 +45,7 @@ const CLONE_SETTLS = 0x8_0000;
 export const CLONE_NEWUSER = 0x1000_0000;
 const COPY_STACK_BYTES = 64 * 1024;
 /** On each side of the thread pointer: on which side libc's variables are depends on the processor. */
-const COPY_TLS_BYTES = 32 * 1024;
+const COPY_TLS_BYTES = 128 * 1024;
 const ALIGNMENT = 64;
 /** More than sizeof of glibc's posix_spawn_file_actions_t (80) and posix_spawnattr_t (336). */
 const SPAWN_STRUCT_BYTES = 512;
@@ -193,6 +193,9 @@ export function waitForPid(pid: number): Exit {
   return exitOf(pid, status[0] ?? 0);
 }
 
+/** What copies run on: however long an umount hangs, and whoever has let go of the copy. */
+const copiesMemory = new Set<Copy["memory"]>();
+
 /** The children of this process. Created once, by the composition root. */
 export class Children implements Disposable {
   readonly #poller: Poller;
@@ -225,7 +228,8 @@ export class Children implements Disposable {
   copy(task: CopyTask, namespaces = 0): Child {
     const { pid, memory } = copyProcess(task, namespaces);
     const child = this.#track(pid);
-    void child.exited.then(() => memory);
+    copiesMemory.add(memory);
+    void child.exited.then(() => copiesMemory.delete(memory));
     return child;
   }
 

@@ -30,7 +30,7 @@ export function signalPidfd(pidfd: number, signal: number): boolean {
 
 /** kill(2) by number; false when there is no such process. `pid` must be positive: 0 and -1 mean many. */
 export function signalPid(pid: number, signal: number): boolean {
-  if (pid <= 0) throw new RangeError(`Signal to pid ${pid}`);
+  if (!(pid > 0)) throw new RangeError(`Signal to pid ${pid}`);
   if (processTable().kill(pid, signal) === 0) return true;
   const number = errno();
   if (number === ESRCH) return false;
@@ -39,7 +39,7 @@ export function signalPid(pid: number, signal: number): boolean {
 
 /** kill(2) to a process group, named by its leader; false when it has no member. `leader` must be above 1. */
 export function signalProcessGroup(leader: number, signal: number): boolean {
-  if (leader <= 1) throw new RangeError(`Signal to process group ${leader}`);
+  if (!(leader > 1)) throw new RangeError(`Signal to process group ${leader}`);
   if (processTable().kill(-leader, signal) === 0) return true;
   const number = errno();
   if (number === ESRCH) return false;

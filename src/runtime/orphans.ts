@@ -51,8 +51,11 @@ function killIfOrphan(pid: number, callers: ReadonlyMap<string, number>, limitMs
   // Only once the descriptor refers to the process does its command line prove whose it is.
   if (callerOf(pid, callers) !== caller) return;
   const group = Number(statOf(pid)?.[GROUP]);
+  const leader = statOf(group);
   // The shim's own child leads the group; as long as the shim lives, ending it is the shim's business.
-  if (Number(statOf(group)?.[PARENT]) === caller) return;
+  if (Number(leader?.[PARENT]) === caller) return;
+  // Somebody who looks into the log has its path among his words too, but not the leader of his group.
+  if (leader !== undefined && callerOf(group, callers) !== caller) return;
   signalProcessGroup(group, SIGKILL);
   if (pidfd !== undefined) waitUntilReady(pidfd.fd, "readable", limitMs);
 }

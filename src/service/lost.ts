@@ -5,11 +5,14 @@
  * and nobody will ask a shim that is still alive to delete the container.
  */
 
-import { readFileSync } from "node:fs";
 import { messageOf } from "../base/error.ts";
 import type { Logger } from "../base/log.ts";
 import type { Container } from "../container/container.ts";
+import { isLost } from "../container/lost.ts";
 import type { Registry } from "./registry.ts";
+
+/** How often it is looked whether one that has ended is still somebody's, where nothing else tells. */
+export const LOST_LOOK_MS = 600_000;
 
 /** Whether any has ended and has not been deleted. */
 export function hasEnded(containers: Iterable<Container>): boolean {
@@ -30,27 +33,12 @@ export async function forgetLost(
     if ((id ?? container.id) !== container.id || !isLost(container)) continue;
     await untilAtRest(container);
     if (registry.find(container.id) !== container) continue;
-    registry.remove(container.id);
+    registry.remove(container);
     log.warn("A container was cleaned up behind the shim's back and is forgotten", {
       id: container.id,
     });
     void letGo(container, log);
     onForgotten(container);
-  }
-}
-
-/** Whether it has ended and its bundle is gone, or is by now that of the next container with its id. */
-function isLost(container: Container): boolean {
-  container.lookForExits();
-  return container.init.isDead && notedPid(container) !== container.init.pid;
-}
-
-/** The pid that the runtime has recorded in the bundle. More may follow it there (`exit-record.ts`). */
-function notedPid({ bundle }: Container): number | undefined {
-  try {
-    return Number.parseInt(readFileSync(bundle.initPidFile, "utf8"), 10);
-  } catch {
-    return undefined;
   }
 }
 

@@ -40,8 +40,9 @@ export class Registry {
     this.#containers.set(container.id, container);
   }
 
-  remove(id: string): void {
-    this.#containers.delete(id);
+  /** Nothing, where another has its id by now. */
+  remove(container: Container): void {
+    if (this.#containers.get(container.id) === container) this.#containers.delete(container.id);
   }
 
   find(id: string): Container | undefined {

@@ -150,7 +150,8 @@ export class TaskService {
   async create(request: CreateTaskRequest, { signal }: CallContext): Promise<CreateTaskResponse> {
     requireId("task id", request.id);
     requireBundle(request.bundle);
-    await this.forgetLost(request.id);
+    // What follows on the connection must find it begun: no wait where nothing is in its way.
+    if (this.#registry.find(request.id) !== undefined) await this.forgetLost(request.id);
     return await this.#repeated.creates.run(request, signal, () => this.#create(request));
   }
 
@@ -248,7 +249,7 @@ export class TaskService {
     this.#repeated.processEnds({ id, execId });
     if (execId === "") {
       await container.dispose();
-      this.#registry.remove(id);
+      this.#registry.remove(container);
       saveDeletion(container.bundle.path, DeleteResponse.encode(response).finish());
       this.#options.onDeleted?.(container.bundle.path);
       this.#publish(container, taskDelete({ containerId: id, id: "", ...response }));

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { Inventory } from "../../src/base/inventory.ts";
 import { silentLogger } from "../../src/base/log.ts";
-import type { JournalEntry } from "../../src/event/journal.ts";
+import { Journal, type JournalEntry } from "../../src/event/journal.ts";
 import type { JournalStore } from "../../src/event/journal-file.ts";
 import { type EventSink, Publisher, type PublisherOptions } from "../../src/event/publisher.ts";
 import { taskExit, taskStart } from "../../src/event/task-event.ts";
@@ -351,6 +351,17 @@ describe("Publisher", () => {
     subject.publish(event(1), "/b");
     await manager.received(1);
     expect(manager.connections).toBe(1);
+  });
+
+  test("a process that goes on as another's gives a manager time that is no older than its listeners may be", async () => {
+    const manager = new FakeManager();
+    manager.ageMs = 0;
+    const journal = new Journal().state;
+    const subject = publisher(manager, { journal, settleMs: 30 });
+    const publishedAtMs = performance.now();
+    subject.publish(event(1), "/b");
+    await manager.received(1);
+    expect(performance.now() - publishedAtMs).toBeGreaterThan(29);
   });
 
   test("a connection that has ended is not used for the next event, and nothing is kept on disk for it", async () => {

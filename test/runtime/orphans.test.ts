@@ -1,7 +1,7 @@
 /** Whose runtime processes are killed, and whose are not. */
 
 import { expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { spawnProcess, waitForPid } from "../../src/linux/children.ts";
@@ -32,6 +32,28 @@ test.each([
     killOrphans(bundle, LIMIT_MS);
     if (signal === 0) process.kill(-pid, "SIGTERM");
     expect(waitForPid(pid).signal).toBe(signal || 15);
+  } finally {
+    rmSync(bundle, { recursive: true });
+  }
+});
+
+test("who only looks into the log is left alone, and so is his shell", () => {
+  const bundle = mkdtempSync(join(tmpdir(), "orphans-"));
+  const log = join(bundle, `runtime-create-log-${GONE}-x-1.json`);
+  writeFileSync(log, "");
+  const shell = spawnProcess({
+    argv: ["/bin/sh", "-c", `tail -f ${log} & wait`],
+    env: ["PATH=/usr/bin:/bin"],
+    stdio: [],
+    leads: "group",
+  });
+  try {
+    const isLooking = () => readFileSync(`/proc/${shell}/task/${shell}/children`, "utf8") !== "";
+    while (!isLooking()) Bun.sleepSync(1);
+    killOrphans(bundle, LIMIT_MS);
+    expect(isLooking()).toBe(true);
+    process.kill(-shell, "SIGTERM");
+    expect(waitForPid(shell).signal).toBe(15);
   } finally {
     rmSync(bundle, { recursive: true });
   }

@@ -1,9 +1,10 @@
 /** Containers that are cleaned up behind the shim's back, and those that only look like it. */
 
 import { expect, test } from "bun:test";
-import { renameSync } from "node:fs";
+import { existsSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import type { Bundle } from "../fake/bundle.ts";
+import { withoutDescriptors } from "../linux/no-descriptors.ts";
 import { callOf, errorOf, ServicePlace } from "./kit.ts";
 
 /** What `delete` and its manager do to a task whose shim they take for dead; here the bundle is only moved away. */
@@ -56,6 +57,43 @@ test("one whose bundle is there, or that runs, is not", async () => {
   const again = errorOf(place.service.create(place.requestFor(running), callOf()));
   expect(await again).toMatchObject({ reason: "alreadyExists" });
   await place.service.delete({ id, execId: "" }, callOf());
+});
+
+test("one whose bundle is gone, and that the runtime still has, can be deleted", async () => {
+  await using place = new ServicePlace();
+  const running = await place.running();
+  const { id, path } = running;
+  const waited = place.service.wait({ id, execId: "" }, callOf());
+  await place.service.kill({ id, execId: "", signal: 9, all: false });
+  await waited;
+  renameSync(path, `${path}-removed`);
+  await place.service.forgetLost();
+  expect(place.service.size).toBe(1);
+  await place.service.delete({ id, execId: "" }, callOf());
+  expect(existsSync(join(place.directory, "root", id))).toBe(false);
+});
+
+test("one that cannot be looked at, for want of a descriptor, is not lost", async () => {
+  await using place = new ServicePlace();
+  const { id } = await place.running();
+  const waited = place.service.wait({ id, execId: "" }, callOf());
+  await place.service.kill({ id, execId: "", signal: 9, all: false });
+  await waited;
+  await withoutDescriptors(() => place.service.forgetLost());
+  expect(place.service.size).toBe(1);
+  await place.service.delete({ id, execId: "" }, callOf());
+});
+
+test("what is asked for right after a Create finds it begun", async () => {
+  await using place = new ServicePlace();
+  const bundle = place.bundle({ args: ["sleep", "1000"] });
+  const { id } = bundle;
+  const created = errorOf(place.service.create(place.requestFor(bundle), callOf()));
+  place.service.shutdown({ id, now: false });
+  const deleted = errorOf(place.service.delete({ id, execId: "" }, callOf()));
+  expect(await created).toMatchObject({ reason: "canceled" });
+  expect(await deleted).toMatchObject({ reason: "notFound" });
+  expect(existsSync(join(place.directory, "root", id))).toBe(false);
 });
 
 test("one that was cleared is not in the way of the next of its id, whose bundle stands in its place", async () => {
