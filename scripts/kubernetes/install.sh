@@ -5,9 +5,10 @@
 #     install.sh --uninstall [--bin DIRECTORY] [--config FILE]
 #
 # It copies the executable, writes the options file, wedge.toml, next to containerd's configuration unless there
-# is one, and maintains a block of its own at the end of that configuration. For containerd 2 the options are
-# copied into that block: run this again when you have changed them. If containerd does not accept the result,
-# nothing is changed. containerd is not restarted: do that when it suits you; containers survive it.
+# is one, and maintains a block of its own at the end of that configuration. Run it again when containerd has gone
+# from 1.x to 2.x or back, whose blocks differ, and, for containerd 2, when you have changed the options, which are
+# copied into its block. If containerd does not accept the result, nothing is changed. containerd is not restarted:
+# do that when it suits you; containers survive it.
 set -eu
 
 here=$(dirname "$0")
@@ -75,11 +76,15 @@ block_for() {
   fi
 }
 
-# Installs the new configuration if containerd accepts it; otherwise the old one stays.
-replace_config() {
+# Fails if containerd does not accept the new configuration.
+check_config() {
   if cmp -s "$work/config.toml" "$config"; then return 0; fi
   containerd --config "$work/config.toml" config dump >/dev/null 2>"$work/errors" ||
     fail "containerd refuses the new configuration, nothing is changed: $(tail -n 1 "$work/errors")"
+}
+
+replace_config() {
+  if cmp -s "$work/config.toml" "$config"; then return 0; fi
   [ ! -e "$config" ] || cp -p "$config" "$config.before-wedge"
   mkdir -p "$(dirname "$config")"
   cp "$work/config.toml" "$config.new"
@@ -90,6 +95,7 @@ replace_config() {
 if [ "$action" = uninstall ]; then
   if [ -e "$config" ]; then
     without_block >"$work/config.toml"
+    check_config
     replace_config
   fi
   # Running shims keep their executable; containers started from now on use another runtime.
@@ -117,16 +123,18 @@ block_for "$work/config.toml" >"$work/block"
   cat "$work/block"
   echo "$end"
 } >>"$work/config.toml"
-replace_config
-if [ ! -e "$options" ]; then
-  cp "$work/wedge.toml" "$options"
-  echo "wrote $options"
-fi
+check_config
+# In place before the configuration names it.
 if ! cmp -s "$shim" "$bin/$name"; then
   # Moved into place: a running shim keeps the file that it was started from.
   cp "$shim" "$bin/$name.new"
   chmod 755 "$bin/$name.new"
   mv "$bin/$name.new" "$bin/$name"
   echo "wrote $bin/$name"
+fi
+replace_config
+if [ ! -e "$options" ]; then
+  cp "$work/wedge.toml" "$options"
+  echo "wrote $options"
 fi
 echo "wedge is installed. Restart containerd, then apply $here/runtime-class.yaml"

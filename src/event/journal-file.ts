@@ -169,17 +169,15 @@ class JournalFile implements Disposable {
     const { O_WRONLY, O_CREAT, O_APPEND } = constants;
     const fd = openIfThere(path, O_WRONLY | O_CREAT | O_APPEND);
     if (fd === undefined) return undefined;
-    try {
-      if (tryLockFile(fd)) {
-        ftruncateSync(fd);
-        return new JournalFile(path, fd);
-      }
-    } catch (error) {
-      closeSync(fd);
-      throw error;
-    }
-    closeSync(fd);
-    return undefined;
+    using undo = new DisposableStack();
+    undo.defer(() => closeSync(fd));
+    const isLocked = tryLockFile(fd);
+    // Its last owner was done with it before the lock was ours: nobody would find what is written here.
+    if (!isAt(path, fd)) return JournalFile.create(bundle);
+    if (!isLocked) return undefined;
+    ftruncateSync(fd);
+    undo.move();
+    return new JournalFile(path, fd);
   }
 
   get bytes(): number {

@@ -20,8 +20,9 @@ const outputBytesMax = 4 * 1024 * 1024;
 const errorBytesMax = 16 * 1024;
 /** A runtime that writes more than this, its log included, would in time fill the memory or the disk. */
 const writtenBytesMax = 64 * 1024 * 1024;
-/** How often that is checked; most calls are over before the first time. */
-const writtenLookMs = 200;
+/** When that is first checked, and how often at least; each time it takes twice as long as before. */
+const firstLookMs = 20;
+const lookMsMax = 200;
 
 export interface Invocation {
   readonly argv: readonly string[];
@@ -109,15 +110,20 @@ async function waitFor(
 ): Promise<End> {
   const interrupted = Promise.withResolvers<Interruption>();
   const timer = setTimeout(() => interrupted.resolve("timeout"), timeoutMs);
-  const look = setInterval(() => {
-    if (isFlooded()) interrupted.resolve("flooded");
-  }, writtenLookMs);
+  let look: NodeJS.Timeout | undefined;
+  const lookAfter = (ms: number) => {
+    look = setTimeout(() => {
+      if (isFlooded()) interrupted.resolve("flooded");
+      else lookAfter(Math.min(2 * ms, lookMsMax));
+    }, ms);
+  };
+  lookAfter(firstLookMs);
   const onAbort = () => interrupted.resolve("canceled");
   for (const signal of signals) signal.addEventListener("abort", onAbort, { once: true });
   if (signals.some(({ aborted }) => aborted)) onAbort();
   const first = await Promise.race([child.exited, interrupted.promise]);
   clearTimeout(timer);
-  clearInterval(look);
+  clearTimeout(look);
   for (const signal of signals) signal.removeEventListener("abort", onAbort);
   if (typeof first !== "string") return { kind: "exited", exit: first };
   // It may have ended in this very turn: then its own result counts.
@@ -131,12 +137,16 @@ async function waitFor(
 }
 
 function sizeOf(files: readonly (number | string)[]): number {
-  const sizes = files.map((file) =>
-    typeof file === "number"
-      ? fstatSync(file).size
-      : (statSync(file, { throwIfNoEntry: false })?.size ?? 0),
-  );
-  return sizes.reduce((sum, size) => sum + size, 0);
+  return files.map(sizeOfOne).reduce((sum, size) => sum + size, 0);
+}
+
+/** One that cannot be looked at counts nothing. */
+function sizeOfOne(file: number | string): number {
+  try {
+    return typeof file === "number" ? fstatSync(file).size : statSync(file).size;
+  } catch {
+    return 0;
+  }
 }
 
 function openCapture(label: string): OwnedFd {

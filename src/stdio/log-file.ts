@@ -3,8 +3,8 @@
  * `log`, then `log.1` the youngest of the old ones, `log.2`, and so on.
  */
 
-import { fstatSync, ftruncateSync, mkdirSync, renameSync, rmSync } from "node:fs";
-import { dirname } from "node:path";
+import { constants, fstatSync, ftruncateSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
 import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
@@ -22,6 +22,7 @@ import {
 } from "../base/shape.ts";
 import { hasCode } from "../linux/errno.ts";
 import { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY, OwnedFd, openFd, writeFd } from "../linux/fd.ts";
+import { ownPid } from "../linux/self.ts";
 import { type LogFormat, LogFormatter, type LogRecord } from "./log-record.ts";
 import { type NamedFd, openOnes } from "./part.ts";
 
@@ -65,11 +66,14 @@ export const logStreamState = record({
 });
 export type LogStreamState = Shaped<typeof logStreamState>;
 
-/** Opens the file of a file:// URI to append to, with the directories above it. Throws SystemError. */
-export function openLogFile(path: string): OwnedFd {
+/**
+ * Opens the file of a file:// URI to append to, with the directories above it; `flags` may add O_EXCL.
+ * Throws SystemError.
+ */
+export function openLogFile(path: string, flags = 0): OwnedFd {
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
   // Without waiting: there may be a FIFO, and a file does not mind.
-  return openFd(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o644);
+  return openFd(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | flags, 0o644);
 }
 
 /** The file, and the rotated ones. Streams share it and write in turn. */
@@ -222,9 +226,11 @@ export class LogFile implements Disposable {
 
   /** Opens the new file first: otherwise, while that fails, each attempt would push an old one out. */
   #putAside(): void {
-    const fresh = `${this.#path}.new`;
+    // A name of our own, and a new file: what others keep in this directory is not ours to continue or remove.
+    const fresh = join(dirname(this.#path), `.${basename(this.#path)}.${ownPid()}`);
+    rmSync(fresh, { force: true }); // It can only be that of a dead process with the same pid.
     using undo = new DisposableStack();
-    const next = undo.use(openLogFile(fresh));
+    const next = undo.use(openLogFile(fresh, constants.O_EXCL));
     undo.defer(() => rmSync(fresh, { force: true }));
     for (let age = this.#options.maxFiles - 1; age > 0; age--) this.#makeOlder(age);
     renameSync(fresh, this.#path);

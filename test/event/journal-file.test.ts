@@ -1,6 +1,6 @@
 /** Events on disk: whole or not at all, one owner, gone when they are taken. */
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import {
   appendFileSync,
   existsSync,
@@ -21,6 +21,7 @@ import { BundleJournals, takeLeftJournal } from "../../src/event/journal-file.ts
 import { Publisher } from "../../src/event/publisher.ts";
 import { taskStart } from "../../src/event/task-event.ts";
 import { TaskStart } from "../../src/gen/containerd/events/task.ts";
+import * as fileLock from "../../src/linux/file-lock.ts";
 
 class Place implements Disposable {
   readonly path = mkdtempSync(join(tmpdir(), "wedge-journal-"));
@@ -121,6 +122,28 @@ describe("events in bundles", () => {
     second.save([entry(2, bundle), entry(3, bundle)]);
     second.close();
     expect(left(bundle)).toEqual([2, 3]);
+  });
+
+  test.each([
+    ["before", true],
+    ["after", false],
+  ])("a file that its last owner removes just %s it lets go is made anew", (_, isHeld) => {
+    using place = new Place();
+    const bundle = place.bundle("a");
+    const last = new BundleJournals(place.path, place.log);
+    last.save([entry(1, bundle)]);
+    if (!isHeld) last.close();
+    const { tryLockFile } = fileLock;
+    // Between the opening of the file and the lock on it.
+    using _race = spyOn(fileLock, "tryLockFile").mockImplementationOnce((fd) => {
+      rmSync(fileOf(bundle));
+      return tryLockFile(fd);
+    });
+    const store = new BundleJournals(place.path, place.log);
+    store.save([entry(2, bundle)]);
+    store.close();
+    last.close();
+    expect(left(bundle)).toEqual([2]);
   });
 
   test("half a line at the end is no event", () => {

@@ -100,11 +100,14 @@ describe("a call that hangs", () => {
   });
 });
 
+/** More than is accepted, and no more than a host that does not mind can take. */
+const FLOOD = "{ head -c 300M /dev/zero; exec sleep 1000; }";
+
 test.each(["standard output", "standard error", "its log"])(
   "a call that floods %s is killed, long before its deadline",
   async (where) => {
     const target = { "standard output": "1", "standard error": "2", "its log": "3" }[where];
-    using fake = openRuncScript(`exec 3>>"$4"; exec yes flood >&${target}`);
+    using fake = openRuncScript(`exec 3>>"$4"; ${FLOOD} >&${target}`);
     const error = await failureOf(fake.runtime.start("c1"));
     expect(error).toMatchObject({ kind: "flooded", reason: "resourceExhausted" });
     expect(error.message).toContain(
@@ -113,6 +116,11 @@ test.each(["standard output", "standard error", "its log"])(
     expect(fake.files()).toEqual([]);
   },
 );
+
+test("a call whose log cannot be looked at is killed for what its streams are flooded with", async () => {
+  using fake = openRuncScript(`ln -fs "$4" "$4"; ${FLOOD}`); // A link to itself.
+  expect((await failureOf(fake.runtime.start("c1"))).kind).toBe("flooded");
+});
 
 test("when its process is to end, what makes a container is given up, and what clears one away is not", async () => {
   const ending = new AbortController();

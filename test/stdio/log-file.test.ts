@@ -170,6 +170,22 @@ describe("a log file", () => {
     expect(kit.warnings).toEqual(["Cannot rotate a log", "Cannot rotate a log"]);
   });
 
+  test.each([
+    ["succeeds", false],
+    ["fails", true],
+  ])("does not touch the files of others when its rotation %s", async (_, isBlocked) => {
+    await using kit = new Kit();
+    const path = join(kit.dir, "log");
+    const stale = join(kit.dir, `.log.${process.pid}`);
+    writeFileSync(`${path}.new`, "theirs\n");
+    writeFileSync(stale, "of a dead process\n");
+    if (isBlocked) mkdirSync(`${path}.1`); // A file cannot take a directory's place.
+    await log(kit, "max-size=1k&max-files=2", "seq 1 300", path);
+    expect(readFileSync(`${path}.new`, "utf8")).toBe("theirs\n");
+    expect(existsSync(stale)).toBe(false);
+    expect(isBlocked ? readFileSync(path, "utf8") : textOf(path)).toBe(seq(1, 300));
+  });
+
   test("takes a terminal too", async () => {
     await using kit = new Kit();
     const path = join(kit.dir, "log");
