@@ -9,7 +9,7 @@
  * starts, and adopts by pid afterwards, however early the process died.
  */
 
-import { type Pointer, ptr } from "bun:ffi";
+import { ptr } from "bun:ffi";
 import { assert } from "../base/assert.ts";
 import { ShimError } from "../base/error.ts";
 import type { Inventory } from "../base/inventory.ts";
@@ -22,13 +22,14 @@ import {
   hasDied,
   type TrackedChild,
 } from "./child.ts";
+import { type CopyTask, copyProcess } from "./copy.ts";
 import { check, checkReturned, ECHILD, errno, hasCode, SystemError } from "./errno.ts";
 import { duplicateFd, O_RDWR, OwnedFd } from "./fd.ts";
 import { type Inheritance, lendInheritance, plainInheritance } from "./inheritance.ts";
-import { copyTable, processTable } from "./libc.ts";
+import { processTable } from "./libc.ts";
 import { openPidfd } from "./pidfd.ts";
 import type { Poller } from "./poller.ts";
-import { holdSignals, signalSet } from "./signals.ts";
+import { signalSet } from "./signals.ts";
 
 export type { Child, Exit } from "./child.ts";
 
@@ -37,16 +38,6 @@ const POSIX_SPAWN_SETPGROUP = 0x02;
 const POSIX_SPAWN_SETSIGDEF = 0x04;
 const POSIX_SPAWN_SETSIGMASK = 0x08;
 const POSIX_SPAWN_SETSID = 0x80;
-const SIGCHLD = 17;
-const CLONE_VM = 0x100;
-const CLONE_FILES = 0x400;
-const CLONE_SETTLS = 0x8_0000;
-/** clone(2): the copy gets its own user namespace. */
-export const CLONE_NEWUSER = 0x1000_0000;
-const COPY_STACK_BYTES = 64 * 1024;
-/** On each side of the thread pointer: on which side libc's variables are depends on the processor. */
-const COPY_TLS_BYTES = 128 * 1024;
-const ALIGNMENT = 64;
 /** More than sizeof of glibc's posix_spawn_file_actions_t (80) and posix_spawnattr_t (336). */
 const SPAWN_STRUCT_BYTES = 512;
 /** The status of a process whose exit nobody could see; what containerd uses for "unknown". */
@@ -67,13 +58,6 @@ export interface SpawnOptions {
   /** Signals that it starts with blocked, by number; none without this. */
   readonly blocked?: readonly number[];
 }
-
-/** What a copy of this process can do: one libc call with one argument. */
-export type CopyTask =
-  /** umount(2); the copy exits with status 0, or 255 when the kernel refused. */
-  | { readonly call: "umount"; readonly path: string }
-  /** sleep(3): a process to be looked at from outside, which exits by itself. */
-  | { readonly call: "sleep"; readonly seconds: number };
 
 export interface ChildrenOptions {
   readonly poller: Poller;
@@ -149,52 +133,12 @@ export function hasChildren(): boolean {
   return processTable().wait4(-1, null, WNOHANG, null) >= 0 || errno() !== ECHILD;
 }
 
-/** A copy of this process, and the memory of this one that it runs on, to be kept until it has ended. */
-export interface Copy {
-  readonly pid: number;
-  readonly memory: readonly Uint8Array[];
-}
-
-/**
- * Starts a copy of this process that runs `task` and exits with its result.
- *
- * clone(2) enters the libc function directly, so no JavaScript runs there and no lock that another thread
- * held matters. The descriptor table is shared: the copy keeps none open. So is the memory if the function
- * is a bare system call, on a stack and with an errno of the copy's own: copying the engine's pages, and
- * copying them again on the next write, costs milliseconds. No signal handler runs in the copy.
- * Throws SystemError: EAGAIN, EPERM.
- */
-export function copyProcess(task: CopyTask, namespaces = 0): Copy {
-  const libc = copyTable();
-  const name = cString(task.call);
-  const entry = libc.dlsym(null, ptr(name));
-  assert(entry !== null, `libc has ${task.call}`);
-  const stack = new Uint8Array(COPY_STACK_BYTES);
-  const storage = new Uint8Array(COPY_TLS_BYTES * 2);
-  const path = cString(task.call === "umount" ? task.path : "");
-  const argument = task.call === "umount" ? ptr(path) : (task.seconds as Pointer);
-  const sharing = task.call === "umount" ? CLONE_VM | CLONE_SETTLS : 0;
-  const flags = namespaces | sharing | CLONE_FILES | SIGCHLD;
-  const stackTop = aligned(ptr(stack) + COPY_STACK_BYTES - ALIGNMENT);
-  const threadPointer = aligned(ptr(storage) + COPY_TLS_BYTES);
-  using _held = holdSignals();
-  const pid = libc.clone(entry, stackTop, flags, argument, null, threadPointer, null);
-  return { pid: check("clone", pid), memory: [stack, storage, path] };
-}
-
-function aligned(address: number): Pointer {
-  return (address - (address % ALIGNMENT)) as Pointer;
-}
-
 /** Waits for one child to exit, however long, and blocks meanwhile. Throws SystemError. */
 export function waitForPid(pid: number): Exit {
   const status = new Int32Array(1);
   check("wait4", processTable().wait4(pid, ptr(status), 0, null));
   return exitOf(pid, status[0] ?? 0);
 }
-
-/** What copies run on: however long an umount hangs, and whoever has let go of the copy. */
-const copiesMemory = new Set<Copy["memory"]>();
 
 /** The children of this process. Created once, by the composition root. */
 export class Children implements Disposable {
@@ -226,10 +170,9 @@ export class Children implements Disposable {
 
   /** Copies this process for one call and waits for it; see {@link copyProcess}. */
   copy(task: CopyTask, namespaces = 0): Child {
-    const { pid, memory } = copyProcess(task, namespaces);
-    const child = this.#track(pid);
-    copiesMemory.add(memory);
-    void child.exited.then(() => copiesMemory.delete(memory));
+    const copy = copyProcess(task, namespaces);
+    const child = this.#track(copy.pid);
+    void child.exited.then(() => copy[Symbol.dispose]());
     return child;
   }
 

@@ -99,6 +99,7 @@ export const selfTable = group({
   getpid: { args: [], returns: "i32" },
   sigaltstack: { args: ["ptr", "ptr"], returns: "i32" },
   mmap: { args: ["ptr", "u64", "i32", "i32", "i32", "i64"], returns: "ptr" },
+  munmap: { args: ["ptr", "u64"], returns: "i32" },
   mprotect: { args: ["ptr", "u64", "i32"], returns: "i32" },
   prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
   setpgid: { args: ["i32", "i32"], returns: "i32" },

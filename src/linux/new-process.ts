@@ -3,8 +3,9 @@
 import { CFunction, type Pointer, ptr, toArrayBuffer } from "bun:ffi";
 import { ShimError } from "../base/error.ts";
 import { successorImage } from "../version.ts";
-import { check, errno, SystemError } from "./errno.ts";
+import { check, SystemError } from "./errno.ts";
 import { processTable, selfTable } from "./libc.ts";
+import { mapMemory, PROT_EXEC, PROT_READ } from "./mapping.ts";
 import { holdSignals } from "./signals.ts";
 
 /** The number of set_tid_address(2). */
@@ -14,11 +15,6 @@ const CLONE_CHILD_CLEARTID = 0x20_0000n;
 const CLONE_CHILD_SETTID = 0x100_0000n;
 const SIGCHLD = 17n;
 const PR_GET_TID_ADDRESS = 40;
-const PROT_READ = 1;
-const PROT_WRITE = 2;
-const PROT_EXEC = 4;
-const MAP_PRIVATE = 2;
-const MAP_ANONYMOUS = 0x20;
 /** sizeof(stack_t). */
 const SIGNAL_STACK_BYTES = 24;
 
@@ -70,12 +66,7 @@ function mapCode(): Pointer {
     throw new ShimError("unimplemented", "This build was made without a C compiler");
   }
   const code = Buffer.from(successorImage, "base64");
-  const access = PROT_READ | PROT_WRITE;
-  const address = selfTable().mmap(null, code.length, access, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  // MAP_FAILED is the last address that there is.
-  if (typeof address !== "number" || address > Number.MAX_SAFE_INTEGER) {
-    throw new SystemError("mmap", errno());
-  }
+  const { address } = mapMemory(code.length);
   new Uint8Array(toArrayBuffer(address, 0, code.length)).set(code);
   check("mprotect", selfTable().mprotect(address, code.length, PROT_READ | PROT_EXEC));
   return address;

@@ -1,7 +1,8 @@
 /** User namespaces as carriers of an id mapping (user_namespaces(7)). */
 
 import { readFileSync, writeFileSync } from "node:fs";
-import { type Children, CLONE_NEWUSER } from "./children.ts";
+import type { Children } from "./children.ts";
+import { CLONE_NEWUSER } from "./copy.ts";
 import { O_RDONLY, type OwnedFd, openFd } from "./fd.ts";
 import { SIGKILL } from "./signals.ts";
 

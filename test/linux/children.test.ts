@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { readlinkSync } from "node:fs";
-import { Children, CLONE_NEWUSER } from "../../src/linux/children.ts";
+import { readFileSync, readlinkSync } from "node:fs";
+import { Children } from "../../src/linux/children.ts";
+import { CLONE_NEWUSER } from "../../src/linux/copy.ts";
 import { descriptorLimit } from "../../src/linux/descriptor-limit.ts";
 import { openFd, openPipe, readFd } from "../../src/linux/fd.ts";
 import { Poller, type Watch } from "../../src/linux/poller.ts";
@@ -216,6 +217,16 @@ describe("Children.copy()", () => {
       return copy.exited;
     });
     for (const exit of await Promise.all(copies)) expect(exit.status).toBe(255);
+  });
+
+  test("what copies run on is given back when they have ended", async () => {
+    // proc(5), statm: the size of the address space, in pages.
+    const pages = () => Number(readFileSync("/proc/self/statm", "latin1").split(" ")[0]);
+    const task = { call: "umount", path: "/proc/self/no-such-mount" } as const;
+    const copies = Array.from({ length: 100 }, () => children.copy(task));
+    const pagesInUse = pages();
+    await Promise.all(copies.map(({ exited }) => exited));
+    expect(pagesInUse - pages()).toBeGreaterThan(100 * 64);
   });
 
   test("a copy can live in a user namespace of its own until it is killed", async () => {

@@ -1,0 +1,70 @@
+/** Copies of this process that make one libc call each: for calls that may block, or need a namespace of their own. */
+
+import { type Pointer, ptr } from "bun:ffi";
+import { assert } from "../base/assert.ts";
+import { cString } from "./bytes.ts";
+import { check } from "./errno.ts";
+import { copyTable } from "./libc.ts";
+import { type Mapping, mapMemory } from "./mapping.ts";
+import { holdSignals } from "./signals.ts";
+
+const SIGCHLD = 17;
+const CLONE_VM = 0x100;
+const CLONE_FILES = 0x400;
+const CLONE_SETTLS = 0x8_0000;
+/** clone(2): the copy gets its own user namespace. */
+export const CLONE_NEWUSER = 0x1000_0000;
+const STACK_BYTES = 64 * 1024;
+/** On each side of the thread pointer: on which side libc's variables are depends on the processor. */
+const TLS_BYTES = 128 * 1024;
+
+/** What a copy of this process can do: one libc call with one argument. */
+export type CopyTask =
+  /** umount(2); the copy exits with status 0, or 255 when the kernel refused. */
+  | { readonly call: "umount"; readonly path: string }
+  /** sleep(3): a process to be looked at from outside, which exits by itself. */
+  | { readonly call: "sleep"; readonly seconds: number };
+
+/** A copy that is running. To be disposed once it has ended: it may run on memory of this process. */
+export interface Copy extends Disposable {
+  readonly pid: number;
+}
+
+/** What copies run on, and what they read: however long an umount hangs, and whoever has let go of the copy. */
+const inUse = new Map<Mapping, Uint8Array>();
+
+/**
+ * Starts a copy of this process that runs `task` and exits with its result.
+ *
+ * clone(2) enters the libc function directly, so no JavaScript runs there and no lock that another thread
+ * held matters. The descriptor table is shared: the copy keeps none open. So is the memory if the function
+ * is a bare system call, on a stack and with an errno of the copy's own: copying the engine's pages, and
+ * copying them again on the next write, costs milliseconds. No signal handler runs in the copy.
+ * Throws SystemError: EAGAIN, ENOMEM, EPERM.
+ */
+export function copyProcess(task: CopyTask, namespaces = 0): Copy {
+  const libc = copyTable();
+  const name = cString(task.call);
+  const entry = libc.dlsym(null, ptr(name));
+  assert(entry !== null, `libc has ${task.call}`);
+  const path = cString(task.call === "umount" ? task.path : "");
+  const argument = task.call === "umount" ? ptr(path) : (task.seconds as Pointer);
+  const sharing = task.call === "umount" ? CLONE_VM | CLONE_SETTLS : 0;
+  const flags = namespaces | sharing | CLONE_FILES | SIGCHLD;
+  using undo = new DisposableStack();
+  // Most of its pages are never touched, so they are never there.
+  const memory = undo.use(mapMemory(STACK_BYTES + 2 * TLS_BYTES));
+  const stackTop = (memory.address + STACK_BYTES) as Pointer;
+  const threadPointer = (stackTop + TLS_BYTES) as Pointer;
+  using _held = holdSignals();
+  const pid = libc.clone(entry, stackTop, flags, argument, null, threadPointer, null);
+  check("clone", pid);
+  inUse.set(memory, path);
+  undo.move();
+  return {
+    pid,
+    [Symbol.dispose]: () => {
+      if (inUse.delete(memory)) memory[Symbol.dispose]();
+    },
+  };
+}
