@@ -7,21 +7,25 @@ import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
-import { ADDRESS_FILE } from "../src/command/address-file.ts";
+import { ADDRESS_FILE } from "../src/bundle/address.ts";
+import { DELETION_BYTES_MAX, DELETION_FILE } from "../src/bundle/deletion-record.ts";
 import {
   DROPPED_PREFIXES,
   DROPPED_VARIABLES,
   ENGINE_SETTINGS,
   HEEDED_SIGNALS,
-} from "../src/command/daemon.ts";
-import { HUGE_PAGES_ENTRY, LAUNCHER_VARIABLE, VALUE_FLAGS } from "../src/command/flags.ts";
+} from "../src/command/invocation/daemon-settings.ts";
+import {
+  HUGE_PAGES_ENTRY,
+  LAUNCHER_VARIABLE,
+  VALUE_FLAGS,
+} from "../src/command/invocation/flags.ts";
 import {
   SPARE_READY,
   SPARE_REFUSES,
   SPARE_WORDS_BYTES,
   SPARES_DIRECTORY,
-} from "../src/command/spare.ts";
-import { DELETION_BYTES_MAX, DELETION_FILE } from "../src/container/deletion-record.ts";
+} from "../src/command/spare/spare.ts";
 import { JOURNAL_FILE } from "../src/event/journal-file.ts";
 import { HANDOFF_VARIABLE } from "../src/handoff/variables.ts";
 import { debugCommandName } from "../src/version.ts";

@@ -8,10 +8,10 @@
 
 import { basename } from "node:path";
 import { messageOf } from "./base/error.ts";
+import { runDaemon } from "./command/daemon.ts";
 import { EndSignals } from "./command/end-signals.ts";
-import { type Invocation, parseInvocation } from "./command/flags.ts";
-import { live } from "./command/lives.ts";
-import { writeOutput } from "./command/stream.ts";
+import { type Invocation, parseInvocation } from "./command/invocation/flags.ts";
+import { writeOutput } from "./command/invocation/stream.ts";
 import { debugCommandName, executableName } from "./version.ts";
 
 const EXIT_FAILURE = 1;
@@ -51,15 +51,15 @@ async function run(invocation: Invocation): Promise<number> {
       return await info(invocation);
     }
     case "start": {
-      const { launch } = await import("./command/launch.ts");
+      const { launch } = await import("./command/start/launch-daemon.ts");
       return launch(invocation);
     }
     case "delete": {
-      const { deleteTask } = await import("./command/delete.ts");
+      const { deleteTask } = await import("./command/delete/delete.ts");
       return await deleteTask(invocation);
     }
     case "deliver": {
-      const { deliver } = await import("./command/deliver.ts");
+      const { deliver } = await import("./command/delete/deliver.ts");
       return await deliver(invocation);
     }
     case "rehearse": {
@@ -67,7 +67,7 @@ async function run(invocation: Invocation): Promise<number> {
       return rehearse();
     }
     case "serve":
-      return await live(invocation, endSignals);
+      return await runDaemon(invocation, endSignals);
   }
 }
 

@@ -17,22 +17,33 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   base: [],
   linux: ["base"],
   gen: [],
+  bundle: ["base", "linux"],
+  rootfs: ["base", "linux"],
   runtime: ["base", "linux"],
   stdio: ["base", "linux"],
   cgroup: ["base", "linux"],
-  container: ["base", "linux", "runtime", "stdio", "cgroup"],
+  container: ["base", "linux", "bundle", "rootfs", "runtime", "stdio", "cgroup"],
   rpc: ["base", "linux", "gen"],
-  event: ["base", "linux", "rpc", "gen"],
-  service: ["base", "rpc", "gen", "event", "container"],
-  library: ["base", "rpc", "gen"],
+  event: ["base", "linux", "bundle", "rpc", "gen"],
+  service: ["base", "bundle", "rpc", "gen", "event", "container"],
+  library: ["base", "bundle", "rpc", "gen"],
   handoff: ["base", "linux", "gen", "rpc", "event", "service"],
-  debug: ["base", "linux", "cgroup", "rpc", "gen"],
+  debug: ["base", "linux", "bundle", "cgroup", "rpc", "gen"],
   command: [
-    ...["base", "linux", "gen", "runtime", "stdio", "cgroup", "container"],
-    ...["rpc", "event", "service", "handoff", "debug", "library"],
+    ...["base", "linux", "gen", "bundle", "rootfs", "runtime", "stdio", "cgroup", "container"],
+    ...["rpc", "event", "service", "handoff"],
   ],
   "main.ts": ["base", "command", "debug"],
   "version.ts": [],
+};
+
+/** The same among the folders of src/command, and the files beside them. */
+const commandLayers: Readonly<Record<string, readonly string[]>> = {
+  invocation: [],
+  spare: ["invocation"],
+  start: ["invocation", "spare"],
+  delete: ["invocation"],
+  serve: ["invocation"],
 };
 
 interface Ban {
@@ -169,6 +180,21 @@ function findForbiddenImports(file: SourceFile): readonly string[] {
     .map(({ target }) => `${file.path} imports ${target}`);
 }
 
+function findForbiddenImportsOfCommand(file: SourceFile): readonly string[] {
+  const folderOf = (path: string) => (path.includes("/") ? layerOf(path) : "");
+  const folder = "src/command/";
+  if (!file.path.startsWith(folder)) return [];
+  const own = folderOf(file.path.slice(folder.length));
+  const allowed = own === "" ? Object.keys(commandLayers) : commandLayers[own];
+  if (allowed === undefined) return [`${file.path}: its folder is in no layer`];
+  return importsOf(file)
+    .map(({ name }) => normalize(join(dirname(file.path), name)))
+    .filter((target) => target.startsWith(folder))
+    .map((target) => folderOf(target.slice(folder.length)))
+    .filter((other) => other !== own && !allowed.includes(other))
+    .map((other) => `${file.path} imports from command/${other}`);
+}
+
 /**
  * `path:line` of each function that is too long. Relies on the formatter: a function begins on a
  * line of its own and ends with a brace in the same column.
@@ -196,6 +222,7 @@ const everything = [...sources, ...readSources("test"), ...readSources("scripts"
 describe("src", () => {
   test("imports go rightward in the table of layers", () => {
     expect(sources.flatMap(findForbiddenImports)).toEqual([]);
+    expect(sources.flatMap(findForbiddenImportsOfCommand)).toEqual([]);
   });
 
   test.each([...bans])("$what is left to others", ({ pattern, but, instead }) => {

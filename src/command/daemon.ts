@@ -1,69 +1,113 @@
 /**
- * The daemon: the same executable without an action word, in a process group of its own.
- *
- * What it is started with is defined only here; the build passes it to `src/native/launcher.c`.
+ * The lives of a daemon's process: the shim that it was started for, then, one after another, those that
+ * it is hired for as a spare.
  */
 
+import { readlinkSync } from "node:fs";
+import { basename } from "node:path";
+import { messageOf, ShimError } from "../base/error.ts";
+import { readSettings } from "../handoff/settings.ts";
 import { HANDOFF_VARIABLES } from "../handoff/variables.ts";
-import { SIGINT, SIGTERM, SIGUSR1 } from "../linux/signals.ts";
-import { REMOVED_PREFIXES, REMOVED_VARIABLES, scrubEnvironment } from "../runtime/environment.ts";
-import type { Variables } from "./flags.ts";
+import { changeCommandLine } from "../linux/command-line.ts";
+import { OwnedFd } from "../linux/fd.ts";
+import { executableName } from "../version.ts";
+import type { EndSignals } from "./end-signals.ts";
+import {
+  type Invocation,
+  type Launcher,
+  parseInvocation,
+  type Variables,
+} from "./invocation/flags.ts";
+import { writeOutput } from "./invocation/stream.ts";
+import { serve } from "./serve/serve.ts";
+import { KIN_VARIABLE, type Kin, readKin } from "./spare/kin.ts";
+import { type Hire, Spare } from "./spare/spare.ts";
+import { becomeDaemon, releaseLauncher, type StartedDaemon } from "./start/become-daemon.ts";
 
-/** The listening socket of a shim that is started without `start`. */
-export const LISTENER_FD = 3;
-
-/**
- * The signals that the daemon heeds. Blocked from the beginning, in all threads, so that they wait until
- * they are read: otherwise one that came while it exchanges its program would be lost.
- */
-export const HEEDED_SIGNALS: readonly number[] = [SIGINT, SIGUSR1, SIGTERM];
-
-/**
- * The engine tuned for a process that does little and sleeps in between: no compiler or collector threads
- * beside the one that works, freed pages given back at once and not by a thread that wakes up for them,
- * and no look for garbage each second (`handoff/mover.ts` looks when there is some). No thread that
- * touches half a megabyte ahead of need: it costs 4 % of the CPU time of a life. Garbage is collected
- * once there are 4 MB of it, not 32: one life does not come to that. What runs only as often as in the
- * life of one container is not compiled; what that saves is within the noise. The engine's last compiler
- * tier is off: while it works the heap grows by 5 MB, of which 2 MB stay for good, and it gains some 8 %,
- * in floods of 100,000 calls. All of it is removed from the environment again before a runtime gets to
- * see it (`runtime/environment.ts`).
- */
-export const ENGINE_SETTINGS = [
-  "BUN_JSC_useConcurrentJIT=0",
-  "BUN_JSC_useConcurrentGC=0",
-  "BUN_JSC_numberOfGCMarkers=1",
-  "BUN_JSC_useWarmUpMarkedBlocks=0",
-  "BUN_JSC_largeHeapSize=4194304",
-  "BUN_JSC_thresholdForJITAfterWarmUp=1000",
-  "BUN_JSC_thresholdForOptimizeAfterWarmUp=5000",
-  "BUN_JSC_useFTLJIT=0",
-  "BUN_GC_TIMER_DISABLE=1",
-  "MIMALLOC_PURGE_DELAY=0",
-] as const;
-
-/** Meant only for `start`, or for whoever started containerd. */
-const OWN_VARIABLES: readonly string[] = [
-  "NODE_OPTIONS",
-  "WATCHDOG_PID",
-  "WATCHDOG_USEC",
-  ...HANDOFF_VARIABLES,
-];
-
-/** The names of variables that a daemon does not get. */
-export const DROPPED_VARIABLES: readonly string[] = [...OWN_VARIABLES, ...REMOVED_VARIABLES];
-/** Prefixes of the names of further ones. */
-export const DROPPED_PREFIXES: readonly string[] = REMOVED_PREFIXES;
-
-const OWN: ReadonlySet<string> = new Set(OWN_VARIABLES);
+const EXIT_FAILURE = 1;
 
 /**
- * The environment for the daemon, as `NAME=value` entries: without what changes the engine, and without
- * what the runtime must not have, so that nothing that the daemon starts can inherit it.
+ * Serves one shim after another; returns the exit code. The working directory is the bundle of the first.
+ * Throws as {@link becomeDaemon} does for the first.
  */
-export function daemonEnvironment(variables: Variables): readonly string[] {
-  const entries = Object.entries(variables).flatMap(([name, value]) =>
-    value === undefined || OWN.has(name) ? [] : [`${name}=${value}`],
-  );
-  return scrubEnvironment(entries);
+export async function runDaemon(first: Invocation, signals: EndSignals): Promise<number> {
+  const { launcher } = first.environment;
+  let life: Life | undefined =
+    launcher === undefined ? { invocation: first } : startFirst(first, launcher);
+  while (life !== undefined) {
+    const end = await finish(life, signals);
+    if (end === "failed") return EXIT_FAILURE;
+    life = end === "done" && !signals.haveCome ? takeNext(first, life) : undefined;
+  }
+  return 0;
+}
+
+/** A shim to serve. It may have no launcher: then it has a socket to find, or a document. */
+type Life = Pick<StartedDaemon, "invocation"> & Partial<StartedDaemon>;
+
+function startFirst(invocation: Invocation, launcher: Launcher): StartedDaemon | undefined {
+  using channel = new OwnedFd(launcher.channel);
+  return becomeDaemon(invocation, { ...launcher, channel: channel.fd });
+}
+
+/** "done": its manager has let it go, and nothing of it is left. */
+async function finish(
+  { invocation, listener }: Life,
+  signals: EndSignals,
+): Promise<"done" | "ended" | "failed"> {
+  try {
+    return (await serve(invocation, signals.next(), listener)) ? "done" : "ended";
+  } catch (error) {
+    // A line of the log.
+    writeOutput(2, `${executableName}: ${messageOf(error)}\n`);
+    return "failed";
+  }
+}
+
+/** The next shim that this process is to be; undefined when nobody wants one of it. */
+function takeNext(first: Invocation, last: Life): StartedDaemon | undefined {
+  const { spareMs } = readSettings(first.environment.variables);
+  const { variables, inheritance } = last.invocation.environment;
+  const { oomScore } = inheritance;
+  const kin = readKin(variables[KIN_VARIABLE]);
+  if (kin === undefined || spareMs === 0) return undefined;
+  try {
+    const spare = Spare.become({ kin: kin.name, oomScore });
+    if (spare === undefined) return undefined;
+    for (;;) {
+      using hire = spare.wait(spareMs);
+      if (hire === undefined) return undefined;
+      const started = begin(hire, first, kin);
+      if (started !== undefined) return started;
+    }
+  } catch {
+    // The kernel lacks what it takes, or a start failed and may have changed what makes it kin.
+    return undefined;
+  }
+}
+
+/** Undefined where that is all: another shim has the task. Throws what {@link becomeDaemon} does, after telling the launcher. */
+function begin(
+  { words, channel, managerPid, directory }: Hire,
+  first: Invocation,
+  kin: Kin,
+): StartedDaemon | undefined {
+  const [program = executableName, ...args] = words;
+  try {
+    changeCommandLine(words, basename(program));
+    process.chdir(readlinkSync(directory));
+    const parsed = parseInvocation(program, args, launchedWith(first.environment.variables, kin));
+    if (parsed.kind === "usage") throw new ShimError("invalidArgument", parsed.text);
+    return becomeDaemon(parsed.invocation, { channel, managerPid, kin: kin.name, isParent: false });
+  } catch (error) {
+    writeOutput(2, `${executableName}: ${messageOf(error)}`);
+    releaseLauncher(channel, EXIT_FAILURE);
+    throw error;
+  }
+}
+
+/** As it was launched, whichever program of this process has these flags. */
+function launchedWith(variables: Variables, { ttrpcAddress }: Kin): Variables {
+  const entries = Object.entries(variables).filter(([name]) => !HANDOFF_VARIABLES.has(name));
+  return { ...Object.fromEntries(entries), TTRPC_ADDRESS: ttrpcAddress || undefined };
 }

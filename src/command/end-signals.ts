@@ -1,4 +1,4 @@
-/** The signals that ask a daemon to end, in any of its lives (`lives.ts`). */
+/** The signals that ask a daemon to end, in any of its lives (`daemon.ts`). */
 
 const SIGNALS = ["SIGTERM", "SIGINT"] as const;
 

@@ -10,8 +10,8 @@ import { Runc } from "../runtime/runc.ts";
 import type { RuntimeOptions } from "../runtime/runtime.ts";
 import { decodeRuncOptions } from "../service/options.ts";
 import { revision, runtimeName, version } from "../version.ts";
-import type { Invocation } from "./flags.ts";
-import { readInput, writeOutput } from "./stream.ts";
+import type { Invocation } from "./invocation/flags.ts";
+import { readInput, writeOutput } from "./invocation/stream.ts";
 
 const FEATURES_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/features/Features";
 const FEATURES_LIMIT_MS = 5000;

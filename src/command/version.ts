@@ -1,7 +1,7 @@
 /** `-v`: the version for people, on stdout. */
 
 import { executableName, revision, version } from "../version.ts";
-import { writeOutput } from "./stream.ts";
+import { writeOutput } from "./invocation/stream.ts";
 
 /** Prints and returns the exit code. */
 export function printVersion(): number {

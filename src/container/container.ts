@@ -9,6 +9,8 @@ import { ActiveCount } from "../base/active-count.ts";
 import { hasReason, messageOf, ShimError } from "../base/error.ts";
 import type { Inventory } from "../base/inventory.ts";
 import { flag, list, maybe, plain, record, type Shaped } from "../base/shape.ts";
+import { Bundle } from "../bundle/bundle.ts";
+import { loadSpec } from "../bundle/spec.ts";
 import {
   type CgroupLocation,
   cgroupState,
@@ -21,8 +23,8 @@ import { type OomWatch, oomState, restoreOom, watchOom } from "../cgroup/oom.ts"
 import { cgroupPids } from "../cgroup/pids.ts";
 import { pidNamespaceMembers } from "../linux/pid-namespace.ts";
 import { SIGKILL } from "../linux/signals.ts";
+import { mountRootfs, type RootfsMount } from "../rootfs/rootfs.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { Bundle } from "./bundle.ts";
 import type { ProcessContext } from "./context.ts";
 import { ExecProcess, execProcessState } from "./exec-process.ts";
 import { InitProcess } from "./init-process.ts";
@@ -30,8 +32,6 @@ import { initProcessState } from "./init-process-state.ts";
 import { type RuncOptions, runcOptionsState, saveOptions } from "./options.ts";
 import type { StdioPaths, TaskProcess } from "./process.ts";
 import { type StdioOwner, stdioOwnerState } from "./process-stdio.ts";
-import { mountRootfs, type RootfsMount } from "./rootfs.ts";
-import { loadSpec } from "./spec.ts";
 
 /** The OCI runtime of one container. */
 export interface OpenedRuntime {

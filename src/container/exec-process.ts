@@ -4,9 +4,9 @@ import { rmSync } from "node:fs";
 import { ShimError } from "../base/error.ts";
 import type { Inventory } from "../base/inventory.ts";
 import { maybe, plain, reasonShape, record, type Shaped } from "../base/shape.ts";
+import type { Bundle } from "../bundle/bundle.ts";
 import { SIGKILL } from "../linux/signals.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import type { Bundle } from "./bundle.ts";
 import type { ProcessContext } from "./context.ts";
 import type { InitProcess } from "./init-process.ts";
 import {

@@ -9,10 +9,11 @@ import { copyFileSync, existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
 import type { Inventory } from "../base/inventory.ts";
+import { Bundle } from "../bundle/bundle.ts";
 import { SIGKILL } from "../linux/signals.ts";
+import { unmountRootfs } from "../rootfs/rootfs.ts";
 import { RuntimeError } from "../runtime/error.ts";
 import type { CheckpointRequest, Runtime } from "../runtime/runtime.ts";
-import { Bundle } from "./bundle.ts";
 import {
   checkpointConfig,
   loadStreamKeys,
@@ -33,7 +34,6 @@ import {
 } from "./lifecycle.ts";
 import { type StdioPaths, TaskProcess } from "./process.ts";
 import { type StdioOwner, settleStdio, startStdio } from "./process-stdio.ts";
-import { unmountRootfs } from "./rootfs.ts";
 import { alreadyFinished, type SignalRequest, signalChild } from "./signal-child.ts";
 import { thaw } from "./thaw.ts";
 

@@ -9,8 +9,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
 import { flag, plain, record, whole } from "../base/shape.ts";
+import { writeFileAtomically } from "../bundle/atomic-file.ts";
 import { hasCode } from "../linux/errno.ts";
-import { writeFileAtomically } from "./atomic-file.ts";
 
 const OPTIONS_FILE = "options.json";
 const RUNTIME_FILE = "runtime";

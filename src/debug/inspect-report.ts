@@ -89,7 +89,7 @@ function factsOf({
     [
       "exit",
       exit &&
-        `${exit.status}${exit.signal > 0 ? ` (signal ${exit.signal})` : ""} at ${exit.exitedAt}${exit.isOomKilled ? ", out of memory" : ""}`,
+        `${exit.exitStatus}${exit.signal > 0 ? ` (signal ${exit.signal})` : ""} at ${exit.exitedAt.toISOString()}${exit.oomKilled ? ", out of memory" : ""}`,
     ],
     ["init", state?.init && `process ${state.init.pid}, ${pids} in its cgroup`],
     ["bundle", bundle?.path],

@@ -168,7 +168,7 @@ function containerFamilies(containers: readonly MeasuredContainer[]): readonly F
       name: "shim_container_exit_status",
       type: "gauge",
       help: "How a stopped container ended, where its shim keeps a record.",
-      samples: of(({ row }) => row.state?.exit?.status),
+      samples: of(({ row }) => row.state?.exit?.exitStatus),
     },
     {
       name: "shim_container_processes",

@@ -23,6 +23,7 @@ import {
 import { dirname, join } from "node:path";
 import { messageOf } from "../base/error.ts";
 import type { Logger } from "../base/log.ts";
+import { SANDBOX_FILE } from "../bundle/bundle.ts";
 import { Envelope } from "../gen/containerd/types/event.ts";
 import { hasCode } from "../linux/errno.ts";
 import { tryLockFile } from "../linux/file-lock.ts";
@@ -30,8 +31,6 @@ import { ownPid } from "../linux/self.ts";
 import type { JournalEntry } from "./journal.ts";
 
 export const JOURNAL_FILE = "events.journal";
-/** containerd 2 writes it into the bundle of a container that shares a sandbox's shim. */
-const SANDBOX_FILE = "sandbox";
 const FILE_MODE = 0o600;
 /** A file that has grown to this is rewritten with what still waits, which is less (see `journal.ts`). */
 const FILE_BYTES_MAX = 8 * 1024 * 1024;

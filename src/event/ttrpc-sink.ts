@@ -1,8 +1,8 @@
 /** containerd's events service as a place to hand events to (containerd.services.events.ttrpc.v1.Events). */
 
 import { statSync } from "node:fs";
+import { parseSocketPath } from "../bundle/address.ts";
 import { EventsDefinition } from "../gen/containerd/services/events/ttrpc/v1/events.ts";
-import { parseSocketPath } from "../rpc/shim-address.ts";
 import { connectBun } from "../rpc/ttrpc/bun.ts";
 import { createStub } from "../rpc/ttrpc/stub.ts";
 import type { EventSink } from "./publisher.ts";

@@ -5,6 +5,7 @@
 
 import { join } from "node:path";
 import { ShimError } from "../base/error.ts";
+import { parseSocketPath, readSocketPath } from "../bundle/address.ts";
 import {
   TaskCheckpointed,
   TaskCreate,
@@ -20,12 +21,10 @@ import {
 import { EventsDefinition } from "../gen/containerd/services/events/ttrpc/v1/events.ts";
 import type { Envelope } from "../gen/containerd/types/event.ts";
 import { decodeMessage, mountService } from "../rpc/service.ts";
-import { parseSocketPath } from "../rpc/shim-address.ts";
 import { findTask, type TaskClient, type TaskVersion } from "../rpc/task-client.ts";
 import type { TtrpcClient } from "../rpc/ttrpc/client.ts";
 import { connectNet, listenNet } from "../rpc/ttrpc/net.ts";
 import { TtrpcServer } from "../rpc/ttrpc/server.ts";
-import { readSocketPath } from "./bundle-address.ts";
 
 const DEFAULT_STATE_DIRECTORY = "/run/containerd";
 const BUNDLES = "io.containerd.runtime.v2.task";

@@ -2,7 +2,7 @@
  * The classic mount calls and the list of what is mounted.
  *
  * Flags carry the names of mount(2) and umount2(2). Policy (what a rootfs is, what is retried) is
- * `container/rootfs.ts`. Each call blocks until the kernel is done.
+ * `rootfs/unmount.ts`. Each call blocks until the kernel is done.
  */
 
 import { ptr } from "bun:ffi";

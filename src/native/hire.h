@@ -1,5 +1,5 @@
 /*
- * `start` by a spare: a process whose shim has ended, and which waits for another (`command/spare.ts`).
+ * `start` by a spare: a process whose shim has ended, and which waits for another (`command/spare/spare.ts`).
  *
  * A spare listens on a socket of its own in the directory of its kin. Whoever renames the socket has the
  * spare to itself. The spare then says that it is ready: what is lent to a process that is stopped could not

@@ -1,6 +1,6 @@
 /*
  * What a process passes on to those that it starts, in one number: its kin. A process of the same kin could
- * have been started in its place, so it may do what another was started for (`command/spare.ts`).
+ * have been started in its place, so it may do what another was started for (`command/spare/spare.ts`).
  *
  * It covers everything that the kernel tells without anything being changed: the program, the environment,
  * namespaces and root, session, users and capabilities, labels, and what a process may have been given from

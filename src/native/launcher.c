@@ -5,19 +5,19 @@
  * This code is the entry point of the executable (scripts/executable.ts joins the two). It looks at the
  * command line, and in every case but these leaves everything as it is and goes on to the engine (`loader.h`):
  *
- * - `start`: asks a spare (`command/spare.ts`) to be the shim, if there is one. Otherwise it executes the
- *   executable again as the daemon-to-be (`command/start.ts`). Either has the manager's own stdin, stdout
+ * - `start`: asks a spare (`command/spare/spare.ts`) to be the shim, if there is one. Otherwise it executes the
+ *   executable again as the daemon-to-be (`command/start/become-daemon.ts`). Either has the manager's own stdin, stdout
  *   and stderr, and the launcher exits when that has given its answer or has exited.
  * - `delete` of a task that its shim has deleted itself: passes on the answer that the shim has left in
- *   the bundle (`container/deletion-record.ts`).
+ *   the bundle (`bundle/deletion-record.ts`).
  *
- * What fails here is left to the engine, which tries again and can report errors (`command/launch.ts`,
- * `command/delete.ts`). No libc and no writable data: it may be loaded anywhere.
+ * What fails here is left to the engine, which tries again and can report errors (`command/start/launch-daemon.ts`,
+ * `command/delete/delete.ts`). No libc and no writable data: it may be loaded anywhere.
  *
  * From the build, besides those in `loader.h`: ENGINE_SETTINGS, DROPPED_NAMES and DROPPED_PREFIXES (lists of strings,
- * `command/daemon.ts`), LAUNCHER_VARIABLE, HUGE_PAGES_ENTRY, DELETION_FILE and DELETION_BYTES_MAX
- * (`container/deletion-record.ts`), OBSTACLES (files), DEBUG_NAME, VALUE_FLAGS (`command/flags.ts`), HEEDED_SIGNALS,
- * SPARES_DIRECTORY, SPARE_READY, SPARE_REFUSES and SPARE_WORDS_BYTES (`command/spare.ts`).
+ * `command/invocation/daemon-environment.ts`), LAUNCHER_VARIABLE, HUGE_PAGES_ENTRY, DELETION_FILE and DELETION_BYTES_MAX
+ * (`bundle/deletion-record.ts`), OBSTACLES (files), DEBUG_NAME, VALUE_FLAGS (`command/invocation/flags.ts`), HEEDED_SIGNALS,
+ * SPARES_DIRECTORY, SPARE_READY, SPARE_REFUSES and SPARE_WORDS_BYTES (`command/spare/spare.ts`).
  */
 
 #include "kernel.h"
@@ -124,7 +124,7 @@ __attribute__((noreturn)) static void leave_killed(void) {
 /* After it. */
 #include "hire.h"
 
-/* The command line, as Go's flag package reads it and `command/flags.ts` after it. */
+/* The command line, as Go's flag package reads it and `command/invocation/flags.ts` after it. */
 struct command {
   char **argv;
   /* Where the action is; 0 when there is none, or it does not concern us. */

@@ -6,7 +6,6 @@ import type { CreateRequest } from "../container/container.ts";
 import type { Termination } from "../container/lifecycle.ts";
 import type { RuncOptions } from "../container/options.ts";
 import type { StdioPaths, TaskProcess } from "../container/process.ts";
-import type { RootfsMount } from "../container/rootfs.ts";
 import { type TaskEvent, taskCreate } from "../event/task-event.ts";
 import { toTimestamp } from "../event/timestamp.ts";
 import { CheckpointOptions as LinuxCheckpointOptions } from "../gen/containerd/runtime/linux/runctypes/runc.ts";
@@ -15,6 +14,7 @@ import type { Mount } from "../gen/containerd/types/mount.ts";
 import { CheckpointOptions, ProcessDetails } from "../gen/containerd/types/runc/options/oci.ts";
 import { Status } from "../gen/containerd/types/task/task.ts";
 import type { Any } from "../gen/google/protobuf/any.ts";
+import type { RootfsMount } from "../rootfs/rootfs.ts";
 
 const STATUS = {
   created: Status.CREATED,

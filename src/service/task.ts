@@ -8,9 +8,9 @@
 import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
 import { list, record, type Shaped } from "../base/shape.ts";
+import { forgetDeletion, saveDeletion } from "../bundle/deletion-record.ts";
 import { Container, containerState, type OpenedRuntime } from "../container/container.ts";
 import type { ProcessContext } from "../container/context.ts";
-import { forgetDeletion, saveDeletion } from "../container/deletion-record.ts";
 import type { RuncOptions } from "../container/options.ts";
 import {
   type TaskEvent,

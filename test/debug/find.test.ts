@@ -22,6 +22,8 @@ function bundle(name: string, files: Readonly<Record<string, unknown>>): string 
   return path;
 }
 
+const AT = new Date("2026-01-02T03:04:05.000Z");
+
 describe("recognize()", () => {
   test.each([
     ["/usr/bin/containerd-shim-wedge-v2", { kind: "wedge", isAsleep: false }],
@@ -54,24 +56,25 @@ describe("readBundle()", () => {
         pid: 77,
         exitStatus: 137,
         signal: 9,
-        exitedAt: "x",
+        exitedAt: AT.toISOString(),
         oomKilled: true,
       },
     });
     expect(readBundle(path)).toEqual({
       ...{ path, id: "web", namespace: "k8s.io", pod: "team/api", podId: "abc" },
       ...{ socket: "/run/s/new", initPid: 77, isManaged: true },
-      exit: { pid: 77, status: 137, signal: 9, exitedAt: "x", isOomKilled: true },
+      exit: { pid: 77, exitStatus: 137, signal: 9, exitedAt: AT, oomKilled: true },
     });
   });
 
   test("reads an exit where a shim without room or descriptors has recorded it", () => {
-    const record = JSON.stringify({ version: 1, pid: 77, exitStatus: 3, signal: 0 });
+    const exitedAt = AT.toISOString();
+    const record = JSON.stringify({ version: 1, pid: 77, exitStatus: 3, signal: 0, exitedAt });
     const full = bundle("spare/full", { "config.json": {}, "init.pid": `77\n${record}` });
     const exhausted = bundle("spare/exhausted", { "config.json": {}, "init.pid": "77" });
     symlinkSync(record, join(exhausted, "exit.json"));
     for (const path of [full, exhausted]) {
-      expect(readBundle(path)).toMatchObject({ initPid: 77, exit: { pid: 77, status: 3 } });
+      expect(readBundle(path)).toMatchObject({ initPid: 77, exit: { pid: 77, exitStatus: 3 } });
     }
     rmSync(join(folder, "spare"), { recursive: true });
   });

@@ -27,7 +27,7 @@ test("shim ps", () => {
     ...{ namespace: "k8s.io", id: "pod1", isAsleep: true, connections: 0 },
     process: processOf({ pid: 200, startedAtMs: 0 }),
   });
-  const exit = { pid: 201, status: 137, signal: 9, exitedAt: "", isOomKilled: true };
+  const exit = { pid: 201, exitStatus: 137, signal: 9, exitedAt: new Date(0), oomKilled: true };
   const rows = [
     {
       namespace: "default",
@@ -165,10 +165,10 @@ test("shim inspect of a wedge shim", () => {
 test("shim inspect of a shim that does not answer", () => {
   const exit = {
     pid: 101,
-    status: 1,
+    exitStatus: 1,
     signal: 0,
-    exitedAt: "2026-01-01T00:00:00.000Z",
-    isOomKilled: true,
+    exitedAt: new Date("2026-01-01T00:00:00.000Z"),
+    oomKilled: true,
   };
   const report: Report = {
     target: {

@@ -3,7 +3,7 @@
 import { beforeAll, expect, test } from "bun:test";
 import { existsSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { SPARE_READY, SPARE_REFUSES } from "../../src/command/spare.ts";
+import { SPARE_READY, SPARE_REFUSES } from "../../src/command/spare/spare.ts";
 import { writeFd } from "../../src/linux/fd.ts";
 import { waitUntilReady } from "../../src/linux/ready.ts";
 import { acceptUnix, listenUnix, receiveMessage } from "../../src/linux/scm-rights.ts";

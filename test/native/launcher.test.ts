@@ -12,7 +12,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { saveDeletion } from "../../src/container/deletion-record.ts";
+import { saveDeletion } from "../../src/bundle/deletion-record.ts";
 import {
   BootstrapParams,
   LogLevel,
@@ -24,7 +24,7 @@ import { buildExecutable, executable } from "../compiled.ts";
 const TIMEOUT_MS = 60_000;
 /** The number of close_range(2), on every processor. */
 const CLOSE_RANGE = "436";
-/** By a name that the launcher hands on to the daemon, and `command/launch.ts` would not. */
+/** By a name that the launcher hands on to the daemon, and `command/start/launch-daemon.ts` would not. */
 const launcherAlone = ["bash", "-c", `exec -a "by the launcher" ${executable} "$@"`, "bash"];
 const directory = mkdtempSync(join(tmpdir(), "wedge-"));
 

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { saveDeletion } from "../../src/container/deletion-record.ts";
+import { saveDeletion } from "../../src/bundle/deletion-record.ts";
 import { DeleteResponse } from "../../src/gen/containerd/task/v2/task.ts";
 import { makeFifo } from "../../src/linux/fifo.ts";
 import { executableName } from "../../src/version.ts";

@@ -3,7 +3,7 @@
 import { expect } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { SPARES_DIRECTORY } from "../../src/command/spare.ts";
+import { SPARES_DIRECTORY } from "../../src/command/spare/spare.ts";
 import { TaskDefinition } from "../../src/gen/containerd/task/v2/task.ts";
 import { connectBun } from "../../src/rpc/ttrpc/bun.ts";
 import { createStub } from "../../src/rpc/ttrpc/stub.ts";

@@ -11,7 +11,7 @@ import {
   rmdirSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { SPARES_DIRECTORY } from "../../src/command/spare.ts";
+import { SPARES_DIRECTORY } from "../../src/command/spare/spare.ts";
 import { Options } from "../../src/gen/containerd/types/runc/options/oci.ts";
 import { Any } from "../../src/gen/google/protobuf/any.ts";
 import { openedBy, readOr, until } from "../command/shim-process.ts";

@@ -1,7 +1,7 @@
 /** Ends of processes while the shim has no descriptor left to look at anything. */
 
 import { expect, test } from "bun:test";
-import { loadExitRecord } from "../../src/container/exit-record.ts";
+import { loadExitRecord } from "../../src/bundle/exit-record.ts";
 import { withoutDescriptors } from "../linux/no-descriptors.ts";
 import { callOf, ServicePlace } from "./kit.ts";
 

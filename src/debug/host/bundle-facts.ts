@@ -3,22 +3,15 @@
 import { readdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { member, parseJson, textMember } from "../../base/json.ts";
-import { findSocketPath } from "../../rpc/shim-address.ts";
-import { readLink, readText } from "./process-table.ts";
+import { findSocketPath } from "../../bundle/address.ts";
+import { INIT_PID_FILE } from "../../bundle/bundle.ts";
+import { type ExitRecord, loadExitRecord } from "../../bundle/exit-record.ts";
+import { CONFIG_FILE, SANDBOX_ANNOTATION } from "../../bundle/spec.ts";
+import { readText } from "./process-table.ts";
 
 /** Annotations of CRI, by containerd. */
-const SANDBOX_ID = "io.kubernetes.cri.sandbox-id";
 const SANDBOX_NAME = "io.kubernetes.cri.sandbox-name";
 const SANDBOX_NAMESPACE = "io.kubernetes.cri.sandbox-namespace";
-
-/** How init ended, as a wedge shim has recorded it. */
-export interface RecordedExit {
-  readonly pid: number;
-  readonly status: number;
-  readonly signal: number;
-  readonly exitedAt: string;
-  readonly isOomKilled: boolean;
-}
 
 /** A bundle. Paths are those of the mount namespace that it is in. */
 export interface BundleFacts {
@@ -33,7 +26,8 @@ export interface BundleFacts {
   readonly socket: string | undefined;
   /** As numbered in the shim's pid namespace; undefined before init exists. */
   readonly initPid: number | undefined;
-  readonly exit: RecordedExit | undefined;
+  /** As a wedge shim has recorded it. */
+  readonly exit: ExitRecord | undefined;
   /** Whether it is where a manager keeps its bundles. */
   readonly isManaged: boolean;
 }
@@ -41,15 +35,14 @@ export interface BundleFacts {
 /** Reads the bundle at `root` + `path`; undefined when there is neither config.json nor anything of a shim. */
 export function readBundle(path: string, root = ""): BundleFacts | undefined {
   const read = (name: string) => readText(join(root + path, name));
-  const config = parseJson(read("config.json"));
+  const config = parseJson(read(CONFIG_FILE));
   const socket = findSocketPath(read);
   if (config === undefined && socket === undefined) return undefined;
   const annotations = member(config, "annotations");
   const podName = textMember(annotations, SANDBOX_NAME);
   const podNamespace = textMember(annotations, SANDBOX_NAMESPACE);
-  const podId = textMember(annotations, SANDBOX_ID);
-  const initLines = read("init.pid")?.split("\n") ?? [];
-  const initPid = Number.parseInt(initLines[0] ?? "", 10);
+  const podId = textMember(annotations, SANDBOX_ANNOTATION);
+  const initPid = Number.parseInt(read(INIT_PID_FILE) ?? "", 10);
   return {
     path,
     id: basename(path),
@@ -58,7 +51,7 @@ export function readBundle(path: string, root = ""): BundleFacts | undefined {
     podId,
     socket,
     initPid: initPid > 0 ? initPid : undefined,
-    exit: readExit(join(root + path, "exit.json")) ?? parseExit(initLines[1]),
+    exit: loadExitRecord(root + path),
     isManaged: true,
   };
 }
@@ -80,23 +73,4 @@ function listDirectories(path: string): readonly string[] {
   } catch {
     return []; // There is none: no such manager here.
   }
-}
-
-/** As a shim writes it: the text of a file, or the target of a link if it had no descriptor for a file. */
-function readExit(path: string): RecordedExit | undefined {
-  return parseExit(readText(path) ?? readLink(path));
-}
-
-function parseExit(text: string | undefined): RecordedExit | undefined {
-  const document = parseJson(text);
-  const pid = member(document, "pid");
-  const status = member(document, "exitStatus");
-  if (typeof pid !== "number" || typeof status !== "number") return undefined;
-  return {
-    pid,
-    status,
-    signal: Number(member(document, "signal") ?? 0),
-    exitedAt: textMember(document, "exitedAt") ?? "",
-    isOomKilled: member(document, "oomKilled") === true,
-  };
 }

@@ -1,8 +1,9 @@
 /** The status of a container, from the kernel and its bundle. Its shim is not asked. */
 
+import type { ExitRecord } from "../../bundle/exit-record.ts";
 import { type CgroupLocation, locateCgroup } from "../../cgroup/cgroup.ts";
 import { cgroupPids } from "../../cgroup/pids.ts";
-import type { BundleFacts, RecordedExit } from "./bundle-facts.ts";
+import type { BundleFacts } from "./bundle-facts.ts";
 import { type HostProcess, readText } from "./process-table.ts";
 import type { Host, HostShim } from "./shims.ts";
 
@@ -26,7 +27,7 @@ export interface ContainerState {
   /** Everything in its cgroup. */
   readonly pids: readonly number[];
   /** Undefined while it runs, and where the shim keeps no record. */
-  readonly exit: RecordedExit | undefined;
+  readonly exit: ExitRecord | undefined;
 }
 
 /** Never throws for what ends meanwhile. */

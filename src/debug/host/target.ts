@@ -4,7 +4,7 @@
  */
 
 import { realpathSync, statSync } from "node:fs";
-import { parseSocketPath } from "../../rpc/shim-address.ts";
+import { parseSocketPath } from "../../bundle/address.ts";
 import { EXIT_NOT_FOUND, Refusal, usageError } from "../refusal.ts";
 import type { BundleFacts } from "./bundle-facts.ts";
 import type { Host, HostShim } from "./shims.ts";

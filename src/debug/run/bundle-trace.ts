@@ -5,14 +5,17 @@
 
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { readSocket } from "./run-plan.ts";
+import { ADDRESS_FILE, readSocketPath } from "../../bundle/address.ts";
+import { INIT_PID_FILE } from "../../bundle/bundle.ts";
+import { DELETION_FILE } from "../../bundle/deletion-record.ts";
+import { EXIT_FILE } from "../../bundle/exit-record.ts";
 
 const FILES: ReadonlySet<string> = new Set([
-  "address",
+  ADDRESS_FILE,
   "criu-dump.log",
-  "deleted",
-  "exit.json",
-  "init.pid",
+  DELETION_FILE,
+  EXIT_FILE,
+  INIT_PID_FILE,
   "options.json",
   "runtime",
   // Of a terminal that nobody has yet, see detached-streams.ts.
@@ -30,7 +33,7 @@ export class BundleTrace {
   constructor(bundle: string) {
     this.#bundle = bundle;
     // An address file left by a dead shim marks the other files as that shim's.
-    const isStale = readSocket(bundle) !== undefined;
+    const isStale = readSocketPath(bundle) !== undefined;
     this.#kept = new Set(
       isStale ? [] : [...FILES].filter((name) => existsSync(join(bundle, name))),
     );

@@ -9,10 +9,10 @@ import { dirname, join, resolve } from "node:path";
 import { messageOf } from "../../base/error.ts";
 import { parseExactly } from "../../base/exact-json.ts";
 import { member } from "../../base/json.ts";
+import { readSocketPath } from "../../bundle/address.ts";
+import { CONFIG_FILE, GROUP_ANNOTATIONS } from "../../bundle/spec.ts";
 import { hasCode } from "../../linux/errno.ts";
 import { isListening } from "../../linux/listener.ts";
-import { findSocketPath } from "../../rpc/shim-address.ts";
-import { readText } from "../host/process-table.ts";
 import { usageError } from "../refusal.ts";
 import type { Variables } from "../variables.ts";
 import type { ConfigDocument } from "./derived-bundle.ts";
@@ -21,8 +21,6 @@ import type { RunOptions } from "./run-options.ts";
 const DEFAULT_ROOT = "/run/containerd/runc";
 const NAME_LENGTH_MAX = 76;
 const NAME_PATTERN = /^[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$/;
-/** A bundle with one of these shares its shim with others. */
-const GROUP_ANNOTATIONS = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"];
 
 /** A run that may begin. Paths are absolute. */
 export interface RunPlan {
@@ -110,7 +108,7 @@ interface ConfigFacts {
 }
 
 function readConfig(bundle: string): ConfigFacts {
-  const path = join(bundle, "config.json");
+  const path = join(bundle, CONFIG_FILE);
   let config: unknown;
   try {
     // It may be written again, with changes.
@@ -169,16 +167,11 @@ function refuseUsedId(id: string, stateDirectory: string): void {
 
 /** The files of two shims in one bundle would be mistaken for each other's. */
 function refuseUsedBundle(bundle: string): void {
-  const socket = readSocket(bundle);
+  const socket = readSocketPath(bundle);
   if (socket === undefined || !isListening(socket)) return;
   throw usageError(
     `The bundle ${bundle} is in use: a shim serves it at ${socket}; copy the bundle, or delete its container`,
   );
-}
-
-/** The socket that a shim has written into the bundle, dead or alive. */
-export function readSocket(bundle: string): string | undefined {
-  return findSocketPath((name) => readText(join(bundle, name)));
 }
 
 function isDirectory(path: string): boolean {

@@ -4,12 +4,12 @@
  */
 
 import { messageOf } from "../../base/error.ts";
+import { parseSocketPath } from "../../bundle/address.ts";
 import { TaskDefinition } from "../../gen/containerd/task/v3/task.ts";
 import type { OwnedFd } from "../../linux/fd.ts";
 import { openPidfd } from "../../linux/pidfd.ts";
 import type { Poller } from "../../linux/poller.ts";
 import { selfCommand } from "../../linux/self-command.ts";
-import { parseSocketPath } from "../../rpc/shim-address.ts";
 import type { TaskClient } from "../../rpc/task-client.ts";
 import { connectBun } from "../../rpc/ttrpc/bun.ts";
 import type { TtrpcClient } from "../../rpc/ttrpc/client.ts";

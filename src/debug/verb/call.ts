@@ -3,7 +3,7 @@
 import type { DescMethod, JsonObject, JsonValue } from "@bufbuild/protobuf";
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { messageOf } from "../../base/error.ts";
-import { addressScheme } from "../../rpc/shim-address.ts";
+import { addressScheme } from "../../bundle/address.ts";
 import { callFailure, connectAddress, connectShim, type ShimConnection } from "../connection.ts";
 import { parseDuration } from "../duration.ts";
 import { findShims } from "../host/shims.ts";

@@ -72,7 +72,7 @@ export function toListed(
     pod: bundle?.pod ?? null,
     kind: shim.kind,
     status: state?.status ?? "empty",
-    exitStatus: state?.exit?.status ?? null,
+    exitStatus: state?.exit?.exitStatus ?? null,
     initPid: state?.init?.pid ?? null,
     pids: state?.pids.length ?? 0,
     shimPid: shim.process.pid,

@@ -1,8 +1,8 @@
 /** What `start` reads: options in all their forms, and the parameters of newer managers. */
 
 import { strict as assert } from "node:assert";
-import { decodeStartRequest } from "../../../src/command/bootstrap.ts";
-import { type Invocation, parseInvocation } from "../../../src/command/flags.ts";
+import { type Invocation, parseInvocation } from "../../../src/command/invocation/flags.ts";
+import { decodeStartRequest } from "../../../src/command/start/bootstrap.ts";
 import { BootstrapParams } from "../../../src/gen/containerd/runtime/bootstrap/v1/bootstrap.ts";
 import { CreateOptions } from "../../../src/gen/containerd/runtime/linux/runctypes/runc.ts";
 import { Options } from "../../../src/gen/containerd/types/runc/options/oci.ts";

@@ -1,16 +1,16 @@
 /** Everything that is read as text: each parser gives a value or a refusal in words. */
 
 import { strict as assert } from "node:assert";
-import { parseInvocation } from "../../../src/command/flags.ts";
-import { parseMountOptions } from "../../../src/container/mount-option.ts";
+import { parseSpec } from "../../../src/bundle/spec.ts";
+import { parseInvocation } from "../../../src/command/invocation/flags.ts";
+import { parseMountInfo } from "../../../src/linux/mount.ts";
+import { parseMountOptions } from "../../../src/rootfs/mount-option.ts";
 import {
   commonDirectory,
   compactLayers,
   joinLayers,
   splitLayers,
-} from "../../../src/container/overlay-option.ts";
-import { parseSpec } from "../../../src/container/spec.ts";
-import { parseMountInfo } from "../../../src/linux/mount.ts";
+} from "../../../src/rootfs/overlay-option.ts";
 import { kindOf } from "../../../src/runtime/error.ts";
 import { parseLastError } from "../../../src/runtime/log.ts";
 import { parseTarget } from "../../../src/stdio/uri.ts";

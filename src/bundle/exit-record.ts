@@ -1,0 +1,106 @@
+/**
+ * `exit.json` in the bundle: how the container's init ended, written before anybody is told.
+ *
+ * It outlives the shim, so that `delete` after a crash can answer with what really happened. Execs have
+ * none: nobody can ask for it once the shim is gone, and what clients wait for is the event, which the
+ * journal keeps.
+ */
+
+import { closeSync, constants, openSync, readFileSync, readlinkSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { hasCode } from "../linux/errno.ts";
+import { linkAtomically, writeFileAtomically } from "./atomic-file.ts";
+import { INIT_PID_FILE } from "./bundle.ts";
+
+export const EXIT_FILE = "exit.json";
+const FORMAT_VERSION = 1;
+/** To an existing file that is not a link. */
+const APPEND_FLAGS = constants.O_WRONLY | constants.O_APPEND | constants.O_NOFOLLOW;
+
+/** The end of an init process. */
+export interface ExitRecord {
+  readonly pid: number;
+  /** 0-255: the exit code, or 128 + signal. */
+  readonly exitStatus: number;
+  /** The signal that killed it, or 0. */
+  readonly signal: number;
+  readonly exitedAt: Date;
+  readonly oomKilled: boolean;
+}
+
+/**
+ * Replaces the record in the bundle. On a full disk it is put after the pid in `init.pid`: that file
+ * exists before the container runs, and the rest of its first block is allocated. If no descriptor is
+ * left, `exit.json` is a symbolic link whose target is the record: symlink(2) needs none. Throws what
+ * node:fs throws: ENOENT when the bundle is gone.
+ */
+export function saveExitRecord(bundle: string, record: ExitRecord): void {
+  const text = JSON.stringify({
+    version: FORMAT_VERSION,
+    pid: record.pid,
+    exitStatus: record.exitStatus,
+    signal: record.signal,
+    exitedAt: record.exitedAt.toISOString(),
+    oomKilled: record.oomKilled,
+  });
+  const path = join(bundle, EXIT_FILE);
+  try {
+    writeFileAtomically(path, text, 0o600);
+  } catch (error) {
+    if (hasCode(error, "EMFILE", "ENFILE")) linkAtomically(path, text);
+    // One write of a few bytes within an allocated block is done whole or not at all.
+    else if (hasCode(error, "ENOSPC", "EDQUOT")) appendLine(join(bundle, INIT_PID_FILE), text);
+    else throw error;
+  }
+}
+
+function appendLine(path: string, line: string): void {
+  const fd = openSync(path, APPEND_FLAGS);
+  try {
+    writeSync(fd, `\n${line}`);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** The record of the bundle; undefined when there is none, or none that this version can read. */
+export function loadExitRecord(bundle: string): ExitRecord | undefined {
+  const path = join(bundle, EXIT_FILE);
+  const text = tryRead(readText, path) ?? tryRead(readlinkSync, path);
+  const spare = tryRead(readText, join(bundle, INIT_PID_FILE))?.split("\n").at(1);
+  return parseRecord(text) ?? parseRecord(spare);
+}
+
+const readText = (path: string) => readFileSync(path, "utf8");
+
+function tryRead(read: (path: string) => string, path: string): string | undefined {
+  try {
+    return read(path);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Missing and damaged come to the same: the status is not known. */
+function parseRecord(text: string | undefined): ExitRecord | undefined {
+  if (text === undefined) return undefined;
+  let document: unknown;
+  try {
+    document = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof document !== "object" || document === null) return undefined;
+  const fields = new Map<string, unknown>(Object.entries(document));
+  const pid = fields.get("pid");
+  const exitStatus = fields.get("exitStatus");
+  const signal = fields.get("signal");
+  const exitedAt = fields.get("exitedAt");
+  if (fields.get("version") !== FORMAT_VERSION) return undefined;
+  if (typeof pid !== "number" || typeof exitStatus !== "number") return undefined;
+  if (typeof signal !== "number" || typeof exitedAt !== "string") return undefined;
+  const at = new Date(exitedAt);
+  if (Number.isNaN(at.getTime())) return undefined;
+  const oomKilled = fields.get("oomKilled") === true;
+  return { pid, exitStatus, signal, exitedAt: at, oomKilled };
+}

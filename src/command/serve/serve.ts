@@ -1,0 +1,395 @@
+/**
+ * `serve`: the shim itself, and the composition root. Every long-lived object is made here and passed to
+ * those that need it; nothing is wired anywhere else.
+ *
+ * It ends when containerd asks (Shutdown with no container left), on SIGTERM or SIGINT (containers go
+ * on), or when it has no container and nobody is connected. Containers are never killed from here.
+ */
+
+import { existsSync, readlinkSync } from "node:fs";
+import { messageOf, ShimError } from "../../base/error.ts";
+import { within } from "../../base/limit.ts";
+import type { Logger } from "../../base/log.ts";
+import { toRuntimeOptions } from "../../container/runtime-options.ts";
+import { BundleJournals } from "../../event/journal-file.ts";
+import { Publisher } from "../../event/publisher.ts";
+import type { TaskEvent } from "../../event/task-event.ts";
+import { connectEventSink } from "../../event/ttrpc-sink.ts";
+import { aged } from "../../handoff/aging.ts";
+import { Arrival } from "../../handoff/arrival.ts";
+import { enterDirectory } from "../../handoff/departure.ts";
+import { type HandoffDocument, toJournalState } from "../../handoff/document.ts";
+import type { Estate } from "../../handoff/estate.ts";
+import { Mover } from "../../handoff/mover.ts";
+import { nextQuietMs } from "../../handoff/rhythm.ts";
+import { HandoffService } from "../../handoff/service.ts";
+import { readSettings } from "../../handoff/settings.ts";
+import { HANDOFF_VARIABLES } from "../../handoff/variables.ts";
+import { Children } from "../../linux/children.ts";
+import { monotonicMs } from "../../linux/clock.ts";
+import { claimListener, restoreBacklog, socketPath } from "../../linux/listener.ts";
+import { LogSink } from "../../linux/log-sink.ts";
+import { Poller } from "../../linux/poller.ts";
+import { OWN_PROGRAM } from "../../linux/program.ts";
+import { becomeSubreaper, forbidDumps, ownPid } from "../../linux/self.ts";
+import { countOwnWords } from "../../linux/self-command.ts";
+import { SIGCHLD, SignalWatch, signalName, unblockSignals } from "../../linux/signals.ts";
+import { isInUserNamespace } from "../../linux/user-namespace.ts";
+import { inheritBun, listenBun } from "../../rpc/ttrpc/bun.ts";
+import type { Acceptor } from "../../rpc/ttrpc/server.ts";
+import {
+  hasBegun,
+  peerOf,
+  type ServerConnectionState,
+} from "../../rpc/ttrpc/server-connection-state.ts";
+import type { Transport } from "../../rpc/ttrpc/transport.ts";
+import { CallHistory } from "../../runtime/call-history.ts";
+import { parseDeadlines } from "../../runtime/deadlines.ts";
+import { Runc } from "../../runtime/runc.ts";
+import { hasEnded } from "../../service/lost.ts";
+import { TaskService } from "../../service/task.ts";
+import type { TraceSources } from "../../service/trace.ts";
+import { executableName } from "../../version.ts";
+import { HEEDED_SIGNALS, LISTENER_FD } from "../invocation/daemon-settings.ts";
+import {
+  daemonWords,
+  type Invocation,
+  inheritanceEntries,
+  type Variables,
+} from "../invocation/flags.ts";
+import { checkIdentity } from "../invocation/identity.ts";
+import { writeOutput } from "../invocation/stream.ts";
+import { Admission } from "./admission.ts";
+import { dumpLines } from "./dump.ts";
+import { type Guard, guardProcess } from "./guard.ts";
+import { createLogger, type DaemonLog, lostLine } from "./log.ts";
+import { openServer } from "./open-server.ts";
+import { PublishedAddress } from "./published-address.ts";
+import { type Used, watchUnused } from "./unused.ts";
+
+/** How long it may take, at the end, until answers and events are taken. */
+const DRAIN_TIMEOUT_MS = 3000;
+/** A shim that is ended by a signal must not hold up the host (containers go on, the journal is kept). */
+const PUBLISH_TIMEOUT_MS = 5000;
+/** Exits that have been seen, and the undoing of what was given up: a runtime may still be at work. */
+const HURRY_TIMEOUT_MS = 2000;
+/** One that its manager has let go is in nobody's way, and a manager that hangs may recover. */
+const LINGER_TIMEOUT_MS = 30_000;
+/** How soon a shim that could not be restored is tried again. */
+const RETRY_MS = 1000;
+/** The end that a manager asks for, when the last container is deleted. */
+const ASKED = "asked by its manager";
+
+/**
+ * Serves until it is asked to end; returns whether its manager has asked, and nothing is left or has failed.
+ * The working directory is the bundle. `ended` resolves to the name of a signal that asks for the end.
+ * `listener` is the socket that `start` opened, if it ran before.
+ */
+export async function serve(
+  invocation: Invocation,
+  ended: Promise<string>,
+  listener?: number,
+): Promise<boolean> {
+  checkIdentity(invocation);
+  const arrival = Arrival.find(invocation.environment.variables);
+  becomeSubreaper();
+  // In a user namespace the kernel would hide our own /proc directory from us.
+  if (!isInUserNamespace()) forbidDumps();
+  await using end = new AsyncDisposableStack();
+  const stop = Promise.withResolvers<string>();
+  void ended.then(stop.resolve);
+  const ending = new AbortController();
+  const { shim, inherited } = assemble(invocation, {
+    ...{ arrival, end, stop: stop.resolve, ending: ending.signal, listener },
+  });
+  const { service, server, publisher, log } = shim;
+  const cause = shim.document?.cause.kind;
+  log.debug("Serving", { pid: ownPid(), id: invocation.id, cause, wakers: arrival?.wakers });
+  const refusal = arrival?.refusal;
+  if (refusal !== undefined) log.warn("The new program gave the shim back", { error: refusal });
+  // In this turn of the event loop: as long as the previous program can still come back, nothing that was
+  // handed over has been used.
+  arrival?.finish();
+  begin(shim, inherited);
+  const reason = await stop.promise;
+  log.debug("Ending", { reason, containers: service.size });
+  shim.mover[Symbol.dispose]();
+  // A runtime that went on without us would have no deadline.
+  ending.abort();
+  // Their waiters are still there, and the journal is still open.
+  await within(service.hurry(), HURRY_TIMEOUT_MS);
+  // Before a connection ends, which makes a manager run `delete`.
+  server.stopAccepting();
+  shim.address.withdrawAll();
+  // While containers are left, Waits for them are open and would never be answered.
+  await server.shutdown(service.size > 0 ? 0 : DRAIN_TIMEOUT_MS);
+  await publisher.stop(reason === ASKED ? LINGER_TIMEOUT_MS : PUBLISH_TIMEOUT_MS);
+  return reason === ASKED && publisher.pending === 0 && !shim.guard.hasReported;
+}
+
+interface Shim extends Estate {
+  /** What takes new connections. */
+  readonly acceptor: Acceptor;
+  readonly mover: Mover;
+  readonly log: DaemonLog;
+  readonly guard: Guard;
+  /** What the previous program has left. */
+  readonly document: HandoffDocument | undefined;
+  readonly address: PublishedAddress;
+}
+
+interface Surroundings {
+  readonly arrival: Arrival | undefined;
+  /** Owns what ends with the shim. */
+  readonly end: AsyncDisposableStack;
+  readonly stop: (reason: string) => void;
+  /** Aborts when the shim is to end. */
+  readonly ending: AbortSignal;
+  readonly listener: number | undefined;
+}
+
+/** Builds the shim from what the previous program has left; what cannot be used goes back to that program. */
+function assemble(
+  invocation: Invocation,
+  surroundings: Surroundings,
+): { readonly shim: Shim; readonly inherited: readonly Inherited[] } {
+  const { arrival } = surroundings;
+  try {
+    const document = arrival?.read();
+    const present = document === undefined ? undefined : aged(document, monotonicMs());
+    const shim = build(invocation, present, surroundings);
+    return { shim, inherited: openDoors(shim) };
+  } catch (error) {
+    if (arrival === undefined) throw error;
+    // Its own program: nobody else can take the shim, and its containers are better off waiting than without it.
+    if (arrival.refusal !== undefined) {
+      if (arrival.refusal !== messageOf(error)) complain(error);
+      Bun.sleepSync(RETRY_MS);
+    }
+    return arrival.goBack(error);
+  }
+}
+
+/** Says in the shim's log why it cannot go on. */
+function complain(error: unknown): void {
+  try {
+    writeOutput(2, `${executableName}: cannot go on yet: ${messageOf(error)}\n`);
+  } catch {
+    // Nobody reads it.
+  }
+}
+
+/** Makes every object of the shim. Nothing that was handed over is used yet. */
+function build(
+  invocation: Invocation,
+  document: HandoffDocument | undefined,
+  { arrival, end, stop, ending, listener: opened }: Surroundings,
+): Shim {
+  if (document !== undefined) enterDirectory(document.directory);
+  const directory = document?.directory ?? process.cwd();
+  const sink = LogSink.open(2, lostLine, document?.lostLogLines);
+  const log = openLog(invocation, sink);
+  end.defer(() => log.flush());
+  const { inheritance, variables, deadlines } = invocation.environment;
+  const environment = toEntries(variables);
+  const poller = end.use(new Poller());
+  const children = end.use(new Children({ poller, reapStrays: true, inheritance }));
+  const { namespace } = invocation;
+  const history = new CallHistory();
+  const calls = { children, history, deadlines: parseDeadlines(deadlines), ending };
+  const listener = document?.listener ?? opened ?? openListener(invocation);
+  const address = new PublishedAddress({ bundle: directory, socket: socketPath(listener), log });
+  const eventObservers = new Set<(event: TaskEvent) => void>();
+  const service = new TaskService({
+    shimPid: ownPid(),
+    context: { poller, children, log, namespace, runtimeDir: variables["XDG_RUNTIME_DIR"] },
+    openRuntime: (bundle, options) => {
+      // One that was handed over may have lost its bundle.
+      address.publish(bundle);
+      const runtime = toRuntimeOptions(options, { namespace, bundle, environment });
+      return { runtime: new Runc(runtime, calls), root: runtime.root };
+    },
+    publish: publishTo(() => publisher, eventObservers),
+    onCreating: () => publisher.prepare(),
+    shutdown: () => {
+      // Before the answer: whoever gets it may run `delete`, or start a shim at the same address.
+      server.stopAccepting();
+      address.withdrawAll();
+      stop(ASKED);
+    },
+    onDeleted: (bundle) => address.withdraw(bundle),
+    onEmpty: () => unused.emptied(),
+    log,
+  });
+  if (document !== undefined) service.restore(document.task);
+  const publisher = openPublisher(invocation, log, document);
+  const sources = { service, publisher, history, sink, listener, log, events: eventObservers };
+  const handoff = new HandoffService(() => mover, passageOf(document, arrival));
+  const { server, acceptor } = openServer(invocation, handoff, sources);
+  const guard = end.use(guardProcess({ log, dump: () => dumpLines(service, publisher, history) }));
+  // To those who listen for the signal in the usual way.
+  const signals = end.use(
+    new SignalWatch(poller, HEEDED_SIGNALS, (signal) => process.emit(signalName(signal))),
+  );
+  const unused = end.use(
+    watchUnused({ ...useOf({ service, server, publisher, directory }), stop }),
+  );
+  // What could not be made is not told about.
+  eventObservers.add(() => unused.used());
+  const estate = {
+    service,
+    publisher,
+    server,
+    children,
+    poller,
+    signals,
+    sink,
+    listener,
+    directory,
+  };
+  const env = [...environment, ...inheritanceEntries(inheritance)];
+  const mover = end.use(openMover(estate, { invocation, log, env, document, arrival }));
+  return { ...estate, acceptor, mover, log, guard, document, address };
+}
+
+/** How the previous program was left, where somebody may have asked for it. */
+function passageOf(document: HandoffDocument | undefined, arrival: Arrival | undefined) {
+  if (document === undefined || document.cause.kind === "sleep") return undefined;
+  return { pausedAtMs: document.cause.pausedAtMs, refusal: arrival?.refusal };
+}
+
+/** A connection that is not read yet, and where it stood. */
+interface Inherited {
+  readonly transport: Transport;
+  readonly state: ServerConnectionState;
+}
+
+/** Opens what clients come in by. Before the event loop turns again nothing is accepted or read. */
+function openDoors({ server, acceptor, log, listener, document }: Shim): readonly Inherited[] {
+  const inherited = (document?.connections ?? []).flatMap((state) => {
+    try {
+      return [{ transport: inheritBun(state.fd), state }];
+    } catch (error) {
+      log.error("A connection is lost", { fd: state.fd, error: messageOf(error) });
+      return [];
+    }
+  });
+  const admission = new Admission(() => server.connections.size, log);
+  listenBun(acceptor, { fd: listener }, (fd) => admission.admit(fd));
+  restoreBacklog(listener);
+  return inherited;
+}
+
+/** Puts the shim to work: from here on there is no way back. */
+function begin(shim: Shim, inherited: readonly Inherited[]): void {
+  const { server, acceptor, children, log, mover } = shim;
+  for (const { transport, state } of inherited) {
+    try {
+      // Where a client has not begun to say anything, it may be in another protocol.
+      if (hasBegun(state)) server.adopt(transport, state);
+      else acceptor.serve(transport, peerOf(state));
+    } catch (error) {
+      log.error("A connection is lost", { fd: state.fd, error: messageOf(error) });
+      transport.destroy();
+    }
+  }
+  // What died while nobody listened, and what dies from now on.
+  children.reap();
+  unblockSignals([SIGCHLD]);
+  mover.start();
+}
+
+function openMover(
+  estate: Estate,
+  shim: {
+    readonly invocation: Invocation;
+    readonly log: DaemonLog;
+    readonly env: readonly string[];
+    readonly document: HandoffDocument | undefined;
+    readonly arrival: Arrival | undefined;
+  },
+): Mover {
+  const { log, env, document, arrival } = shim;
+  const settings = readSettings(shim.invocation.environment.variables);
+  const { sleepAfterMs } = settings;
+  const cause = document?.cause;
+  let quietMs = document?.quietMs;
+  if (cause?.kind === "sleep" && arrival?.hasSlept) {
+    quietMs = nextQuietMs(quietMs ?? sleepAfterMs, monotonicMs() - cause.sinceMs, sleepAfterMs);
+  }
+  const ownPath = readlinkSync(OWN_PROGRAM).replace(/ \(deleted\)$/, "");
+  return new Mover({
+    estate,
+    log,
+    env,
+    ownWordCount: countOwnWords(),
+    flags: daemonWords(shim.invocation),
+    ownPath,
+    quietMs,
+    isRenewed: cause?.kind === "renewal",
+    refused: document?.refused,
+    ...settings,
+  });
+}
+
+function openLog({ namespace, id, isDebug }: Invocation, sink: LogSink): DaemonLog {
+  return createLogger({ sink, isDebug, fields: { namespace, id } });
+}
+
+function toEntries(variables: Variables): readonly string[] {
+  return Object.entries(variables).flatMap(([name, value]) =>
+    value === undefined || HANDOFF_VARIABLES.has(name) ? [] : [`${name}=${value}`],
+  );
+}
+
+function openPublisher(
+  { namespace, environment }: Invocation,
+  log: Logger,
+  document: HandoffDocument | undefined,
+): Publisher {
+  const { ttrpcAddress } = environment;
+  return new Publisher({
+    namespace,
+    connect: ttrpcAddress === "" ? undefined : () => connectEventSink(ttrpcAddress),
+    log,
+    store: new BundleJournals(document?.directory ?? process.cwd(), log),
+    ...(document !== undefined && { journal: toJournalState(document.journal) }),
+  });
+}
+
+/** Watchers first: publishing may write the journal to disk. */
+function publishTo(publisher: () => Publisher, observers: TraceSources["events"]) {
+  return (event: TaskEvent, bundle: string) => {
+    for (const observe of observers) observe(event);
+    publisher().publish(event, bundle);
+  };
+}
+
+/** The listening socket that our starter left, or the one that the command line asks for. */
+function openListener({ socket }: Invocation): number {
+  if (socket === "") return LISTENER_FD;
+  const listener = claimListener(socket);
+  if (listener === "taken") {
+    throw new ShimError("alreadyExists", `Cannot listen on ${socket}: another process does`);
+  }
+  return listener.release();
+}
+
+/** Who uses a shim, as far as that can be seen. */
+function useOf({
+  service,
+  server,
+  publisher,
+  directory,
+}: Pick<Estate, "service" | "server" | "publisher" | "directory">): Omit<Used, "stop"> {
+  return {
+    isEmpty: () => service.size === 0,
+    hasEnded: () => hasEnded(service.containers),
+    forgetLost: () => void service.forgetLost(),
+    hasEvents: () => publisher.pending > 0,
+    isConnected: () => server.connections.size > 0,
+    isCalled: () => [...server.connections].some(({ calls }) => [...calls].length > 0),
+    received: () => server.received,
+    hasBundle: () => existsSync(directory),
+  };
+}
