@@ -6,7 +6,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
-import { member } from "../base/json.ts";
+import { member, textMember } from "../base/json.ts";
 
 export const CONFIG_FILE = "config.json";
 /** The id of the pod's sandbox, which the kubelet's containers carry. */
@@ -23,6 +23,8 @@ export interface ContainerSpec {
   readonly terminal: boolean;
   /** Columns and rows that the terminal has from the start (`process.consoleSize`). */
   readonly consoleSize: { readonly columns: number; readonly rows: number } | undefined;
+  /** `process.apparmorProfile`; "" without one. */
+  readonly apparmorProfile: string;
   /** `root.path` as written: absolute, or relative to the bundle. */
   readonly rootPath: string | undefined;
 }
@@ -68,6 +70,7 @@ export function parseSpec(text: string, path: string): ContainerSpec {
       typeof width === "number" && typeof height === "number" && width > 0 && height > 0
         ? { columns: width, rows: height }
         : undefined,
+    apparmorProfile: textMember(processObject, "apparmorProfile") ?? "",
     rootPath: typeof rootPath === "string" ? rootPath : undefined,
   };
 }

@@ -6,6 +6,7 @@ import { RuntimeInfo } from "../gen/containerd/types/introspection.ts";
 import { Any } from "../gen/google/protobuf/any.ts";
 import { Children } from "../linux/children.ts";
 import { Poller } from "../linux/poller.ts";
+import { RuntimeError } from "../runtime/error.ts";
 import { Runc } from "../runtime/runc.ts";
 import type { RuntimeOptions } from "../runtime/runtime.ts";
 import { decodeRuncOptions } from "../service/options.ts";
@@ -22,8 +23,8 @@ export async function info(invocation: Invocation): Promise<number> {
   const runtime = toRuntimeOptions(decodeRuncOptions(any), {
     namespace: invocation.namespace,
     bundle: "/",
-    environment: Object.entries(invocation.environment.variables).map(
-      ([name, value]) => `${name}=${value ?? ""}`,
+    environment: Object.entries(invocation.environment.variables).flatMap(([name, value]) =>
+      value === undefined ? [] : [`${name}=${value}`],
     ),
   });
   const features = await readFeatures(runtime);
@@ -48,7 +49,7 @@ function decodeAny(input: Uint8Array): Any | undefined {
   }
 }
 
-/** Undefined when the runtime is too old to tell its features, or is not there: then they are unknown. */
+/** Undefined when the runtime is too old to tell its features. Throws RuntimeError when it is not there. */
 async function readFeatures(options: RuntimeOptions): Promise<Uint8Array | undefined> {
   using poller = new Poller();
   using children = new Children({ poller, reapStrays: false });
@@ -56,7 +57,8 @@ async function readFeatures(options: RuntimeOptions): Promise<Uint8Array | undef
     const text = await new Runc(options, { children }).features({ timeoutMs: FEATURES_LIMIT_MS });
     JSON.parse(text);
     return Buffer.from(text);
-  } catch {
+  } catch (error) {
+    if (error instanceof RuntimeError && error.kind === "runtimeNotFound") throw error;
     return undefined;
   }
 }

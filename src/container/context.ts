@@ -10,6 +10,8 @@ export interface ProcessContext {
   readonly log: Logger;
   /** containerd's namespace of the container. */
   readonly namespace: string;
+  /** What programs other than a runtime are started with, `NAME=value`. */
+  readonly environment: readonly string[];
   /** $XDG_RUNTIME_DIR, for what exists only for a moment; /tmp without it. */
   readonly runtimeDir?: string | undefined;
 }

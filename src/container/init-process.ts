@@ -21,6 +21,7 @@ import {
   saveStreamKeys,
   streamKeys,
 } from "./checkpoint-stdio.ts";
+import { mayReopenFifos } from "./confinement.ts";
 import type { ProcessContext } from "./context.ts";
 import type { InitProcessState } from "./init-process-state.ts";
 import {
@@ -199,15 +200,14 @@ export class InitProcess extends TaskProcess {
 
   /** Opens stdio, runs the runtime, adopts the process that it leaves behind. On failure nothing is left. */
   async #bringToLife(run: Parameters<typeof startStdio>[0]["run"]): Promise<void> {
-    const { stdioOwner } = this.#options;
     const wasThere = this.isRecorded;
     try {
       const child = await startStdio({
         paths: this.paths,
-        owner: stdioOwner,
+        owner: this.#options.stdioOwner,
         context: this.#context,
         // Everything that could hold it open ends with init.
-        handsOver: true,
+        handsOver: mayReopenFifos(this.#options.bundle.path),
         onOpen: (stdio) => this.setStdio(stdio),
         run,
       });

@@ -1,6 +1,7 @@
 /** User-space file systems: a helper program mounts them (mount.fuse(8)). */
 
 import { accessSync, constants, readFileSync } from "node:fs";
+import { isAbsolute, join } from "node:path";
 import { ShimError } from "../base/error.ts";
 import { openMemoryFile } from "../linux/fd.ts";
 import { topMountAt } from "../linux/mount.ts";
@@ -13,7 +14,8 @@ const FUSE_HELPERS: ReadonlyMap<string, string> = new Map([
   ["fuse.", "mount.fuse"],
   ["fuse3.", "mount.fuse3"],
 ]);
-const HELPER_DIRECTORIES = [
+/** Searched after those of PATH, which need not have where root's programs are. */
+const SYSTEM_DIRECTORIES = [
   "/usr/local/sbin",
   "/usr/local/bin",
   "/usr/sbin",
@@ -21,8 +23,10 @@ const HELPER_DIRECTORIES = [
   "/sbin",
   "/bin",
 ];
+const PATH = "PATH=";
 const HELPER_LIMIT_MS = 30_000;
 const HELPER_OUTPUT_CHARACTERS = 1000;
+
 /** The helper that mounts `type`, and its own name for the type; undefined where the kernel mounts. */
 export function helperFor(
   type: string,
@@ -44,21 +48,23 @@ export async function mountWithHelper(
   place: ComponentPlace,
 ): Promise<void> {
   const { name, subtype } = helperName;
-  const program = HELPER_DIRECTORIES.map((directory) => `${directory}/${name}`).find(isExecutable);
+  const { target, children, environment } = place;
+  const directories = searchPath(environment);
+  const program = directories.map((directory) => join(directory, name)).find(isExecutable);
   if (program === undefined) {
     throw new ShimError(
       "failedPrecondition",
-      `Mount helper ${name} is in none of ${HELPER_DIRECTORIES.join(", ")}: install it (package fuse or fuse3)`,
+      `Mount helper ${name} is in none of ${directories.join(", ")}: install it (package fuse or fuse3)`,
     );
   }
-  const { target, children } = place;
   const options = component.options.flatMap((option) => ["-o", option]);
   const before = topMountAt(target)?.id;
   // A file, not a pipe: a daemon that keeps it and writes later must not die of SIGPIPE.
   using output = openMemoryFile(name);
   const helper = children.spawn({
     argv: [program, component.source, target, ...options, "-t", subtype],
-    env: [`PATH=${HELPER_DIRECTORIES.join(":")}`],
+    // It starts the file system's own program by name.
+    env: [...environment.filter(isNotPath), PATH + directories.join(":")],
     cwd: "/",
     stdio: [undefined, output.fd, output.fd],
     leads: "session",
@@ -73,6 +79,16 @@ export async function mountWithHelper(
     "unknown",
     `Mount helper ${program} ended with status ${status}: ${said.slice(0, HELPER_OUTPUT_CHARACTERS)}`,
   );
+}
+
+/** The directories of PATH in `environment` that are absolute, then the system's. */
+function searchPath(environment: readonly string[]): readonly string[] {
+  const path = environment.findLast((entry) => !isNotPath(entry))?.slice(PATH.length) ?? "";
+  return [...new Set([...path.split(":").filter(isAbsolute), ...SYSTEM_DIRECTORIES])];
+}
+
+function isNotPath(entry: string): boolean {
+  return !entry.startsWith(PATH);
 }
 
 function isExecutable(path: string): boolean {

@@ -10,6 +10,8 @@ export interface ComponentPlace {
   /** Where to mount: absolute, without symlinks. */
   readonly target: string;
   readonly children: Children;
+  /** What helper programs are started with, `NAME=value`. */
+  readonly environment: readonly string[];
   readonly undo: DisposableStack;
 }
 

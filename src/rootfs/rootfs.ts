@@ -7,10 +7,10 @@
 
 import { existsSync, mkdirSync, realpathSync, rmdirSync } from "node:fs";
 import { messageOf, ShimError } from "../base/error.ts";
-import type { Children } from "../linux/children.ts";
 import { hasCode, SystemError } from "../linux/errno.ts";
 import { mountComponent } from "./component.ts";
 import type { RootfsMount } from "./mount-option.ts";
+import type { ComponentPlace } from "./mount-place.ts";
 import { splitLayers } from "./overlay-option.ts";
 import { resolveInRoot } from "./path-in-root.ts";
 import { type UnmountOptions, unmountTree } from "./unmount.ts";
@@ -33,14 +33,15 @@ const ROOTFS_MODE = 0o711;
 export async function mountRootfs(
   mounts: readonly RootfsMount[],
   rootfsDir: string,
-  context: { readonly children: Children },
+  context: Pick<ComponentPlace, "children" | "environment">,
 ): Promise<Disposable> {
   using undo = new DisposableStack();
   if (mounts.length > 0) makeDirectory(rootfsDir, undo);
   for (const component of mounts) {
     try {
       const target = resolveInRoot(realpathSync(rootfsDir), component.target);
-      await mountComponent(component, { target, children: context.children, undo });
+      const { children, environment } = context;
+      await mountComponent(component, { target, children, environment, undo });
     } catch (thrown) {
       throw componentError(component, rootfsDir, thrown);
     }

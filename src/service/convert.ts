@@ -7,13 +7,14 @@ import type { Termination } from "../container/lifecycle.ts";
 import type { RuncOptions } from "../container/options.ts";
 import type { StdioPaths, TaskProcess } from "../container/process.ts";
 import { type TaskEvent, taskCreate } from "../event/task-event.ts";
-import { toTimestamp } from "../event/timestamp.ts";
+import { NO_TIME, toTimestamp } from "../event/timestamp.ts";
 import { CheckpointOptions as LinuxCheckpointOptions } from "../gen/containerd/runtime/linux/runctypes/runc.ts";
 import type { CreateTaskRequest, StateResponse } from "../gen/containerd/task/v2/task.ts";
 import type { Mount } from "../gen/containerd/types/mount.ts";
 import { CheckpointOptions, ProcessDetails } from "../gen/containerd/types/runc/options/oci.ts";
 import { Status } from "../gen/containerd/types/task/task.ts";
 import type { Any } from "../gen/google/protobuf/any.ts";
+import type { Timestamp } from "../gen/google/protobuf/timestamp.ts";
 import type { RootfsMount } from "../rootfs/rootfs.ts";
 
 const STATUS = {
@@ -41,9 +42,9 @@ export function toStateResponse(bundle: string, process: TaskProcess): StateResp
   };
 }
 
-/** Undefined while the process runs: no client should take the epoch for an exit time. */
-export function toExitedAt(termination: Termination | undefined) {
-  return termination === undefined ? undefined : toTimestamp(termination.atMs);
+/** {@link NO_TIME} while the process runs. */
+export function toExitedAt(termination: Termination | undefined): Timestamp {
+  return termination === undefined ? NO_TIME : toTimestamp(termination.atMs);
 }
 
 /** The stdio fields that Create and Exec share. */

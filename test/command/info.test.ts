@@ -54,7 +54,6 @@ describe("-info", () => {
   );
 
   test.each([
-    ["is not there", "/no/such/runtime"],
     ["knows no features", "/bin/false"],
     ["prints no JSON", "/bin/echo"],
   ])(
@@ -66,6 +65,17 @@ describe("-info", () => {
       });
       expect({ stderr, exitCode }).toEqual({ stderr: "", exitCode: 0 });
       expect(RuntimeInfo.decode(stdout).features).toBeUndefined();
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "a runtime that is not there is an error",
+    async () => {
+      const stdin = optionsFor("/no/such/runtime");
+      const { stdout, stderr, exitCode } = await runShim(["-info"], { cwd: "/", stdin });
+      expect({ stdout: stdout.length, exitCode }).toEqual({ stdout: 0, exitCode: 1 });
+      expect(stderr).toContain('exec: "/no/such/runtime": stat /no/such/runtime: no such file');
     },
     TIMEOUT_MS,
   );

@@ -70,10 +70,10 @@ let plain: readonly unknown[] = [];
 beforeAll(async () => {
   await buildExecutable();
   executable = buildVariant(join(directory, "eager"), {
-    file: "src/command/serve/serve.ts",
+    file: "src/command/serve/open-mover.ts",
     from: "return new Mover({",
     to: "return new EagerMover({",
-    head: 'import { EagerMover } from "../handoff/eager-mover.ts";\n',
+    head: 'import { EagerMover } from "../../../test/handoff/eager-mover.ts";\n',
     additions: ["test/handoff/eager-mover.ts", "test/handoff/eager-plan.ts"],
   });
   await using shim = await LiveShim.start();

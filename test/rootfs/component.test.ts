@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { MS_NODEV, MS_NOEXEC, MS_NOSUID, mount } from "../../src/linux/mount.ts";
 import { mountRootfs, unmountRootfs } from "../../src/rootfs/rootfs.ts";
@@ -78,6 +78,19 @@ describe.skipIf(!existsSync(unshare))("a mount helper", () => {
     const script =
       '[ "$*" = "some $2 -o a=b -o c -t some-fs" ] && mount -t tmpfs none "$2" && : > "$2/file"';
     expect(runWorker(withHelper(script), mounts)).toMatchObject({ entries: 1, isGone: true });
+  });
+
+  test("is looked for in PATH first, and started with the environment", () => {
+    const home = join(layer("home"), "bin");
+    mkdirSync(home);
+    const isFirst = `[ "$(command -v mount.fuse3)" = "${home}/mount.fuse3" ]`;
+    const script = `[ "$OPTION" = kept ] && ${isFirst} && mount -t tmpfs none "$2"`;
+    writeFileSync(join(home, "mount.fuse3"), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    const variables = ["env", "OPTION=kept", `PATH=relative:${home}:${process.env["PATH"]}`];
+    expect(runWorker([...withHelper("exit 9"), ...variables], mounts)).toMatchObject({
+      entries: 0,
+      isGone: true,
+    });
   });
 
   test("that fails is quoted, and what it mounted before is gone", () => {

@@ -18,7 +18,7 @@ import { mountRootfs, type RootfsMount } from "../../src/rootfs/rootfs.ts";
 
 /** Made anew for each file, as files may share this module. */
 export let children: Children;
-export let context: { readonly children: Children };
+export let context: { readonly children: Children; readonly environment: readonly string[] };
 export let base = "";
 export let rootfs = "";
 
@@ -29,7 +29,7 @@ export function useRootfs(): void {
   beforeAll(() => {
     poller = new Poller();
     children = new Children({ poller, reapStrays: false });
-    context = { children };
+    context = { children, environment: [] };
   });
 
   beforeEach(() => {

@@ -14,9 +14,13 @@ const [rootfs = "", json = ""] = process.argv.slice(2);
 using poller = new Poller();
 using children = new Children({ poller, reapStrays: false });
 
+function environmentEntries(): readonly string[] {
+  return Object.entries(process.env).map(([name, value]) => `${name}=${value}`);
+}
+
 async function run(): Promise<Readonly<Record<string, unknown>>> {
   const mounts: readonly RootfsMount[] = JSON.parse(json);
-  await mountRootfs(mounts, rootfs, { children });
+  await mountRootfs(mounts, rootfs, { children, environment: environmentEntries() });
   const info = topMountAt(rootfs);
   const entries = readdirSync(rootfs).length;
   const cwd = realpathSync("/proc/self/cwd");

@@ -85,7 +85,7 @@ class Scene implements Disposable {
     writeFileSync(executable, lines.join("\n"), { mode: 0o755 });
     this.service = new TaskService({
       shimPid: process.pid,
-      context: { poller, children, log: silentLogger, namespace: "test" },
+      context: { poller, children, log: silentLogger, namespace: "test", environment: [] },
       openRuntime: (bundle) => {
         const environment = ["PATH=/usr/bin:/bin"];
         const place = { command: executable, root: this.root, bundle, environment };

@@ -60,6 +60,7 @@ export class ServicePlace implements AsyncDisposable {
         children: this.children,
         log: silentLogger,
         namespace: "test",
+        environment: [],
       },
       openRuntime: (bundle) => ({
         root,

@@ -266,7 +266,7 @@ async function live(seed: number, ownPidNamespace: boolean): Promise<void> {
   const model = new Model();
   const service = new TaskService({
     shimPid: process.pid,
-    context: { poller, children, log: silentLogger, namespace: "test" },
+    context: { poller, children, log: silentLogger, namespace: "test", environment: [] },
     openRuntime: () => ({ runtime, root: bundle }),
     publish: (event) => model.take(event),
     shutdown: () => {},

@@ -3,6 +3,7 @@
 import { describe, expect, setSystemTime, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { NO_TIME } from "../../src/event/timestamp.ts";
 import { StartRequest } from "../../src/gen/containerd/task/v2/task.ts";
 import { Status } from "../../src/gen/containerd/types/task/task.ts";
 import { Retries } from "../../src/service/retries.ts";
@@ -138,7 +139,7 @@ describe("Exec and Start", () => {
     const exec = { id: bundle.id, execId: "e" };
     const state = place.service.state(exec);
     expect(state).toMatchObject({ status: Status.CREATED, pid: 0, exitStatus: 0 });
-    expect(state.exitedAt).toBeUndefined();
+    expect(state.exitedAt).toEqual(NO_TIME);
     expect((await place.service.wait(exec, callOf())).exitStatus).toBe(255);
     await place.service.delete(exec, callOf());
   });

@@ -6,10 +6,11 @@
  * on), or when it has no container and nobody is connected. Containers are never killed from here.
  */
 
-import { existsSync, readlinkSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { messageOf, ShimError } from "../../base/error.ts";
 import { within } from "../../base/limit.ts";
 import type { Logger } from "../../base/log.ts";
+import type { ProcessContext } from "../../container/context.ts";
 import { toRuntimeOptions } from "../../container/runtime-options.ts";
 import { BundleJournals } from "../../event/journal-file.ts";
 import { Publisher } from "../../event/publisher.ts";
@@ -20,19 +21,15 @@ import { Arrival } from "../../handoff/arrival.ts";
 import { enterDirectory } from "../../handoff/departure.ts";
 import { type HandoffDocument, toJournalState } from "../../handoff/document.ts";
 import type { Estate } from "../../handoff/estate.ts";
-import { Mover } from "../../handoff/mover.ts";
-import { nextQuietMs } from "../../handoff/rhythm.ts";
+import type { Mover } from "../../handoff/mover.ts";
 import { HandoffService } from "../../handoff/service.ts";
-import { readSettings } from "../../handoff/settings.ts";
 import { HANDOFF_VARIABLES } from "../../handoff/variables.ts";
 import { Children } from "../../linux/children.ts";
 import { monotonicMs } from "../../linux/clock.ts";
 import { claimListener, restoreBacklog, socketPath } from "../../linux/listener.ts";
 import { LogSink } from "../../linux/log-sink.ts";
 import { Poller } from "../../linux/poller.ts";
-import { OWN_PROGRAM } from "../../linux/program.ts";
 import { becomeSubreaper, forbidDumps, ownPid } from "../../linux/self.ts";
-import { countOwnWords } from "../../linux/self-command.ts";
 import { SIGCHLD, SignalWatch, signalName, unblockSignals } from "../../linux/signals.ts";
 import { isInUserNamespace } from "../../linux/user-namespace.ts";
 import { inheritBun, listenBun } from "../../rpc/ttrpc/bun.ts";
@@ -45,24 +42,21 @@ import {
 import type { Transport } from "../../rpc/ttrpc/transport.ts";
 import { CallHistory } from "../../runtime/call-history.ts";
 import { parseDeadlines } from "../../runtime/deadlines.ts";
+import { scrubEnvironment } from "../../runtime/environment.ts";
 import { Runc } from "../../runtime/runc.ts";
 import { hasEnded } from "../../service/lost.ts";
 import { TaskService } from "../../service/task.ts";
 import type { TraceSources } from "../../service/trace.ts";
 import { executableName } from "../../version.ts";
 import { HEEDED_SIGNALS, LISTENER_FD } from "../invocation/daemon-settings.ts";
-import {
-  daemonWords,
-  type Invocation,
-  inheritanceEntries,
-  type Variables,
-} from "../invocation/flags.ts";
+import { type Invocation, inheritanceEntries, type Variables } from "../invocation/flags.ts";
 import { checkIdentity } from "../invocation/identity.ts";
 import { writeOutput } from "../invocation/stream.ts";
 import { Admission } from "./admission.ts";
 import { dumpLines } from "./dump.ts";
 import { type Guard, guardProcess } from "./guard.ts";
 import { createLogger, type DaemonLog, lostLine } from "./log.ts";
+import { openMover } from "./open-mover.ts";
 import { openServer } from "./open-server.ts";
 import { PublishedAddress } from "./published-address.ts";
 import { type Used, watchUnused } from "./unused.ts";
@@ -191,10 +185,10 @@ function build(
   const log = openLog(invocation, sink);
   end.defer(() => log.flush());
   const { inheritance, variables, deadlines } = invocation.environment;
-  const environment = toEntries(variables);
   const poller = end.use(new Poller());
   const children = end.use(new Children({ poller, reapStrays: true, inheritance }));
-  const { namespace } = invocation;
+  const context = contextOf(invocation, { poller, children, log });
+  const { namespace, environment } = context;
   const history = new CallHistory();
   const calls = { children, history, deadlines: parseDeadlines(deadlines), ending };
   const listener = document?.listener ?? opened ?? openListener(invocation);
@@ -202,7 +196,7 @@ function build(
   const eventObservers = new Set<(event: TaskEvent) => void>();
   const service = new TaskService({
     shimPid: ownPid(),
-    context: { poller, children, log, namespace, runtimeDir: variables["XDG_RUNTIME_DIR"] },
+    context,
     openRuntime: (bundle, options) => {
       // One that was handed over may have lost its bundle.
       address.publish(bundle);
@@ -247,7 +241,7 @@ function build(
     listener,
     directory,
   };
-  const env = [...environment, ...inheritanceEntries(inheritance)];
+  const env = [...toEntries(variables), ...inheritanceEntries(inheritance)];
   const mover = end.use(openMover(estate, { invocation, log, env, document, arrival }));
   return { ...estate, acceptor, mover, log, guard, document, address };
 }
@@ -299,39 +293,6 @@ function begin(shim: Shim, inherited: readonly Inherited[]): void {
   mover.start();
 }
 
-function openMover(
-  estate: Estate,
-  shim: {
-    readonly invocation: Invocation;
-    readonly log: DaemonLog;
-    readonly env: readonly string[];
-    readonly document: HandoffDocument | undefined;
-    readonly arrival: Arrival | undefined;
-  },
-): Mover {
-  const { log, env, document, arrival } = shim;
-  const settings = readSettings(shim.invocation.environment.variables);
-  const { sleepAfterMs } = settings;
-  const cause = document?.cause;
-  let quietMs = document?.quietMs;
-  if (cause?.kind === "sleep" && arrival?.hasSlept) {
-    quietMs = nextQuietMs(quietMs ?? sleepAfterMs, monotonicMs() - cause.sinceMs, sleepAfterMs);
-  }
-  const ownPath = readlinkSync(OWN_PROGRAM).replace(/ \(deleted\)$/, "");
-  return new Mover({
-    estate,
-    log,
-    env,
-    ownWordCount: countOwnWords(),
-    flags: daemonWords(shim.invocation),
-    ownPath,
-    quietMs,
-    isRenewed: cause?.kind === "renewal",
-    refused: document?.refused,
-    ...settings,
-  });
-}
-
 function openLog({ namespace, id, isDebug }: Invocation, sink: LogSink): DaemonLog {
   return createLogger({ sink, isDebug, fields: { namespace, id } });
 }
@@ -373,6 +334,14 @@ function openListener({ socket }: Invocation): number {
     throw new ShimError("alreadyExists", `Cannot listen on ${socket}: another process does`);
   }
   return listener.release();
+}
+
+function contextOf(
+  { namespace, environment: { variables } }: Invocation,
+  own: Pick<ProcessContext, "poller" | "children" | "log">,
+): ProcessContext {
+  const environment = scrubEnvironment(toEntries(variables));
+  return { ...own, namespace, environment, runtimeDir: variables["XDG_RUNTIME_DIR"] };
 }
 
 /** Who uses a shim, as far as that can be seen. */

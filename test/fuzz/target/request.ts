@@ -43,6 +43,7 @@ class Subject {
         children: this.#children,
         log: silentLogger,
         namespace: "fuzz",
+        environment: [],
       },
       openRuntime: () => ({ runtime: this.#openRuntime(), root: this.bundle }),
       publish: () => {},
