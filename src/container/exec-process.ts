@@ -130,7 +130,7 @@ export class ExecProcess extends TaskProcess {
         onOpen: (stdio) => this.setStdio(stdio),
         run: (open) =>
           this.#runtime.exec(this.#options.stdioOwner.containerId, {
-            process: { json: this.#options.processJson },
+            processJson: this.#options.processJson,
             pidFile: this.#options.bundle.execPidFile(this.id),
             consoleSocket: open.consoleSocket,
             stdio: open.childFds,

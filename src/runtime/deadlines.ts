@@ -28,7 +28,6 @@ export const defaultDeadlines: Deadlines = {
   resume: MINUTE_MS,
   update: MINUTE_MS,
   features: 10 * SECOND_MS,
-  version: 10 * SECOND_MS,
 };
 
 const UNITS_MS: ReadonlyMap<string, number> = new Map([

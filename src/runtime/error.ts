@@ -43,7 +43,6 @@ const PREFIX: Readonly<Record<Verb, string>> = {
   update: "OCI runtime update failed",
   checkpoint: "OCI runtime checkpoint failed",
   features: "OCI runtime features failed",
-  version: "OCI runtime version failed",
 };
 
 export interface Failure {
@@ -137,7 +136,6 @@ export function kindOf(verb: Verb, runtimeMessage: string): FailureKind {
     case "create":
     case "restore":
     case "features":
-    case "version":
       // There is no container yet: what "does not exist" is some path of its configuration.
       return "other";
     case "kill":

@@ -111,15 +111,15 @@ export class Runc implements Runtime {
   }
 
   async exec(id: string, request: ExecRequest): Promise<number> {
-    const source = request.process;
-    if ("file" in source) return await this.#exec(id, source.file, request);
-    const file = this.#temporaryFile("process");
+    const { processJson, pidFile, consoleSocket } = request;
+    const processFile = this.#temporaryFile("process");
     try {
       // Its environment may hold secrets.
-      writeFileSync(file, source.json, { mode: 0o600, flag: "wx" });
-      return await this.#exec(id, file, request);
+      writeFileSync(processFile, processJson, { mode: 0o600, flag: "wx" });
+      const args = execArgs(id, { processFile, pidFile, consoleSocket });
+      return await this.#makeProcess("exec", id, args, request);
     } finally {
-      rmSync(file, { force: true });
+      rmSync(processFile, { force: true });
     }
   }
 
@@ -139,12 +139,7 @@ export class Runc implements Runtime {
     await this.#run({ verb: "resume", id, args: resumeArgs(id), options });
   }
 
-  async update(
-    id: string,
-    resources: string | Uint8Array,
-    options: CallOptions = {},
-  ): Promise<void> {
-    const input = typeof resources === "string" ? Buffer.from(resources) : resources;
+  async update(id: string, input: Uint8Array, options: CallOptions = {}): Promise<void> {
     await this.#run({ verb: "update", id, args: updateArgs(id), options, input });
   }
 
@@ -156,16 +151,6 @@ export class Runc implements Runtime {
 
   async features(options: CallOptions = {}): Promise<string> {
     return await this.#run({ verb: "features", id: "", args: ["features"], options });
-  }
-
-  async version(options: CallOptions = {}): Promise<string> {
-    return await this.#run({ verb: "version", id: "", args: ["--version"], options });
-  }
-
-  async #exec(id: string, processFile: string, request: ProcessRequest): Promise<number> {
-    const { pidFile, consoleSocket } = request;
-    const args = execArgs(id, { processFile, pidFile, consoleSocket });
-    return await this.#makeProcess("exec", id, args, request);
   }
 
   /** Runs a verb that leaves a process behind; returns its pid. */

@@ -23,8 +23,7 @@ export type Verb =
   | "resume"
   | "update"
   | "checkpoint"
-  | "features"
-  | "version";
+  | "features";
 
 /** Which runtime, and what all its calls have in common. */
 export interface RuntimeOptions {
@@ -64,11 +63,9 @@ export interface CreateRequest extends ProcessRequest {
   readonly noNewKeyring: boolean;
 }
 
-/** An OCI Process as JSON (written to a file for the runtime, then removed), or a file that holds it. */
-export type ProcessSource = { readonly json: string | Uint8Array } | { readonly file: string };
-
 export interface ExecRequest extends ProcessRequest {
-  readonly process: ProcessSource;
+  /** An OCI Process; written to a file for the runtime, and removed. */
+  readonly processJson: string;
 }
 
 /** What CRIU is told, both at checkpoint and at restore. Absent means the runtime's default. */
@@ -131,12 +128,10 @@ export interface Runtime {
   pause(id: string, options?: CallOptions): Promise<void>;
   resume(id: string, options?: CallOptions): Promise<void>;
   /** Changes limits; `resources` is the JSON of an OCI LinuxResources. */
-  update(id: string, resources: string | Uint8Array, options?: CallOptions): Promise<void>;
+  update(id: string, resources: Uint8Array, options?: CallOptions): Promise<void>;
   checkpoint(id: string, request: CheckpointRequest): Promise<void>;
   /** The JSON of the OCI Features document. Old runtimes refuse (kind `other`). */
   features(options?: CallOptions): Promise<string>;
-  /** What the runtime says about itself, several lines. */
-  version(options?: CallOptions): Promise<string>;
 }
 
 export interface KillOptions extends CallOptions {

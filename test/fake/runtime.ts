@@ -71,8 +71,7 @@ export class FakeRuntime implements Runtime, Disposable {
   /** The program is the first argument of the process: a line of shell. */
   async exec(_id: string, request: ExecRequest): Promise<number> {
     this.#refuseSometimes("exec");
-    const source = "json" in request.process ? String(request.process.json) : "{}";
-    const parsed: { args: string[] } = JSON.parse(source);
+    const parsed: { args: string[] } = JSON.parse(request.processJson);
     return await this.#leave(parsed.args[0] ?? "true");
   }
 
@@ -100,10 +99,6 @@ export class FakeRuntime implements Runtime, Disposable {
 
   async features(): Promise<string> {
     return "{}";
-  }
-
-  async version(): Promise<string> {
-    return "fake";
   }
 
   /** Starts `script` as an orphan, and answers some time later. */

@@ -21,6 +21,7 @@ test.each([
   ["create=-5s"],
   ["create=0s"],
   ["fly=5s"],
+  ["version=5s"],
   ["toString=5s"],
   ["create=1e3s"],
   ["create=600h"],

@@ -67,14 +67,14 @@ function open(command: string, options: BundleOptions): Fixture {
     },
     exec: async (script, stdio) => {
       using _hold = children.hold();
-      const json = JSON.stringify({
+      const processJson = JSON.stringify({
         user: { uid: 0, gid: 0 },
         args: ["sh", "-c", script],
         env: ["PATH=/bin"],
         cwd: "/",
       });
       const pidFile = join(path, `exec${++execCount}.pid`);
-      const request = { process: { json }, pidFile, stdio: stdio ?? NO_STDIO };
+      const request = { processJson, pidFile, stdio: stdio ?? NO_STDIO };
       return children.adopt(await runtime.exec(id, request));
     },
     leftovers: () => readdirSync(path).filter((name) => name.startsWith("runtime-")),
@@ -111,7 +111,7 @@ const CRUN = join(import.meta.dir, "../fake/crun");
 describe.each([
   { name: "runc", command: "runc" },
   { name: "crun", command: CRUN },
-])("with $name", ({ name, command }) => {
+])("with $name", ({ command }) => {
   test(
     "a container is created, started, looked into, frozen, limited, killed and deleted",
     async () => {
@@ -131,7 +131,7 @@ describe.each([
 
       await runtime.pause(id);
       await runtime.resume(id);
-      await runtime.update(id, JSON.stringify({ cpu: { shares: 512 } }));
+      await runtime.update(id, Buffer.from(JSON.stringify({ cpu: { shares: 512 } })));
 
       await runtime.kill(id, SIGTERM, { all: false });
       expect(await statusOf(init.exited)).toBe(3);
@@ -191,8 +191,8 @@ describe.each([
       await using box = open(command, { args: ["sleep", "1000"] });
       const init = await box.create();
       await box.runtime.start(box.id);
-      const source = { json: JSON.stringify({ args: ["/no/such"], cwd: "/", user: {}, env: [] }) };
-      const request = { process: source, pidFile: join(box.bundle.path, "e.pid"), stdio: NO_STDIO };
+      const processJson = JSON.stringify({ args: ["/no/such"], cwd: "/", user: {}, env: [] });
+      const request = { processJson, pidFile: join(box.bundle.path, "e.pid"), stdio: NO_STDIO };
       const error = await failureOf(box.runtime.exec(box.id, request));
       expect(error.message).toStartWith("OCI runtime exec failed: ");
       expect(error.message).toContain("/no/such");
@@ -232,26 +232,11 @@ describe.each([
     async () => {
       await using box = open(command, { args: ["sleep", "1000"] });
       await box.create();
-      const error = await failureOf(box.runtime.update(box.id, "garbage"));
+      const error = await failureOf(box.runtime.update(box.id, Buffer.from("garbage")));
       expect(error.runtimeMessage).toMatch(/invalid character|cannot parse/);
     },
     TIMEOUT_MS,
   );
-
-  test("version names the runtime", async () => {
-    using bundle = makeBundle({ rootfs: "empty" });
-    const runtime = new Runc(
-      {
-        command,
-        root,
-        systemdCgroup: false,
-        bundle: bundle.path,
-        environment: ["PATH=/usr/bin:/usr/sbin:/bin:/sbin"],
-      },
-      { children },
-    );
-    expect(await runtime.version()).toStartWith(`${name} version `);
-  });
 });
 
 test("runc tells its features as JSON; a crun of before 1.8.6 refuses", async () => {
@@ -261,7 +246,7 @@ test("runc tells its features as JSON; a crun of before 1.8.6 refuses", async ()
   const runc = new Runc({ ...options, command: "runc" }, { children });
   expect(JSON.parse(await runc.features())).toHaveProperty("ociVersionMin");
   const crun = new Runc({ ...options, command: CRUN }, { children });
-  if ((await crun.version()).startsWith("crun version 1.8.1")) {
-    expect((await failureOf(crun.features())).message).toContain("unknown command features");
-  }
+  const answer = await crun.features().catch((error: Error) => error);
+  if (answer instanceof Error) expect(answer.message).toContain("unknown command features");
+  else expect(JSON.parse(answer)).toHaveProperty("ociVersionMin");
 });

@@ -209,7 +209,7 @@ describe("exec()", () => {
       `while [ "$1" != --process ]; do shift; done; cat "$2" > ../said; stat -c ' %a' "$2" >> ../said; ${writePidFile("9")}`,
     );
     const pid = await fake.runtime.exec("c1", {
-      process: { json: '{"args":["é"]}' },
+      processJson: '{"args":["é"]}',
       pidFile: join(fake.bundle, "e1.pid"),
       stdio: NO_STDIO,
     });
@@ -222,7 +222,7 @@ describe("exec()", () => {
     using fake = openRuncScript("true");
     const error = await failureOf(
       fake.runtime.exec("c1", {
-        process: { json: "{}" },
+        processJson: "{}",
         pidFile: join(fake.bundle, "e1.pid"),
         stdio: NO_STDIO,
       }),
@@ -241,11 +241,10 @@ describe("update()", () => {
   });
 });
 
-describe("features() and version()", () => {
-  test("are asked without flags, for there may be no bundle, and leave stderr out", async () => {
+describe("features()", () => {
+  test("is asked without flags, for there may be no bundle, and leaves stderr out", async () => {
     using fake = openRuncScript('echo noise >&2; echo "$@"');
     expect(await fake.runtime.features()).toBe("features\n");
-    expect(await fake.runtime.version()).toBe("--version\n");
   });
 
   test("more output than is accepted is refused", async () => {
