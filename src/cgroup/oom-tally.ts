@@ -1,11 +1,5 @@
 /** How many OOM kills have been reported: what the watches of both cgroup versions count with. */
 
-/**
- * Kills that were already reported, by cgroup: "" for the container's own, "/a/b" for one below it.
- * Plain data, so that another watch can continue where one ended.
- */
-export type OomCounts = Readonly<Record<string, number>>;
-
 /** The kernel's counters as they were when last reported. */
 export class Tally {
   #counts: ReadonlyMap<string, number>;
@@ -14,7 +8,8 @@ export class Tally {
     this.#counts = counts;
   }
 
-  get counts(): OomCounts {
+  /** By cgroup: "" for the container's own, "/a/b" for one below it. Plain data, to be handed over. */
+  get counts(): Readonly<Record<string, number>> {
     return Object.fromEntries(this.#counts);
   }
 

@@ -4,7 +4,6 @@ import type { Inventory } from "../base/inventory.ts";
 import { type Shaped, tagged } from "../base/shape.ts";
 import type { Poller } from "../linux/poller.ts";
 import type { CgroupLocation } from "./cgroup.ts";
-import type { OomCounts } from "./oom-tally.ts";
 import { V1OomWatch, v1OomFields } from "./v1/oom.ts";
 import { V2OomWatch, v2OomFields } from "./v2/oom.ts";
 
@@ -14,7 +13,6 @@ export type OomState = Shaped<typeof oomState>;
 
 /** A watch over a container's cgroup. Disposing ends it at once and closes what it opened. */
 export interface OomWatch extends Disposable {
-  readonly counts: OomCounts;
   /** Reports at once kills that are counted and not reported yet; if a victim's exit was seen, its kill is counted. */
   check(): void;
   /**
@@ -29,14 +27,8 @@ export interface OomWatch extends Disposable {
   snapshot(inventory: Inventory): OomState;
 }
 
-export interface OomOptions {
-  /** The counts of a former watch over the same cgroup; without them earlier kills are not reported. */
-  readonly counts?: OomCounts;
-}
-
 /** Where memory is not accounted, nothing is killed for it. */
 const NOTHING_TO_WATCH: OomWatch = {
-  counts: {},
   check: () => {},
   finalCheck: () => Promise.resolve(),
   snapshot: () => ({ kind: "none" }),
@@ -46,21 +38,16 @@ const NOTHING_TO_WATCH: OomWatch = {
 /**
  * Calls `onOom` after the OOM killer has killed one or more processes in the container's cgroup, or below
  * it; kills that are found together are reported once. `onOom` is never called from within this
- * function. Without a memory controller the watch is idle.
+ * function, nor for earlier kills. Without a memory controller the watch is idle.
  * Throws SystemError when the kernel grants no descriptor or no registration.
  */
-export function watchOom(
-  location: CgroupLocation,
-  poller: Poller,
-  onOom: () => void,
-  options: OomOptions = {},
-): OomWatch {
+export function watchOom(location: CgroupLocation, poller: Poller, onOom: () => void): OomWatch {
   if (location.version === 2) {
-    return V2OomWatch.open(location.path, poller, onOom, options.counts) ?? NOTHING_TO_WATCH;
+    return V2OomWatch.open(location.path, poller, onOom) ?? NOTHING_TO_WATCH;
   }
   const directory = location.paths["memory"];
   if (directory === undefined) return NOTHING_TO_WATCH;
-  return V1OomWatch.open(directory, poller, onOom, options.counts) ?? NOTHING_TO_WATCH;
+  return V1OomWatch.open(directory, poller, onOom) ?? NOTHING_TO_WATCH;
 }
 
 /** A watch that continues where another left off, over the same descriptor: no kill is missed or reported twice. */

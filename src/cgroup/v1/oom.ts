@@ -19,7 +19,7 @@ import { hasCode } from "../../linux/errno.ts";
 import { openEventfd, takeEventfd } from "../../linux/eventfd.ts";
 import { O_RDONLY, O_WRONLY, OwnedFd, openFd, writeFd } from "../../linux/fd.ts";
 import type { Poller } from "../../linux/poller.ts";
-import { type OomCounts, Tally } from "../oom-tally.ts";
+import { Tally } from "../oom-tally.ts";
 import { childCgroups } from "../pids.ts";
 import { statDirectory } from "../stat-directory.ts";
 import { readCounters } from "../stat-file.ts";
@@ -82,16 +82,10 @@ export class V1OomWatch implements Disposable {
   }
 
   /** Watches the memory cgroup in `directory`; undefined when it does not exist. */
-  static open(
-    directory: string,
-    poller: Poller,
-    onOom: () => void,
-    counts: OomCounts | undefined,
-  ): V1OomWatch | undefined {
+  static open(directory: string, poller: Poller, onOom: () => void): V1OomWatch | undefined {
     const kills = readKills(directory);
     if (kills === "gone") return undefined;
-    const before = counts === undefined ? kills : new Map(Object.entries(counts));
-    const tally = new Tally(before === "uncounted" ? new Map() : before);
+    const tally = new Tally(kills === "uncounted" ? new Map() : kills);
     const eventfd = openEventfd();
     try {
       register(directory, eventfd.fd);
@@ -121,13 +115,9 @@ export class V1OomWatch implements Disposable {
       kind: "v1",
       directory: this.#directory,
       eventfd: inventory.keepOpen("oom-eventfd", this.#eventfd.fd),
-      counts: this.counts,
+      counts: this.#tally.counts,
       phase: this.#phase,
     } as const;
-  }
-
-  get counts(): OomCounts {
-    return this.#tally.counts;
   }
 
   /** See OomWatch. */

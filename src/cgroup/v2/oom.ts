@@ -12,7 +12,7 @@ import { hasCode } from "../../linux/errno.ts";
 import { OwnedFd } from "../../linux/fd.ts";
 import { addInotifyWatch, IN_MODIFY, openInotify, takeInotify } from "../../linux/inotify.ts";
 import type { Poller } from "../../linux/poller.ts";
-import { type OomCounts, Tally } from "../oom-tally.ts";
+import { Tally } from "../oom-tally.ts";
 import { statDirectory } from "../stat-directory.ts";
 import { readCounters } from "../stat-file.ts";
 import { MEMORY_EVENTS_FILE } from "./memory.ts";
@@ -54,15 +54,9 @@ export class V2OomWatch implements Disposable {
   }
 
   /** Watches the cgroup in `directory`; undefined when it is gone or memory is not accounted in it. */
-  static open(
-    directory: string,
-    poller: Poller,
-    onOom: () => void,
-    counts: OomCounts | undefined,
-  ): V2OomWatch | undefined {
+  static open(directory: string, poller: Poller, onOom: () => void): V2OomWatch | undefined {
     const kills = readKills(directory);
     if (kills === undefined) return undefined;
-    const before = counts === undefined ? kills : new Map(Object.entries(counts));
     const inotify = openInotify();
     try {
       addInotifyWatch(inotify.fd, `${directory}/${MEMORY_EVENTS_FILE}`, IN_MODIFY);
@@ -73,7 +67,7 @@ export class V2OomWatch implements Disposable {
         throw error;
       }
     }
-    const watch = new V2OomWatch(directory, inotify, poller, onOom, new Tally(before));
+    const watch = new V2OomWatch(directory, inotify, poller, onOom, new Tally(kills));
     // A kill between the first reading and the watch has changed the file unnoticed.
     queueMicrotask(() => watch.#look());
     return watch;
@@ -91,12 +85,8 @@ export class V2OomWatch implements Disposable {
       kind: "v2",
       directory: this.#directory,
       inotify: inventory.keepOpen("oom-inotify", this.#inotify.fd),
-      counts: this.counts,
+      counts: this.#tally.counts,
     } as const;
-  }
-
-  get counts(): OomCounts {
-    return this.#tally.counts;
   }
 
   /** See OomWatch. */
