@@ -73,13 +73,6 @@ export function maybe<T>(shape: Shape<T>): Shape<T | undefined> {
   };
 }
 
-/** What older data does not have, and the value that applies then. */
-export function since<T>(shape: Shape<T>, otherwise: T): Shape<T> {
-  return {
-    parse: (value, path) => (value === undefined ? otherwise : shape.parse(value, path)),
-  };
-}
-
 export function list<T>(shape: Shape<T>): Shape<readonly T[]> {
   return {
     parse: (value, path) =>

@@ -61,8 +61,6 @@ export interface SpawnOptions {
 
 export interface ChildrenOptions {
   readonly poller: Poller;
-  /** Called for an exit of a process that nobody adopted. */
-  readonly onStray?: (exit: Exit) => void;
   /** Reaps reparented strangers; off where others in this process wait for their own children. */
   readonly reapStrays: boolean;
   /** Attributes that spawned processes are to have, where this process has changed its own. */
@@ -143,7 +141,6 @@ export function waitForPid(pid: number): Exit {
 /** The children of this process. Created once, by the composition root. */
 export class Children implements Disposable {
   readonly #poller: Poller;
-  readonly #onStray: (exit: Exit) => void;
   readonly #reapsStrays: boolean;
   readonly #inheritance: Inheritance;
   readonly #entries = new Map<number, TrackedChild>();
@@ -152,7 +149,6 @@ export class Children implements Disposable {
 
   constructor(options: ChildrenOptions) {
     this.#poller = options.poller;
-    this.#onStray = options.onStray ?? (() => {});
     this.#reapsStrays = options.reapStrays;
     this.#inheritance = options.inheritance ?? plainInheritance;
     process.on("SIGCHLD", this.#onSigchld);
@@ -312,10 +308,8 @@ export class Children implements Disposable {
         if (number === ECHILD) return;
         throw new SystemError("wait4", number);
       }
-      const exit = exitOf(pid, status[0] ?? 0);
       const entry = this.#entries.get(pid);
-      if (entry === undefined) this.#onStray(exit);
-      else this.#finish(entry, exit);
+      if (entry !== undefined) this.#finish(entry, exitOf(pid, status[0] ?? 0));
     }
   }
 

@@ -7,9 +7,6 @@ import { O_CLOEXEC, O_NONBLOCK, OwnedFd, readFd } from "./fd.ts";
 import { eventTable } from "./libc.ts";
 
 export const IN_MODIFY = 0x0000_0002;
-export const IN_DELETE_SELF = 0x0000_0400;
-/** The kernel dropped the watch by itself: the file is gone. Reported without being asked for. */
-export const IN_IGNORED = 0x0000_8000;
 
 /** struct inotify_event: watch, mask, cookie, length of the name that follows. */
 const HEADER_BYTES = 16;

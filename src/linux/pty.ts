@@ -2,7 +2,7 @@
 
 import { ptr } from "bun:ffi";
 import { check } from "./errno.ts";
-import { O_CLOEXEC, O_NONBLOCK, O_RDWR, OwnedFd, openFd } from "./fd.ts";
+import { O_CLOEXEC, O_NONBLOCK, O_RDWR, OwnedFd } from "./fd.ts";
 import { fileTable } from "./libc.ts";
 import { linger } from "./linger.ts";
 
@@ -13,8 +13,6 @@ const TCSETS = 0x5402n;
 const TIOCGWINSZ = 0x5413n;
 const TIOCSWINSZ = 0x5414n;
 const TIOCGPTPEER = 0x5441n;
-const TIOCGPTN = 0x80045430n;
-const TIOCSPTLCK = 0x40045431n;
 /** The kernel's struct termios: four words of flags, the line discipline, 19 control characters. */
 const TERMIOS_BYTES = 36;
 const WINSIZE_BYTES = 8;
@@ -120,24 +118,4 @@ export function openSlave(master: number): OwnedFd {
   // The third argument of this request is a number, which the table can only pass as an address.
   const argument = flags as unknown as Parameters<typeof table.ioctl>[2];
   return new OwnedFd(check("ioctl(TIOCGPTPEER)", table.ioctl(master, TIOCGPTPEER, argument)));
-}
-
-/** The path of the slave under this mount namespace's /dev/pts. */
-export function slavePath(master: number): string {
-  const number = new Uint32Array(1);
-  check("ioctl(TIOCGPTN)", fileTable().ioctl(master, TIOCGPTN, ptr(number)));
-  return `/dev/pts/${number[0]}`;
-}
-
-/** A new pty: its master, blocking, and its slave unlocked and ready to be opened. */
-export function openPty(): OwnedFd {
-  const master = openFd("/dev/ptmx", O_RDWR | O_NOCTTY);
-  const unlocked = new Int32Array(1);
-  try {
-    check("ioctl(TIOCSPTLCK)", fileTable().ioctl(master.fd, TIOCSPTLCK, ptr(unlocked)));
-  } catch (error) {
-    master[Symbol.dispose]();
-    throw error;
-  }
-  return master;
 }

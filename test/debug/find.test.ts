@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { listBundles, readBundle } from "../../src/debug/host/bundle-facts.ts";
 import { recognize } from "../../src/debug/host/executable-kind.ts";
-import { findProcess } from "../../src/debug/host/process-table.ts";
+import { listProcesses } from "../../src/debug/host/process-table.ts";
 import { listUnixSockets } from "../../src/debug/host/unix-sockets.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "wedge-find-"));
@@ -106,20 +106,25 @@ test("listUnixSockets() tells of a listener and of its connections", async () =>
   listener.stop(true);
 });
 
-test("findProcess() knows this process, and none that is not there", () => {
-  const own = findProcess(process.pid);
+test("listProcesses() knows this process, and none that is not there", () => {
+  const processes = listProcesses();
+  const own = processes.get(process.pid);
   expect(own).toMatchObject({ pid: process.pid, parentPid: process.ppid });
   expect(own?.args.length).toBeGreaterThan(0);
   expect(Math.abs((own?.startedAtMs ?? 0) - performance.timeOrigin)).toBeLessThan(60_000);
-  expect(findProcess(2 ** 30)).toBeUndefined();
+  expect(processes.has(2 ** 30)).toBe(false);
 });
 
-test("findProcess() knows the words of one that executes itself for ever, at every instant", async () => {
+test("listProcesses() knows the words of one that executes itself for ever, at every instant", async () => {
   const script = join(folder, "again.sh");
   writeFileSync(script, `exec /bin/sh ${script}`);
   await using child = Bun.spawn(["/bin/sh", script]);
   using _end = { [Symbol.dispose]: () => child.kill("SIGKILL") };
+  // A list of that one alone.
+  const proc = join(folder, "proc");
+  mkdirSync(proc);
+  symlinkSync(`/proc/${child.pid}`, join(proc, String(child.pid)));
   for (let look = 0; look < 3000; look++) {
-    expect(findProcess(child.pid)?.args).toEqual(["/bin/sh", script]);
+    expect(listProcesses(proc).get(child.pid)?.args).toEqual(["/bin/sh", script]);
   }
 });

@@ -3,8 +3,9 @@
 import { describe, expect, test } from "bun:test";
 import { openPipe, setNonBlocking, writeFd } from "../../src/linux/fd.ts";
 import { Poller } from "../../src/linux/poller.ts";
-import { openPty, openSlave } from "../../src/linux/pty.ts";
+import { openSlave } from "../../src/linux/pty.ts";
 import { Relay, type RelayOptions } from "../../src/stdio/relay.ts";
+import { openPty } from "../linux/pseudo-terminal.ts";
 
 /** Longer than a relay's turn. */
 const LONG_MS = 4;

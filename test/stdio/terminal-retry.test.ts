@@ -4,10 +4,10 @@ import { expect, spyOn, test } from "bun:test";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { openPipe, readFd, setNonBlocking } from "../../src/linux/fd.ts";
-import { openPty, slavePath } from "../../src/linux/pty.ts";
 import { Sink } from "../../src/stdio/sink.ts";
 import { Terminal } from "../../src/stdio/terminal.ts";
 import { withoutDescriptors } from "../linux/no-descriptors.ts";
+import { openPty, slavePath } from "../linux/pseudo-terminal.ts";
 import { Kit } from "./kit.ts";
 
 test("is looked at soon whenever a process closes it, however long the last one was waited for", async () => {

@@ -2,9 +2,10 @@ import { describe, expect, test } from "bun:test";
 import { chmodSync, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Child } from "../../src/linux/children.ts";
-import { openPty, slavePath, windowSize } from "../../src/linux/pty.ts";
+import { windowSize } from "../../src/linux/pty.ts";
 import type { ProcessStdio } from "../../src/stdio/stdio.ts";
 import { withoutDescriptors } from "../linux/no-descriptors.ts";
+import { openPty, slavePath } from "../linux/pseudo-terminal.ts";
 import { checksum, Kit } from "./kit.ts";
 
 const SLOW_MS = 60_000;

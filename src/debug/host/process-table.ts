@@ -46,10 +46,6 @@ export function listProcesses(proc = "/proc"): ReadonlyMap<number, HostProcess> 
 }
 
 /** One process; undefined when there is none with that pid. */
-export function findProcess(pid: number, proc = "/proc"): HostProcess | undefined {
-  return readProcess(pid, Date.now() - uptimeMs(proc), proc);
-}
-
 function readProcess(pid: number, bootedAtMs: number, proc: string): HostProcess | undefined {
   const stat = readText(`${proc}/${pid}/stat`);
   if (stat === undefined) return undefined;

@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readInput, writeOutput } from "../../../src/command/invocation/stream.ts";
 import { OwnedFd, openPipe, readFd, setNonBlocking } from "../../../src/linux/fd.ts";
-import { openPty, openSlave } from "../../../src/linux/pty.ts";
+import { openSlave } from "../../../src/linux/pty.ts";
+import { openPty } from "../../linux/pseudo-terminal.ts";
 
 describe("readInput()", () => {
   test("a pipe is read to its end, a byte at a time or at once", () => {
