@@ -35,8 +35,9 @@ const FORMAT = "wedge-handoff";
 /**
  * 2: a recorded end may not have been reported yet (`isEndTold` of a process).
  * 3: a terminal has one descriptor for both directions (no `masterForInput`).
+ * 4: a log file has no counts of what became of its output (no `writtenBytes`, `lostBytes`, `rotations`).
  */
-const FORMAT_VERSION = 3;
+const FORMAT_VERSION = 4;
 /** For people who look into /proc. */
 const LABEL = "wedge-handoff";
 /** More than any shim can hold, with a full journal and full connections. */
@@ -73,6 +74,7 @@ export type HandoffDocument = Shaped<typeof documentState>;
 const READERS: ReadonlyMap<number, Shape<HandoffDocument>> = new Map([
   [1, documentState],
   [2, documentState],
+  [3, documentState],
   [FORMAT_VERSION, documentState],
 ]);
 

@@ -35,16 +35,6 @@ export interface LogFileOptions {
   readonly maxFiles: number;
 }
 
-/** What became of the output of one log file. */
-export interface LogCounters {
-  readonly path: string;
-  /** Bytes in files, including what records add. */
-  readonly writtenBytes: number;
-  /** Bytes of the container that could not be written and are lost. */
-  readonly lostBytes: number;
-  readonly rotations: number;
-}
-
 /** A log file as it is handed over. */
 export const logFileState = record({
   path: plain,
@@ -52,9 +42,6 @@ export const logFileState = record({
   maxBytes: maybe(whole),
   maxFiles: whole,
   fd: maybe(whole),
-  writtenBytes: whole,
-  lostBytes: whole,
-  rotations: whole,
 });
 export type LogFileState = Shaped<typeof logFileState>;
 
@@ -83,9 +70,7 @@ export class LogFile implements Disposable {
   readonly #log: Logger;
   #fd: OwnedFd;
   #bytes: number;
-  #writtenBytes = 0;
   #lostBytes = 0;
-  #rotations = 0;
   #hasRotationFailed = false;
 
   /** Throws SystemError, or ShimError `failedPrecondition` for what is not a regular file. */
@@ -107,37 +92,21 @@ export class LogFile implements Disposable {
   /** A file that continues where another left off. */
   static restore(state: LogFileState, log: Logger): LogFile {
     const { path, format, maxBytes, maxFiles } = state;
-    const fd = OwnedFd.restore(state.fd);
-    const file = new LogFile(path, { format, maxBytes, maxFiles }, log, fd);
-    file.#writtenBytes = state.writtenBytes;
-    file.#lostBytes = state.lostBytes;
-    file.#rotations = state.rotations;
-    return file;
+    return new LogFile(path, { format, maxBytes, maxFiles }, log, OwnedFd.restore(state.fd));
   }
 
   /** For {@link restore}. */
   snapshot(inventory: Inventory): LogFileState {
-    return {
-      ...this.#options,
-      path: this.#path,
-      fd: inventory.keep("log-file", this.#fd),
-      writtenBytes: this.#writtenBytes,
-      lostBytes: this.#lostBytes,
-      rotations: this.#rotations,
-    };
+    return { ...this.#options, path: this.#path, fd: inventory.keep("log-file", this.#fd) };
   }
 
   get format(): LogFormat {
     return this.#options.format;
   }
 
-  get counters(): LogCounters {
-    return {
-      path: this.#path,
-      writtenBytes: this.#writtenBytes,
-      lostBytes: this.#lostBytes,
-      rotations: this.#rotations,
-    };
+  /** Bytes of the container that this object could not write. */
+  get lostBytes(): number {
+    return this.#lostBytes;
   }
 
   /** Writes whole records; throws the first refusal once all that can be written is written. */
@@ -193,7 +162,6 @@ export class LogFile implements Disposable {
       throw error;
     } finally {
       this.#bytes += written;
-      this.#writtenBytes += written;
     }
   }
 
@@ -215,7 +183,6 @@ export class LogFile implements Disposable {
       if (this.#options.maxFiles === 1) ftruncateSync(this.#fd.fd);
       else this.#putAside();
       this.#bytes = 0;
-      this.#rotations++;
       this.#hasRotationFailed = false;
     } catch (error) {
       if (this.#hasRotationFailed) return;
@@ -290,11 +257,11 @@ export class LogStream {
   }
 
   #write(records: readonly LogRecord[], onLost: (error: unknown, bytes: number) => void): void {
-    const before = this.#file.counters.lostBytes;
+    const before = this.#file.lostBytes;
     try {
       this.#file.write(records);
     } catch (error) {
-      onLost(error, this.#file.counters.lostBytes - before);
+      onLost(error, this.#file.lostBytes - before);
     }
   }
 }

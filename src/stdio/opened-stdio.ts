@@ -5,7 +5,7 @@ import { flag, list, maybe, record, type Shaped, whole, word } from "../base/sha
 import type { OwnedFd } from "../linux/fd.ts";
 import type { ConsoleSocket } from "./console-socket.ts";
 import type { InputPart } from "./input.ts";
-import { type LogCounters, LogFile, logFileState } from "./log-file.ts";
+import { LogFile, logFileState } from "./log-file.ts";
 import type { NamedFd, Part } from "./part.ts";
 import { partState, restorePart } from "./part-state.ts";
 import type { ChildFds, ProcessStdio, StdioContext } from "./stdio.ts";
@@ -109,10 +109,6 @@ export class OpenedStdio implements ProcessStdio {
   /** Takes over `file`, which the streams of this process write to. */
   addFile(file: LogFile): void {
     this.#file = file;
-  }
-
-  get logCounters(): LogCounters | undefined {
-    return this.#file?.counters;
   }
 
   get childFds(): ChildFds {

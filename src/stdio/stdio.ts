@@ -9,13 +9,7 @@ import { ConsoleSocket } from "./console-socket.ts";
 import { canHandOver, type EndOwner, findEndpoint } from "./endpoint.ts";
 import { handOverOutput } from "./handed-output.ts";
 import { InputSource, relayInput } from "./input.ts";
-import {
-  type LogCounters,
-  LogFile,
-  type LogFileOptions,
-  LogStream,
-  openLogFile,
-} from "./log-file.ts";
+import { LogFile, type LogFileOptions, LogStream, openLogFile } from "./log-file.ts";
 import { openLogOutputs } from "./log-output.ts";
 import { type LoggerLimits, startLogger } from "./logger.ts";
 import { OpenedStdio, type StdioState } from "./opened-stdio.ts";
@@ -87,8 +81,6 @@ export interface ProcessStdio {
   close(): Promise<void>;
   /** Bytes of output that could not be written and are lost. */
   readonly lostBytes: number;
-  /** What became of the output in a log file (`file://` with a format or a size); undefined without one. */
-  readonly logCounters: LogCounters | undefined;
   /** Every descriptor held, by name. */
   descriptors(): readonly NamedFd[];
   /** Which of its streams, 1 or 2, are the client's own files, each with a lent descriptor of the file. */

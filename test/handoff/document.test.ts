@@ -7,7 +7,7 @@ import { decodeDocument, encodeDocument, toJournalState } from "../../src/handof
 
 const fixtures = join(import.meta.dir, "fixtures");
 
-function fixture(name: string): Uint8Array {
+function fixture(name: string): Buffer {
   return readFileSync(join(fixtures, name));
 }
 
@@ -33,11 +33,21 @@ describe("the handoff document", () => {
     expect(toJournalState(document.journal).next).toBeGreaterThan(1);
   });
 
+  test("the counts of a log file, which formats before 4 have, are passed over", () => {
+    const text = fixture("format-4.json").toString();
+    const counts = '"writtenBytes": 9, "lostBytes": 0, "rotations": 1, "path": "/var/log/box.log"';
+    const older = text
+      .replace('"version": 4', '"version": 3')
+      .replace('"path": "/var/log/box.log"', counts);
+    expect(older).toContain(counts);
+    expect(decodeDocument(Buffer.from(older))).toEqual(decodeDocument(fixture("format-4.json")));
+  });
+
   test.each([
     ["nothing", "", /handoff document/],
     ["garbage", "{", /handoff document/],
     ["another file", '{"format":"other","version":1}', /other 1/],
-    ["a newer format", '{"format":"wedge-handoff","version":99}', /reads wedge-handoff up to 3/],
+    ["a newer format", '{"format":"wedge-handoff","version":99}', /reads wedge-handoff up to 4/],
     ["a format without its fields", '{"format":"wedge-handoff","version":1}', /document\.writer/],
   ])("%s is refused", (_, text, message) => {
     expect(() => decodeDocument(Buffer.from(text))).toThrow(message);
