@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { openPidfd } from "../../src/linux/pidfd.ts";
-import { waitUntilReady } from "../../src/linux/ready.ts";
+import { waitUntilReady } from "../../src/linux/poll.ts";
 import type { Bundle } from "../../test/fake/bundle.ts";
 import type { Bench } from "./bench-run.ts";
 import type { Peer } from "./peer.ts";

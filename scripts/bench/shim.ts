@@ -8,7 +8,7 @@ import { Options } from "../../src/gen/containerd/types/runc/options/oci.ts";
 import { O_NONBLOCK, type OwnedFd, openFd } from "../../src/linux/fd.ts";
 import { makeFifo } from "../../src/linux/fifo.ts";
 import { openPidfd } from "../../src/linux/pidfd.ts";
-import { waitUntilReady } from "../../src/linux/ready.ts";
+import { waitUntilReady } from "../../src/linux/poll.ts";
 import { connectBun } from "../../src/rpc/ttrpc/bun.ts";
 import type { TtrpcClient } from "../../src/rpc/ttrpc/client.ts";
 import { createStub, type Stub } from "../../src/rpc/ttrpc/stub.ts";

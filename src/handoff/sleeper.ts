@@ -2,6 +2,7 @@
 
 import type { Inventory } from "../base/inventory.ts";
 import { type OwnedFd, openMemoryFile, writeWhole } from "../linux/fd.ts";
+import { POLLFD_BYTES, POLLIN } from "../linux/poll.ts";
 import { isDumpable } from "../linux/self.ts";
 import { openSignals, SIGCHLD, SIGINT, SIGTERM, SIGUSR1 } from "../linux/signals.ts";
 import { sleeperImage } from "../version.ts";
@@ -14,9 +15,7 @@ const TABLE_LABEL = "wedge-sleep-table";
 /** The layout is that of `struct table` and `struct pollfd` in the C source. */
 const MAGIC = 0x77656467;
 const HEADER_BYTES = 40;
-const POLLFD_BYTES = 8;
 const NANOSECONDS_PER_MILLISECOND = 1_000_000;
-const POLLIN = 0x001;
 
 /** Whether this wedge can sleep: whether it was built with a C compiler. */
 export function hasSleeper(): boolean {

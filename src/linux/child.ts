@@ -4,8 +4,8 @@ import type { Inventory } from "../base/inventory.ts";
 import { maybe, real, record, type Shaped, whole } from "../base/shape.ts";
 import type { OwnedFd } from "./fd.ts";
 import { signalPid, signalPidfd, signalProcessGroup } from "./pidfd.ts";
+import { waitUntilReady } from "./poll.ts";
 import type { Watch } from "./poller.ts";
-import { waitUntilReady } from "./ready.ts";
 
 /** How a process ended. */
 export interface Exit {

@@ -1,22 +1,14 @@
 /** What is special about pipes and FIFOs: moving bytes without copying, capacity, and who is at the other end. */
 
-import { ptr } from "bun:ffi";
 import { EAGAIN, EINTR, errno, SystemError } from "./errno.ts";
 import { O_NONBLOCK, O_RDONLY, O_WRONLY, type OwnedFd, openFd, type Transfer } from "./fd.ts";
-import { fileTable, pollTable } from "./libc.ts";
+import { fileTable } from "./libc.ts";
+import { POLLERR, POLLHUP, POLLIN, POLLOUT, pollNow } from "./poll.ts";
 
 const SPLICE_F_MOVE = 1;
 const SPLICE_F_NONBLOCK = 2;
 const F_SETPIPE_SZ = 1031;
 const F_GETPIPE_SZ = 1032;
-const POLLIN = 0x001;
-const POLLOUT = 0x004;
-const POLLERR = 0x008;
-const POLLHUP = 0x010;
-/** sizeof(struct pollfd): the descriptor, then requested and returned events. */
-const POLLFD_BYTES = 8;
-const POLLFD_EVENTS = 4;
-const POLLFD_REVENTS = 6;
 
 /**
  * splice(2): moves up to `limit` bytes from one pipe to another, never waiting; 0 is end of file.
@@ -75,19 +67,4 @@ export function reopenForReading(fd: number): OwnedFd {
 /** A writing end, as {@link reopenForReading}. Throws SystemError ENXIO when the pipe has no reader. */
 export function reopenForWriting(fd: number): OwnedFd {
   return openFd(`/proc/self/fd/${fd}`, O_WRONLY | O_NONBLOCK);
-}
-
-/** Reused by all calls: waiting awake makes some fifty of them. */
-const entry = new Uint8Array(POLLFD_BYTES);
-const view = new DataView(entry.buffer);
-
-function pollNow(fd: number, events: number): number {
-  view.setInt32(0, fd, true);
-  view.setInt16(POLLFD_EVENTS, events, true);
-  // If there is nothing to report, a signal interrupts it, even with a timeout of zero.
-  while (pollTable().poll(ptr(entry), 1, 0) < 0) {
-    const number = errno();
-    if (number !== EINTR) throw new SystemError("poll", number);
-  }
-  return view.getInt16(POLLFD_REVENTS, true);
 }

@@ -9,7 +9,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { openPidfd, signalProcessGroup } from "../linux/pidfd.ts";
-import { waitUntilReady } from "../linux/ready.ts";
+import { waitUntilReady } from "../linux/poll.ts";
 import { SIGKILL } from "../linux/signals.ts";
 
 /** A name as `runc.ts` gives it, with the pid of the process that made the call. */

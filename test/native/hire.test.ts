@@ -5,7 +5,7 @@ import { existsSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { SPARE_READY, SPARE_REFUSES } from "../../src/command/spare/spare.ts";
 import { writeFd } from "../../src/linux/fd.ts";
-import { waitUntilReady } from "../../src/linux/ready.ts";
+import { waitUntilReady } from "../../src/linux/poll.ts";
 import { acceptUnix, listenUnix, receiveMessage } from "../../src/linux/scm-rights.ts";
 import { runShim, until } from "../command/shim-process.ts";
 import { buildExecutable, executable } from "../compiled.ts";

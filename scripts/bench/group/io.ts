@@ -1,7 +1,7 @@
 /** `io`: bytes through stdout, stdin and a terminal, what they cost the shim, and how fast one returns. */
 
 import { O_NONBLOCK, O_RDONLY, O_RDWR, readFd, writeFd } from "../../../src/linux/fd.ts";
-import { waitUntilReady } from "../../../src/linux/ready.ts";
+import { waitUntilReady } from "../../../src/linux/poll.ts";
 import { type Bench, takeTurns } from "../bench-run.ts";
 import type { Peer } from "../peer.ts";
 import { Shim, StreamFifos } from "../shim.ts";

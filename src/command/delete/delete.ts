@@ -19,7 +19,7 @@ import { hasLeftJournal } from "../../event/journal-file.ts";
 import { DeleteResponse } from "../../gen/containerd/task/v2/task.ts";
 import { isListening, removeStaleSocket } from "../../linux/listener.ts";
 import { openPidfd, signalPidfd } from "../../linux/pidfd.ts";
-import { waitUntilReady } from "../../linux/ready.ts";
+import { waitUntilReady } from "../../linux/poll.ts";
 import { SIGKILL } from "../../linux/signals.ts";
 import { unmountTree } from "../../rootfs/unmount.ts";
 import { killOrphans } from "../../runtime/orphans.ts";

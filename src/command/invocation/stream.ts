@@ -3,7 +3,7 @@
 import { fstatSync, readSync, writeSync } from "node:fs";
 import { ShimError } from "../../base/error.ts";
 import { hasCode } from "../../linux/errno.ts";
-import { waitUntilReady } from "../../linux/ready.ts";
+import { waitUntilReady } from "../../linux/poll.ts";
 
 /** What containerd's own shim takes at most. */
 const INPUT_BYTES_MAX = 10 * 1024 * 1024;

@@ -32,7 +32,7 @@ import { availableKilobytes, roughPrivateKilobytes } from "../../linux/memory.ts
 import { moveToNewProcess } from "../../linux/new-process.ts";
 import { writeOomScore } from "../../linux/oom-score.ts";
 import { peerCredentials } from "../../linux/peer-credentials.ts";
-import { waitForAny, waitUntilReady } from "../../linux/ready.ts";
+import { waitForAny, waitUntilReady } from "../../linux/poll.ts";
 import { acceptUnix, listenUnix, type Message, receiveMessage } from "../../linux/scm-rights.ts";
 import { countThreads, ownPid } from "../../linux/self.ts";
 import { openSignals } from "../../linux/signals.ts";

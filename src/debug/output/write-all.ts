@@ -2,7 +2,7 @@
 
 import { writeSync } from "node:fs";
 import { hasCode } from "../../linux/errno.ts";
-import { waitUntilReady } from "../../linux/ready.ts";
+import { waitUntilReady } from "../../linux/poll.ts";
 
 /** A reader may take its time: a pager waits for a person. */
 const WAIT_MS = 60_000;
