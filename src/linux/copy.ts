@@ -6,10 +6,10 @@ import { cString } from "./bytes.ts";
 import { check } from "./errno.ts";
 import { copyTable } from "./libc.ts";
 import { type Mapping, mapMemory } from "./mapping.ts";
-import { holdSignals } from "./signals.ts";
+import { holdSignals, SIGCHLD } from "./signals.ts";
 
-const SIGCHLD = 17;
-const CLONE_VM = 0x100;
+/** clone(2): the copy shares the memory. */
+export const CLONE_VM = 0x100;
 const CLONE_FILES = 0x400;
 const CLONE_SETTLS = 0x8_0000;
 /** clone(2): the copy gets its own user namespace. */

@@ -12,7 +12,8 @@ import { dirname } from "node:path";
 import { ShimError } from "../base/error.ts";
 import { check, EAGAIN, errno, hasCode, SystemError } from "./errno.ts";
 import { O_RDONLY, OwnedFd, openFd } from "./fd.ts";
-import { lockTable, socketTable } from "./libc.ts";
+import { lockFileWithin } from "./file-lock.ts";
+import { socketTable } from "./libc.ts";
 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
@@ -28,11 +29,8 @@ const BACKLOG = 4096;
 const DIRECTORY_MODE = 0o700;
 /** Leaves only reading and writing by the owner on a socket that is being bound. */
 const SOCKET_UMASK = 0o177;
-const LOCK_EX = 2;
-const LOCK_NB = 4;
 /** Claims take microseconds, so a lock that is held longer is not one of ours. */
 const LOCK_WAIT_MS = 1000;
-const LOCK_RETRY_MS = 2;
 
 /**
  * Listens on a unix socket at `path` that only the owner may connect to, or says "taken" when a live
@@ -135,9 +133,6 @@ function encodeAddress(path: string): Uint8Array {
 /** Waits a bounded time, then continues without: a stranger's lock must not keep containers from starting. */
 function lockDirectory(directory: string): OwnedFd {
   const fd = openFd(directory, O_RDONLY);
-  const deadline = performance.now() + LOCK_WAIT_MS;
-  while (lockTable().flock(fd.fd, LOCK_EX | LOCK_NB) !== 0 && performance.now() < deadline) {
-    Bun.sleepSync(LOCK_RETRY_MS);
-  }
+  lockFileWithin(fd.fd, LOCK_WAIT_MS);
   return fd;
 }

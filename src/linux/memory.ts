@@ -1,7 +1,7 @@
-/** How much private memory this process has. */
+/** How much private memory this process has, and the pages that memory comes in. */
 
 import { readFileSync } from "node:fs";
-import { hasCode } from "./errno.ts";
+import { check, hasCode } from "./errno.ts";
 import { mountTable } from "./libc.ts";
 
 const SC_PAGESIZE = 30;
@@ -9,7 +9,7 @@ const SC_PAGESIZE = 30;
 const SC_NPROCESSORS_CONF = 83;
 /** The kernel's `percpu_counter_batch`: this many pages, or twice as many as there are processors. */
 const BATCH_PAGES_MIN = 32;
-let pageKilobytes: number | undefined;
+let knownPageBytes: number | undefined;
 
 /**
  * Resident pages that belong to no file, in kilobytes (proc(5), smaps_rollup); takes a millisecond at
@@ -93,7 +93,12 @@ export function roughPrivateKilobytes(): number {
   return (resident - shared) * kilobytesPerPage();
 }
 
+/** A page of memory in bytes. */
+export function pageBytes(): number {
+  knownPageBytes ??= check("sysconf", mountTable().sysconf(SC_PAGESIZE));
+  return knownPageBytes;
+}
+
 function kilobytesPerPage(): number {
-  pageKilobytes ??= Number(mountTable().sysconf(SC_PAGESIZE)) / 1024;
-  return pageKilobytes;
+  return pageBytes() / 1024;
 }

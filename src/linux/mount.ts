@@ -34,8 +34,6 @@ export const MS_STRICTATIME = 1 << 24;
 export const MNT_DETACH = 2;
 export const UMOUNT_NOFOLLOW = 8;
 
-const SC_PAGESIZE = 30;
-
 /** The five arguments of mount(2); undefined is NULL. */
 export interface MountCall {
   readonly source?: string;
@@ -78,11 +76,6 @@ export function inDirectory<T>(directory: string, action: () => T): T {
   } finally {
     check("fchdir", mountTable().fchdir(home.fd));
   }
-}
-
-/** A page of memory in bytes: how much mount(2) reads of its data, the last byte being NUL. */
-export function pageBytes(): number {
-  return check("sysconf", mountTable().sysconf(SC_PAGESIZE));
 }
 
 /** One line of mountinfo (proc_pid_mountinfo(5)). */

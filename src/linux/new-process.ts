@@ -3,17 +3,16 @@
 import { CFunction, type Pointer, ptr, toArrayBuffer } from "bun:ffi";
 import { ShimError } from "../base/error.ts";
 import { successorImage } from "../version.ts";
+import { CLONE_VM } from "./copy.ts";
 import { check, SystemError } from "./errno.ts";
 import { processTable, selfTable } from "./libc.ts";
 import { mapMemory, PROT_EXEC, PROT_READ } from "./mapping.ts";
-import { holdSignals } from "./signals.ts";
+import { holdSignals, SIGCHLD } from "./signals.ts";
 
 /** The number of set_tid_address(2). */
 const SYS_SET_TID_ADDRESS = process.arch === "x64" ? 218 : 96;
-const CLONE_VM = 0x100n;
-const CLONE_CHILD_CLEARTID = 0x20_0000n;
-const CLONE_CHILD_SETTID = 0x100_0000n;
-const SIGCHLD = 17n;
+const CLONE_CHILD_CLEARTID = 0x20_0000;
+const CLONE_CHILD_SETTID = 0x100_0000;
 const PR_GET_TID_ADDRESS = 40;
 /** sizeof(stack_t). */
 const SIGNAL_STACK_BYTES = 24;

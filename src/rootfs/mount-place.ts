@@ -2,7 +2,8 @@
 
 import { ShimError } from "../base/error.ts";
 import type { Children } from "../linux/children.ts";
-import { MS_REMOUNT, mount, pageBytes } from "../linux/mount.ts";
+import { pageBytes } from "../linux/memory.ts";
+import { MS_REMOUNT, mount } from "../linux/mount.ts";
 import { detachMount } from "./unmount.ts";
 
 /** What a component needs besides its own values. */
