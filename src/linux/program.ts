@@ -1,7 +1,7 @@
 /** The program that a process runs: which one it is, and exchanging it for another (execve(2)). */
 
 import { ptr } from "bun:ffi";
-import { fstatSync, readFileSync } from "node:fs";
+import { fstatSync, readFileSync, readlinkSync } from "node:fs";
 import { ShimError } from "../base/error.ts";
 import { plain, record, type Shaped } from "../base/shape.ts";
 import { cStringArray } from "./bytes.ts";
@@ -12,6 +12,24 @@ import { selfTable } from "./libc.ts";
 /** The program of this process, wherever its file has gone. */
 export const OWN_PROGRAM = "/proc/self/exe";
 const EXECUTABLE_BITS = 0o111;
+const DELETED_SUFFIX = " (deleted)";
+
+/** A link in /proc to a file: where that is or was, and whether it is no longer there (proc(5)). */
+export interface LinkedFile {
+  readonly path: string;
+  readonly isDeleted: boolean;
+}
+
+/** What the text of such a link says. */
+export function parseLink(link: string): LinkedFile {
+  const isDeleted = link.endsWith(DELETED_SUFFIX);
+  return { path: isDeleted ? link.slice(0, -DELETED_SUFFIX.length) : link, isDeleted };
+}
+
+/** The file of this process's program. */
+export function ownProgramFile(): LinkedFile {
+  return parseLink(readlinkSync(OWN_PROGRAM));
+}
 
 /**
  * A handle on the program at `path`: its holder executes this very file, not another that takes its

@@ -1,11 +1,9 @@
 /** How this very program is run again: by `start` as the daemon, by the debugging command as a shim. */
 
-import { readlinkSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { debugCommandName, executableName } from "../version.ts";
+import { OWN_PROGRAM, ownProgramFile } from "./program.ts";
 
-const SELF = "/proc/self/exe";
-const DELETED_SUFFIX = " (deleted)";
 /** Where Bun mounts the program inside a compiled executable. */
 const COMPILED_PREFIX = "/$bunfs/";
 
@@ -17,9 +15,9 @@ export interface SelfCommand {
 
 /** The command that runs this program again, compiled or from source, never as the debugging command. */
 export function selfCommand(): SelfCommand {
-  const link = readlinkSync(SELF);
+  const file = ownProgramFile();
   // Replaced while it runs: the kernel still finds the running file, only not by name.
-  const path = link.endsWith(DELETED_SUFFIX) ? SELF : link;
+  const path = file.isDeleted ? OWN_PROGRAM : file.path;
   if (!Bun.main.startsWith(COMPILED_PREFIX)) return { path, argv: [path, Bun.main] };
   // Its name makes it the debugging command, and a copy may have no other name.
   const isDebug = basename(path) === debugCommandName;

@@ -1,6 +1,5 @@
 /** The mover of a shim: what it needs to know of the process that it is to exchange the program of. */
 
-import { readlinkSync } from "node:fs";
 import type { Arrival } from "../../handoff/arrival.ts";
 import type { HandoffDocument } from "../../handoff/document.ts";
 import type { Estate } from "../../handoff/estate.ts";
@@ -8,7 +7,7 @@ import { Mover } from "../../handoff/mover.ts";
 import { nextQuietMs } from "../../handoff/rhythm.ts";
 import { readSettings } from "../../handoff/settings.ts";
 import { monotonicMs } from "../../linux/clock.ts";
-import { OWN_PROGRAM } from "../../linux/program.ts";
+import { ownProgramFile } from "../../linux/program.ts";
 import { countOwnWords } from "../../linux/self-command.ts";
 import { daemonWords, type Invocation } from "../invocation/flags.ts";
 import type { DaemonLog } from "./log.ts";
@@ -32,14 +31,13 @@ export function openMover(
   if (cause?.kind === "sleep" && arrival?.hasSlept) {
     quietMs = nextQuietMs(quietMs ?? sleepAfterMs, monotonicMs() - cause.sinceMs, sleepAfterMs);
   }
-  const ownPath = readlinkSync(OWN_PROGRAM).replace(/ \(deleted\)$/, "");
   return new Mover({
     estate,
     log,
     env,
     ownWordCount: countOwnWords(),
     flags: daemonWords(shim.invocation),
-    ownPath,
+    ownPath: ownProgramFile().path,
     quietMs,
     isRenewed: cause?.kind === "renewal",
     refused: document?.refused,

@@ -6,13 +6,13 @@
 import { readdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { readMountInfo } from "../../linux/mount.ts";
+import { parseLink } from "../../linux/program.ts";
 import { type BundleFacts, listBundles, readBundle } from "./bundle-facts.ts";
 import { recognize, type ShimKind } from "./executable-kind.ts";
 import { type HostProcess, listProcesses, readLink } from "./process-table.ts";
 import { listUnixSockets, type UnixSocket } from "./unix-sockets.ts";
 
 const EXECUTABLE_PREFIX = "containerd-shim";
-const DELETED_SUFFIX = " (deleted)";
 /** Words on a shim's command line that mean that it is not a daemon. */
 const ACTIONS: ReadonlySet<string> = new Set(["start", "delete"]);
 /** The end of the directory in which every manager's containerd keeps bundles. */
@@ -125,13 +125,14 @@ function locate(
   const mountNamespace = readLink(`${folder}/ns/mnt`) ?? ownNamespace;
   const root = mountNamespace === ownNamespace ? "" : `${folder}/root`;
   const link = readLink(`${folder}/cwd`);
-  const bundle = link === undefined || link.endsWith(DELETED_SUFFIX) ? undefined : link;
+  const directory = link === undefined ? undefined : parseLink(link);
+  const bundle = directory?.isDeleted ? undefined : directory?.path;
   const facts = bundle === undefined ? undefined : readBundle(bundle, root);
   let socket = findSocket(pid, facts?.socket, ownSockets);
   // Another network namespace has sockets of its own.
   socket ??= findSocket(pid, facts?.socket, listUnixSockets(pid));
   const executable = readLink(`${folder}/exe`) ?? process.args[0] ?? "";
-  const { kind, isAsleep } = recognize(`${folder}/exe`, executable.replace(DELETED_SUFFIX, ""));
+  const { kind, isAsleep } = recognize(`${folder}/exe`, parseLink(executable).path);
   const connections = socket?.connections ?? 0;
   return {
     process,
