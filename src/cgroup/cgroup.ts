@@ -8,6 +8,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { plain, type Shaped, table, tagged } from "../base/shape.ts";
 import { hasCode } from "../linux/errno.ts";
+import { parseStat } from "../linux/proc-stat.ts";
 
 /** The cgroup of a container. Serialisable: only strings. */
 export type CgroupLocation =
@@ -56,10 +57,8 @@ export interface CgroupMount {
   readonly controllers: readonly string[];
 }
 
-/** PF_EXITING of the kernel's task flags, which proc(5) shows as field 9 of /proc/PID/stat. */
+/** Of the kernel's task flags. */
 const PF_EXITING = 0x4;
-/** Position of the flags among the fields that follow the command's name. */
-const FLAGS_FIELD = 6;
 
 /**
  * Finds the cgroup of process `pid`. Undefined when there is no such process (any more), no cgroup
@@ -181,10 +180,7 @@ function existing(mountPoint: string, root: string, path: string): string | unde
 
 function isExiting(processDirectory: string): boolean {
   const stat = readOptional(`${processDirectory}/stat`);
-  if (stat === undefined) return true;
-  // The command's name may hold anything, parentheses and spaces too.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[FLAGS_FIELD]) & PF_EXITING) !== 0;
+  return stat === undefined || (Number(parseStat(stat).flags) & PF_EXITING) !== 0;
 }
 
 /** mountinfo writes space, tab, newline and backslash as three octal digits. */

@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { cString } from "./bytes.ts";
 import { check } from "./errno.ts";
 import { processTable, selfTable } from "./libc.ts";
+import { parseStat } from "./proc-stat.ts";
 
 const PR_SET_NAME = 15;
 const PR_SET_MM = 35;
@@ -12,16 +13,10 @@ const PR_SET_MM_MAP = 14;
 const SYS_BRK = process.arch === "x64" ? 12 : 214;
 /** sizeof(struct prctl_mm_map): eleven addresses, then a pointer, its length, and a descriptor. */
 const MAP_BYTES = 104;
-const MAP_ADDRESSES = 11;
 const MAP_HEAP_END = 5;
 const MAP_ARG_START = 7;
 const MAP_ARG_END = 8;
 const MAP_EXE_FD_OFFSET = 100;
-/**
- * The fields of /proc/PID/stat that hold the present map, in the order of the map, counted from the one
- * that follows the name; -1 is the end of the heap, which the kernel reports elsewhere.
- */
-const MAP_FIELDS = [23, 24, 42, 43, 44, -1, 25, 45, 46, 47, 48];
 
 /** Where the kernel reads the command line once it was changed: it must stay there until the next change. */
 const read = { bytes: new Uint8Array(0) };
@@ -58,12 +53,14 @@ function presentMap(): Uint8Array {
 function readMemoryMap(): Uint8Array {
   const map = new Uint8Array(MAP_BYTES);
   const view = new DataView(map.buffer);
-  const stat = readFileSync("/proc/self/stat", "latin1");
-  // The name may contain anything.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  for (let index = 0; index < MAP_ADDRESSES; index++) {
-    view.setBigUint64(index * 8, BigInt(fields[MAP_FIELDS[index] ?? -1] ?? 0), true);
-  }
+  const stat = parseStat(readFileSync("/proc/self/stat", "latin1"));
+  const { startCode, endCode, startData, endData, startBrk, startStack } = stat;
+  const { argStart, argEnd, envStart, envEnd } = stat;
+  // The end of the heap, which the kernel reports elsewhere, follows its beginning.
+  const code = [startCode, endCode, startData, endData, startBrk, "0", startStack];
+  [...code, argStart, argEnd, envStart, envEnd].forEach((address, index) => {
+    view.setBigUint64(index * 8, BigInt(address), true);
+  });
   // The program stays.
   view.setInt32(MAP_EXE_FD_OFFSET, -1, true);
   return map;

@@ -10,6 +10,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { openPidfd, signalProcessGroup } from "../linux/pidfd.ts";
 import { waitUntilReady } from "../linux/poll.ts";
+import { readStat } from "../linux/proc-stat.ts";
 import { SIGKILL } from "../linux/signals.ts";
 
 /** A name as `runc.ts` gives it, with the pid of the process that made the call. */
@@ -50,10 +51,10 @@ function killIfOrphan(pid: number, callers: ReadonlyMap<string, number>, limitMs
   using pidfd = openPidfd(pid);
   // Only once the descriptor refers to the process does its command line prove whose it is.
   if (callerOf(pid, callers) !== caller) return;
-  const group = Number(statOf(pid)?.[GROUP]);
-  const leader = statOf(group);
+  const group = Number(readStat(`/proc/${pid}`)?.pgrp);
+  const leader = readStat(`/proc/${group}`);
   // The shim's own child leads the group; as long as the shim lives, ending it is the shim's business.
-  if (Number(leader?.[PARENT]) === caller) return;
+  if (Number(leader?.ppid) === caller) return;
   // Somebody who looks into the log has its path among his words too, but not the leader of his group.
   if (leader !== undefined && callerOf(group, callers) !== caller) return;
   signalProcessGroup(group, SIGKILL);
@@ -66,18 +67,4 @@ function callerOf(pid: number, callers: ReadonlyMap<string, number>): number | u
     if (caller !== undefined) return caller;
   }
   return undefined;
-}
-
-/** Fields of /proc/PID/stat, counted from the state, which follows the name. */
-const PARENT = 1;
-const GROUP = 2;
-
-function statOf(pid: number): readonly string[] | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    // The name in parentheses may contain anything, even spaces and parentheses.
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  } catch {
-    return undefined;
-  }
 }

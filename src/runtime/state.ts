@@ -8,6 +8,7 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { hasEnded, readStat } from "../linux/proc-stat.ts";
 
 /** A process by pid and start time, which together are never reused within a boot. */
 export interface InitIdentity {
@@ -21,9 +22,6 @@ const DOCUMENTS = [
   { file: "state.json", pid: "init_process_pid", start: "init_process_start" },
   { file: "status", pid: "pid", start: "process-start-time" },
 ] as const;
-
-/** Field 3 follows the last parenthesis of /proc/PID/stat. */
-const START_TIME_INDEX = 22 - 3;
 
 /** Whether the runtime keeps anything of `id` under `root` (the namespace included). */
 export function hasRuntimeState(root: string, id: string): boolean {
@@ -59,16 +57,8 @@ export function findAnnotated(root: string, name: string, value: string): readon
 
 /** Whether exactly that process runs; a zombie does not. */
 export function isAlive({ pid, startTicks }: InitIdentity): boolean {
-  let stat: string;
-  try {
-    stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-  } catch {
-    return false;
-  }
-  // The name in parentheses may hold anything, spaces and parentheses too.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  const state = fields[0] ?? "";
-  return state !== "Z" && state !== "X" && Number(fields[START_TIME_INDEX]) === startTicks;
+  const stat = readStat(`/proc/${pid}`);
+  return stat !== undefined && !hasEnded(stat) && Number(stat.startTime) === startTicks;
 }
 
 /** No root, no state. */

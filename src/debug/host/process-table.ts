@@ -1,18 +1,11 @@
 /** The processes of this host, as /proc lists them (proc(5)). */
 
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { hasEnded, readStat } from "../../linux/proc-stat.ts";
 
 /** USER_HZ, the unit of times in /proc: 100 on every architecture on which Linux has containers. */
 const TICKS_PER_SECOND = 100;
 const MS_PER_SECOND = 1000;
-/** Positions among the fields of stat that follow the command's name. */
-const STATE_FIELD = 0;
-const PARENT_FIELD = 1;
-const FLAGS_FIELD = 6;
-const USER_TICKS_FIELD = 11;
-const KERNEL_TICKS_FIELD = 12;
-const START_FIELD = 19;
-
 /** A kernel thread, among the flags. */
 const PF_KTHREAD = 0x200000;
 /** Milliseconds that execve(2) may take on a busy machine; few processes have no command line for long. */
@@ -47,20 +40,17 @@ export function listProcesses(proc = "/proc"): ReadonlyMap<number, HostProcess> 
 
 /** One process; undefined when there is none with that pid. */
 function readProcess(pid: number, bootedAtMs: number, proc: string): HostProcess | undefined {
-  const stat = readText(`${proc}/${pid}/stat`);
+  const stat = readStat(`${proc}/${pid}`);
   if (stat === undefined) return undefined;
-  // The command's name may contain anything, parentheses and spaces too.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  const toMs = (field: number) => (Number(fields[field]) * MS_PER_SECOND) / TICKS_PER_SECOND;
-  const state = fields[STATE_FIELD] ?? "?";
-  const mayHaveArgs = (Number(fields[FLAGS_FIELD]) & PF_KTHREAD) === 0 && !hasEnded(state);
+  const toMs = (ticks: string) => (Number(ticks) * MS_PER_SECOND) / TICKS_PER_SECOND;
+  const mayHaveArgs = (Number(stat.flags) & PF_KTHREAD) === 0 && !hasEnded(stat);
   const commandLine = readCommandLine(`${proc}/${pid}/cmdline`, mayHaveArgs);
   return {
     pid,
-    parentPid: Number(fields[PARENT_FIELD]),
-    state,
-    startedAtMs: bootedAtMs + toMs(START_FIELD),
-    cpuMs: toMs(USER_TICKS_FIELD) + toMs(KERNEL_TICKS_FIELD),
+    parentPid: Number(stat.ppid),
+    state: stat.state,
+    startedAtMs: bootedAtMs + toMs(stat.startTime),
+    cpuMs: toMs(stat.utime) + toMs(stat.stime),
     args: commandLine === "" ? [] : commandLine.replace(/\0$/, "").split("\0"),
   };
 }
@@ -73,10 +63,6 @@ function readCommandLine(path: string, mayHaveArgs: boolean): string {
     if (text !== "" || !mayHaveArgs || attempt === EXECVE_ATTEMPTS) return text;
     Bun.sleepSync(1);
   }
-}
-
-function hasEnded(state: string): boolean {
-  return state === "Z" || state === "X";
 }
 
 function uptimeMs(proc: string): number {
