@@ -8,6 +8,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { plain, type Shaped, table, tagged } from "../base/shape.ts";
 import { hasCode } from "../linux/errno.ts";
+import { parseMountLine } from "../linux/mountinfo.ts";
 import { parseStat } from "../linux/proc-stat.ts";
 
 /** The cgroup of a container. Serialisable: only strings. */
@@ -117,15 +118,13 @@ function parseMembership(line: string): readonly Membership[] {
 /** Parses the cgroup mounts in a mountinfo file (proc(5)). */
 export function parseMounts(text: string): readonly CgroupMount[] {
   return text.split("\n").flatMap((line): readonly CgroupMount[] => {
-    const separator = line.indexOf(" - cgroup");
-    if (separator < 0) return [];
-    const [, , , root, mountPoint] = line.slice(0, separator).split(" ");
-    const [type, , options] = line.slice(separator + " - ".length).split(" ");
-    if (root === undefined || mountPoint === undefined || options === undefined) return [];
-    const mount = { root: unescapePath(root), mountPoint: unescapePath(mountPoint) };
-    if (type === "cgroup2") return [{ version: 2, controllers: [], ...mount }];
+    // Of the mounts of all containers on the machine, few are of cgroups.
+    const info = line.includes(" - cgroup") ? parseMountLine(line) : undefined;
+    if (info === undefined) return [];
+    const { type, root, mountPoint, superOptions } = info;
+    if (type === "cgroup2") return [{ version: 2, controllers: [], root, mountPoint }];
     if (type !== "cgroup") return [];
-    return [{ version: 1, controllers: options.split(","), ...mount }];
+    return [{ version: 1, controllers: superOptions.split(","), root, mountPoint }];
   });
 }
 
@@ -181,13 +180,6 @@ function existing(mountPoint: string, root: string, path: string): string | unde
 function isExiting(processDirectory: string): boolean {
   const stat = readOptional(`${processDirectory}/stat`);
   return stat === undefined || (Number(parseStat(stat).flags) & PF_EXITING) !== 0;
-}
-
-/** mountinfo writes space, tab, newline and backslash as three octal digits. */
-function unescapePath(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_, digits: string) =>
-    String.fromCharCode(Number.parseInt(digits, 8)),
-  );
 }
 
 function readOptional(path: string): string | undefined {

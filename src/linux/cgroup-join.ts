@@ -3,11 +3,10 @@
 import { existsSync, readFileSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
+import { parseMountLine } from "./mountinfo.ts";
 
 const CGROUP_ROOT = "/sys/fs/cgroup";
 const CGROUP2_SUPER_MAGIC = 0x63677270;
-/** Of a line of mountinfo (proc(5)): the mount point. */
-const MOUNT_POINT_FIELD = 4;
 
 /**
  * Moves process `pid` to the cgroup `path`, as written from the root of the hierarchy.
@@ -44,6 +43,5 @@ function hierarchies(): readonly string[] {
   return readFileSync("/proc/self/mountinfo", "utf8")
     .split("\n")
     .filter((line) => line.includes(" - cgroup "))
-    .map((line) => line.split(" ")[MOUNT_POINT_FIELD] ?? "")
-    .filter((point) => point !== "");
+    .flatMap((line) => parseMountLine(line)?.mountPoint ?? []);
 }

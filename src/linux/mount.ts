@@ -11,6 +11,7 @@ import { cString } from "./bytes.ts";
 import { check } from "./errno.ts";
 import { O_PATH, openFd } from "./fd.ts";
 import { mountTable } from "./libc.ts";
+import { escapePath, type MountInfo, parseMountInfo } from "./mountinfo.ts";
 
 export const MS_RDONLY = 1;
 export const MS_NOSUID = 2;
@@ -78,70 +79,9 @@ export function inDirectory<T>(directory: string, action: () => T): T {
   }
 }
 
-/** One line of mountinfo (proc_pid_mountinfo(5)). */
-export interface MountInfo {
-  readonly id: number;
-  readonly parentId: number;
-  /** The directory of the file system that is mounted. */
-  readonly root: string;
-  readonly mountPoint: string;
-  /** Options of this mount only: `ro`, `nosuid`, `relatime`. */
-  readonly options: readonly string[];
-  /** The peer group, when the mount is shared. */
-  readonly peerGroup: number | undefined;
-  /** The peer group from which the mount receives, when it is a slave. */
-  readonly masterGroup: number | undefined;
-  readonly isUnbindable: boolean;
-  readonly type: string;
-  readonly source: string;
-  /** Options of the file system: `lowerdir=...`. */
-  readonly superOptions: string;
-}
-
 /** Everything mounted in this process's mount namespace, usually oldest first. */
 export function readMountInfo(): MountInfo[] {
   return parseMountInfo(readFileSync("/proc/self/mountinfo", "utf8"));
-}
-
-/** Parses mountinfo; lines of any other form are skipped. */
-export function parseMountInfo(text: string): MountInfo[] {
-  return text
-    .split("\n")
-    .map(parseLine)
-    .filter((info) => info !== undefined);
-}
-
-function parseLine(line: string): MountInfo | undefined {
-  const fields = line.split(" ");
-  const separator = fields.indexOf("-", 6);
-  const [id, parentId, , root, mountPoint, options] = fields;
-  if (separator < 0 || root === undefined || mountPoint === undefined) return undefined;
-  const [type, source, superOptions] = fields.slice(separator + 1);
-  const tags = fields.slice(6, separator);
-  const group = (prefix: string) => {
-    const tag = tags.find((each) => each.startsWith(prefix));
-    return tag === undefined ? undefined : Number(tag.slice(prefix.length));
-  };
-  return {
-    id: Number(id),
-    parentId: Number(parentId),
-    root: unescaped(root),
-    mountPoint: unescaped(mountPoint),
-    options: options?.split(",") ?? [],
-    peerGroup: group("shared:"),
-    masterGroup: group("master:"),
-    isUnbindable: tags.includes("unbindable"),
-    type: unescaped(type ?? ""),
-    source: unescaped(source ?? ""),
-    superOptions: unescaped(superOptions ?? ""),
-  };
-}
-
-/** Space, tab, newline and backslash come as a backslash and three octal digits. */
-function unescaped(text: string): string {
-  return text.replaceAll(/\\([0-3][0-7]{2})/g, (_, digits: string) =>
-    String.fromCharCode(Number.parseInt(digits, 8)),
-  );
 }
 
 /** The mounts at `directory` and below it. `directory` is absolute and free of symlinks. */
@@ -158,7 +98,7 @@ export function mountsBelow(directory: string, mounts: readonly MountInfo[]): Mo
  */
 export function readMountsBelow(directory: string): MountInfo[] {
   const text = readFileSync("/proc/self/mountinfo", "utf8");
-  const name = ` ${escaped(directory)}`;
+  const name = ` ${escapePath(directory)}`;
   const lines: string[] = [];
   for (let at = text.indexOf(name); at >= 0; ) {
     const end = text.indexOf("\n", at);
@@ -166,14 +106,6 @@ export function readMountsBelow(directory: string): MountInfo[] {
     at = end < 0 ? end : text.indexOf(name, end);
   }
   return mountsBelow(directory, parseMountInfo(lines.join("\n")));
-}
-
-/** As the kernel writes it there. */
-function escaped(path: string): string {
-  return path.replaceAll(
-    /[ \t\n\\]/g,
-    (character) => `\\${character.charCodeAt(0).toString(8).padStart(3, "0")}`,
-  );
 }
 
 /** The mount that is visible at `directory`; undefined when none is mounted right there. */

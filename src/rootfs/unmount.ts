@@ -14,7 +14,6 @@ import type { Children } from "../linux/children.ts";
 import { hasCode, SystemError } from "../linux/errno.ts";
 import {
   MNT_DETACH,
-  type MountInfo,
   MS_SLAVE,
   mount,
   readMountInfo,
@@ -22,6 +21,7 @@ import {
   UMOUNT_NOFOLLOW,
   unmount,
 } from "../linux/mount.ts";
+import type { MountInfo } from "../linux/mountinfo.ts";
 
 /** As long as containerd's own shims try. */
 const BUSY_LIMIT_MS = 2500;

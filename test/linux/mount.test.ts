@@ -1,10 +1,6 @@
 import { expect, test } from "bun:test";
-import {
-  mountsBelow,
-  parseMountInfo,
-  readMountInfo,
-  readMountsBelow,
-} from "../../src/linux/mount.ts";
+import { mountsBelow, readMountInfo, readMountsBelow } from "../../src/linux/mount.ts";
+import { parseMountInfo } from "../../src/linux/mountinfo.ts";
 
 const text = [
   "22 1 0:20 / / rw,relatime shared:1 - ext4 /dev/root rw",

@@ -3,7 +3,8 @@
 import { readdirSync, statfsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { SOCKET_PATH_BYTES } from "../../linux/listener.ts";
-import { type MountInfo, readMountInfo } from "../../linux/mount.ts";
+import { readMountInfo } from "../../linux/mount.ts";
+import type { MountInfo } from "../../linux/mountinfo.ts";
 import type { Host, HostShim } from "../host/shims.ts";
 import { listUnixSockets } from "../host/unix-sockets.ts";
 import { broken, type Finding, note, ok } from "./finding.ts";

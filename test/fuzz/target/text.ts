@@ -3,7 +3,7 @@
 import { strict as assert } from "node:assert";
 import { parseSpec } from "../../../src/bundle/spec.ts";
 import { parseInvocation } from "../../../src/command/invocation/flags.ts";
-import { parseMountInfo } from "../../../src/linux/mount.ts";
+import { parseMountInfo } from "../../../src/linux/mountinfo.ts";
 import { parseMountOptions } from "../../../src/rootfs/mount-option.ts";
 import {
   commonDirectory,
