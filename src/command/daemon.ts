@@ -6,18 +6,14 @@
 import { readlinkSync } from "node:fs";
 import { basename } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
+import type { Variables } from "../base/variables.ts";
 import { readSettings } from "../handoff/settings.ts";
 import { HANDOFF_VARIABLES } from "../handoff/variables.ts";
 import { changeCommandLine } from "../linux/command-line.ts";
 import { OwnedFd } from "../linux/fd.ts";
 import { executableName } from "../version.ts";
 import type { EndSignals } from "./end-signals.ts";
-import {
-  type Invocation,
-  type Launcher,
-  parseInvocation,
-  type Variables,
-} from "./invocation/flags.ts";
+import { type Invocation, type Launcher, parseInvocation } from "./invocation/flags.ts";
 import { writeOutput } from "./invocation/stream.ts";
 import { serve } from "./serve/serve.ts";
 import { KIN_VARIABLE, type Kin, readKin } from "./spare/kin.ts";

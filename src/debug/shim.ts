@@ -2,12 +2,12 @@
 
 import { existsSync } from "node:fs";
 import { messageOf } from "../base/error.ts";
+import type { Variables } from "../base/variables.ts";
 import { hasCode } from "../linux/errno.ts";
 import { Output } from "./output/output.ts";
 import { makeProgram, runProgram } from "./program.ts";
 import { EXIT_FAILURE, EXIT_OK, EXIT_SIGNAL, EXIT_USAGE, Refusal } from "./refusal.ts";
 import { withTwoDashes } from "./run/run-options.ts";
-import type { Variables } from "./variables.ts";
 import type { Context } from "./verb.ts";
 import { findVerb, VERBS, type VerbEntry } from "./verbs.ts";
 

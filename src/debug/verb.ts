@@ -6,8 +6,8 @@
  */
 
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import type { Variables } from "../base/variables.ts";
 import type { Output } from "./output/output.ts";
-import type { Variables } from "./variables.ts";
 
 /** What every verb is given. */
 export interface Context {

@@ -1,6 +1,7 @@
 /** Arriving from another program of the same process: finding the document, and going back if it is of no use. */
 
 import { messageOf, ShimError } from "../base/error.ts";
+import { toEntries, type Variables } from "../base/variables.ts";
 import { OwnedFd, setCloseOnExec, writeFd } from "../linux/fd.ts";
 import { commandLine, executeProgram } from "../linux/program.ts";
 import { decodeDocument, type HandoffDocument, readDocument } from "./document.ts";
@@ -9,8 +10,6 @@ import { GUARD_VARIABLE, HANDOFF_VARIABLE, REFUSAL_VARIABLE, SLEEP_VARIABLE } fr
 
 /** Variables meant for one program only. */
 const PASSING: ReadonlySet<string> = new Set([REFUSAL_VARIABLE, SLEEP_VARIABLE, GUARD_VARIABLE]);
-
-type Variables = Readonly<Record<string, string | undefined>>;
 
 /**
  * What the previous program has left. Only {@link finish} lets go of it: if the process dies before that,
@@ -81,14 +80,11 @@ export class Arrival {
   goBack(error: unknown): never {
     const fds = (this.#document?.descriptors ?? []).map(({ fd }) => fd);
     for (const fd of [...fds, this.#file.fd, this.#image.fd]) setCloseOnExec(fd, false);
-    const env = Object.entries(this.#variables).flatMap(([name, value]) =>
-      value === undefined || PASSING.has(name) ? [] : [`${name}=${value}`],
-    );
     // The engine does not start in a directory that is gone.
     process.chdir("/");
     const refusal = messageOf(error).replaceAll("\0", "");
     return executeProgram(this.#image.fd, commandLine(), [
-      ...env,
+      ...toEntries(this.#variables, PASSING),
       `${REFUSAL_VARIABLE}=${refusal}`,
     ]);
   }

@@ -1,5 +1,7 @@
 /** How a shim sleeps, renews itself and becomes a spare, as containerd's environment says. */
 
+import type { Variables } from "../base/variables.ts";
+
 /** Seconds of quiet before a shim sleeps; 0 disables sleep. */
 export const SLEEP_AFTER_VARIABLE = "WEDGE_SLEEP_AFTER_SECONDS";
 /** Private memory, in megabytes, before which a shim renews itself; 0 disables that. */
@@ -25,9 +27,7 @@ export interface HandoffSettings {
 }
 
 /** What is set, or the defaults; anything but a non-negative number counts as not set. */
-export function readSettings(
-  variables: Readonly<Record<string, string | undefined>>,
-): HandoffSettings {
+export function readSettings(variables: Variables): HandoffSettings {
   const numberOf = (name: string, otherwise: number) => {
     const value = variables[name];
     const given = value === undefined || value.trim() === "" ? Number.NaN : Number(value);

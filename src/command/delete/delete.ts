@@ -10,6 +10,7 @@
 import { readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { messageOf, ShimError } from "../../base/error.ts";
+import { toEntries } from "../../base/variables.ts";
 import { readSocketPath } from "../../bundle/address.ts";
 import { Bundle } from "../../bundle/bundle.ts";
 import { type ExitRecord, loadExitRecord } from "../../bundle/exit-record.ts";
@@ -30,7 +31,7 @@ import {
   isAlive,
   readInitIdentity,
 } from "../../runtime/state.ts";
-import type { Invocation, Variables } from "../invocation/flags.ts";
+import type { Invocation } from "../invocation/flags.ts";
 import { checkIdentity } from "../invocation/identity.ts";
 import { writeOutput } from "../invocation/stream.ts";
 import { readPodMembers } from "./pod-members.ts";
@@ -63,7 +64,7 @@ export async function deleteTask(invocation: Invocation): Promise<number> {
   const runtime = toRuntimeOptions(readOptions(bundle, warn), {
     namespace,
     bundle,
-    environment: entriesOf(environment.variables),
+    environment: toEntries(environment.variables),
   });
   const socket = readSocketPath(bundle);
   // What is still being created could not be cleaned up for good.
@@ -122,12 +123,6 @@ function bundleOf({ bundle, id }: Invocation): string {
   if (bundle.startsWith("/")) return bundle;
   const directory = process.cwd();
   return basename(directory) === id ? directory : join(dirname(directory), id);
-}
-
-function entriesOf(variables: Variables): readonly string[] {
-  return Object.entries(variables).flatMap(([name, value]) =>
-    value === undefined ? [] : [`${name}=${value}`],
-  );
 }
 
 function readOptions(bundle: string, warn: Warn): RuncOptions {

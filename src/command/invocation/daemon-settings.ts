@@ -4,6 +4,7 @@
  * What it is started with is defined only here; the build passes it to `src/native/launcher.c`.
  */
 
+import { toEntries, type Variables } from "../../base/variables.ts";
 import { HANDOFF_VARIABLES } from "../../handoff/variables.ts";
 import { SIGINT, SIGTERM, SIGUSR1 } from "../../linux/signals.ts";
 import {
@@ -11,7 +12,6 @@ import {
   REMOVED_VARIABLES,
   scrubEnvironment,
 } from "../../runtime/environment.ts";
-import type { Variables } from "./flags.ts";
 
 /** The listening socket of a shim that is started without `start`. */
 export const LISTENER_FD = 3;
@@ -66,8 +66,5 @@ const OWN: ReadonlySet<string> = new Set(OWN_VARIABLES);
  * what the runtime must not have, so that nothing that the daemon starts can inherit it.
  */
 export function daemonEnvironment(variables: Variables): readonly string[] {
-  const entries = Object.entries(variables).flatMap(([name, value]) =>
-    value === undefined || OWN.has(name) ? [] : [`${name}=${value}`],
-  );
-  return scrubEnvironment(entries);
+  return scrubEnvironment(toEntries(variables, OWN));
 }

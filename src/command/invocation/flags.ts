@@ -6,8 +6,11 @@
  * ends the flags and is the action. Pure: `main.ts` reads argv and the environment.
  */
 
+import type { Variables } from "../../base/variables.ts";
 import type { Inheritance } from "../../linux/inheritance.ts";
 import { DEADLINES_VARIABLE } from "../../runtime/deadlines.ts";
+
+export type { Variables } from "../../base/variables.ts";
 
 const OOM_SCORE_VARIABLE = "WEDGE_CHILD_OOM_SCORE";
 /** Chooses the protocol over which containerd calls the shim. */
@@ -73,9 +76,6 @@ export interface Launcher {
   /** Whether the launcher waits for this process to exit, if no byte is written. */
   readonly isParent: boolean;
 }
-
-/** Environment variables by name, as the process was given them. */
-export type Variables = Readonly<Record<string, string | undefined>>;
 
 /** An invocation, or what to print instead and the exit code. */
 export type ParsedInvocation =

@@ -10,6 +10,7 @@ import { existsSync } from "node:fs";
 import { messageOf, ShimError } from "../../base/error.ts";
 import { within } from "../../base/limit.ts";
 import type { Logger } from "../../base/log.ts";
+import { toEntries } from "../../base/variables.ts";
 import type { ProcessContext } from "../../container/context.ts";
 import { toRuntimeOptions } from "../../container/runtime-options.ts";
 import { BundleJournals } from "../../event/journal-file.ts";
@@ -49,7 +50,7 @@ import { TaskService } from "../../service/task.ts";
 import type { TraceSources } from "../../service/trace.ts";
 import { executableName } from "../../version.ts";
 import { HEEDED_SIGNALS, LISTENER_FD } from "../invocation/daemon-settings.ts";
-import { type Invocation, inheritanceEntries, type Variables } from "../invocation/flags.ts";
+import { type Invocation, inheritanceEntries } from "../invocation/flags.ts";
 import { checkIdentity } from "../invocation/identity.ts";
 import { writeOutput } from "../invocation/stream.ts";
 import { Admission } from "./admission.ts";
@@ -241,7 +242,7 @@ function build(
     listener,
     directory,
   };
-  const env = [...toEntries(variables), ...inheritanceEntries(inheritance)];
+  const env = [...toEntries(variables, HANDOFF_VARIABLES), ...inheritanceEntries(inheritance)];
   const mover = end.use(openMover(estate, { invocation, log, env, document, arrival }));
   return { ...estate, acceptor, mover, log, guard, document, address };
 }
@@ -297,12 +298,6 @@ function openLog({ namespace, id, isDebug }: Invocation, sink: LogSink): DaemonL
   return createLogger({ sink, isDebug, fields: { namespace, id } });
 }
 
-function toEntries(variables: Variables): readonly string[] {
-  return Object.entries(variables).flatMap(([name, value]) =>
-    value === undefined || HANDOFF_VARIABLES.has(name) ? [] : [`${name}=${value}`],
-  );
-}
-
 function openPublisher(
   { namespace, environment }: Invocation,
   log: Logger,
@@ -340,7 +335,7 @@ function contextOf(
   { namespace, environment: { variables } }: Invocation,
   own: Pick<ProcessContext, "poller" | "children" | "log">,
 ): ProcessContext {
-  const environment = scrubEnvironment(toEntries(variables));
+  const environment = scrubEnvironment(toEntries(variables, HANDOFF_VARIABLES));
   return { ...own, namespace, environment, runtimeDir: variables["XDG_RUNTIME_DIR"] };
 }
 

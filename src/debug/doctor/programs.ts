@@ -2,12 +2,12 @@
 
 import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
+import type { Variables } from "../../base/variables.ts";
 import { Children } from "../../linux/children.ts";
 import { Poller } from "../../linux/poller.ts";
 import { executableName } from "../../version.ts";
 import { type Kernel, runCommand } from "../command-output.ts";
 import { type HostProcess, readText } from "../host/process-table.ts";
-import type { Variables } from "../variables.ts";
 import { broken, type Finding, note, ok } from "./finding.ts";
 
 const TIMEOUT_MS = 5000;

@@ -1,8 +1,8 @@
 /** Where a verb prints: which kind of stream it is; writes all of every text, however slow its reader. */
 
 import { isatty } from "node:tty";
+import type { Variables } from "../../base/variables.ts";
 import { windowSize } from "../../linux/pty.ts";
-import type { Variables } from "../variables.ts";
 import { withSpinner } from "./spinner.ts";
 import { type Style, styleFor } from "./style.ts";
 import { writeAll } from "./write-all.ts";

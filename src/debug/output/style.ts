@@ -1,6 +1,6 @@
 /** Colours, for people at a terminal; none on a pipe, with NO_COLOR, or on a terminal that has none. */
 
-import type { Variables } from "../variables.ts";
+import type { Variables } from "../../base/variables.ts";
 
 type Paint = (text: string) => string;
 

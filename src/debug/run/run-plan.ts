@@ -9,12 +9,12 @@ import { dirname, join, resolve } from "node:path";
 import { messageOf } from "../../base/error.ts";
 import { parseExactly } from "../../base/exact-json.ts";
 import { member } from "../../base/json.ts";
+import type { Variables } from "../../base/variables.ts";
 import { readSocketPath } from "../../bundle/address.ts";
 import { CONFIG_FILE, GROUP_ANNOTATIONS } from "../../bundle/spec.ts";
 import { hasCode } from "../../linux/errno.ts";
 import { isListening } from "../../linux/listener.ts";
 import { usageError } from "../refusal.ts";
-import type { Variables } from "../variables.ts";
 import type { ConfigDocument } from "./derived-bundle.ts";
 import type { RunOptions } from "./run-options.ts";
 

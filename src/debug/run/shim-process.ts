@@ -4,6 +4,7 @@
  */
 
 import { messageOf } from "../../base/error.ts";
+import { toEntries } from "../../base/variables.ts";
 import { parseSocketPath } from "../../bundle/address.ts";
 import { TaskDefinition } from "../../gen/containerd/task/v3/task.ts";
 import type { OwnedFd } from "../../linux/fd.ts";
@@ -17,7 +18,6 @@ import { createStub } from "../../rpc/ttrpc/stub.ts";
 import { executableName } from "../../version.ts";
 import { type Kernel, runCommand } from "../command-output.ts";
 import { EXIT_FAILURE, Refusal } from "../refusal.ts";
-import type { Variables } from "../variables.ts";
 import type { RunPlan } from "./run-plan.ts";
 
 const END_TIMEOUT_MS = 10_000;
@@ -125,7 +125,7 @@ async function startShim(plan: RunPlan, kernel: Kernel): Promise<string> {
         "start",
       ],
       cwd: plan.bundle,
-      env: toEntries(plan.variables),
+      env: toEntries(plan.variables, MANAGER_VARIABLES),
     },
     kernel,
   );
@@ -134,12 +134,6 @@ async function startShim(plan: RunPlan, kernel: Kernel): Promise<string> {
   if (path !== undefined) return path;
   const why = answer.replace(`${executableName}: `, "") || `exit status ${exit.status}`;
   throw new Refusal(EXIT_FAILURE, `Cannot start the shim: ${why.replaceAll("\n", " ")}`);
-}
-
-function toEntries(variables: Variables): readonly string[] {
-  return Object.entries(variables).flatMap(([name, value]) =>
-    value === undefined || MANAGER_VARIABLES.has(name) ? [] : [`${name}=${value}`],
-  );
 }
 
 function tryPidfd(pid: number): OwnedFd | undefined {
