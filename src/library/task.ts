@@ -25,6 +25,7 @@ import { findTask, type TaskClient, type TaskVersion } from "../rpc/task-client.
 import type { TtrpcClient } from "../rpc/ttrpc/client.ts";
 import { connectNet, listenNet } from "../rpc/ttrpc/net.ts";
 import { TtrpcServer } from "../rpc/ttrpc/server.ts";
+import { typeNameOf } from "../rpc/type-name.ts";
 
 const DEFAULT_STATE_DIRECTORY = "/run/containerd";
 const BUNDLES = "io.containerd.runtime.v2.task";
@@ -140,7 +141,7 @@ const EVENT_PACKAGE = "containerd.events.";
 
 /** The message in an event's `Any`; undefined when it is not a task event. Throws RpcError `internal` for broken bytes. */
 export function decodeEvent(typeUrl: string, value: Uint8Array): TaskEventMessage | undefined {
-  const fullName = typeUrl.slice(typeUrl.lastIndexOf("/") + 1);
+  const fullName = typeNameOf(typeUrl);
   if (!fullName.startsWith(EVENT_PACKAGE)) return undefined;
   const name = fullName.slice(EVENT_PACKAGE.length);
   switch (name) {

@@ -16,6 +16,7 @@ import { Status } from "../gen/containerd/types/task/task.ts";
 import type { Any } from "../gen/google/protobuf/any.ts";
 import type { Timestamp } from "../gen/google/protobuf/timestamp.ts";
 import type { RootfsMount } from "../rootfs/rootfs.ts";
+import { typeNameOf } from "../rpc/type-name.ts";
 
 const STATUS = {
   created: Status.CREATED,
@@ -80,7 +81,7 @@ export function toProcessDetails(execId: string): Any {
 /** What a client may ask of a checkpoint; both spellings of the message carry the same fields. */
 export function toCheckpointOptions(options: Any | undefined): CheckpointOptions {
   if (options === undefined || options.value.length === 0) return emptyCheckpointOptions();
-  const name = bareTypeName(options);
+  const name = typeNameOf(options.typeUrl);
   if (name === "containerd.runc.v1.CheckpointOptions")
     return CheckpointOptions.decode(options.value);
   if (name === "containerd.linux.runc.CheckpointOptions") {
@@ -122,9 +123,4 @@ export function toResourcesJson(resources: Any | undefined): Uint8Array {
     });
   }
   return value;
-}
-
-/** `types.containerd.io/x/Y` and `Y` name the same message. */
-function bareTypeName(any: Any): string {
-  return any.typeUrl.slice(any.typeUrl.lastIndexOf("/") + 1);
 }

@@ -17,6 +17,7 @@ import {
 import { Options } from "../gen/containerd/types/runc/options/oci.ts";
 import { Options as GenericOptions } from "../gen/containerd/types/runtimeoptions/v1/api.ts";
 import type { Any } from "../gen/google/protobuf/any.ts";
+import { typeNameOf } from "../rpc/type-name.ts";
 
 const CONFIG_BYTES_MAX = 1024 * 1024;
 
@@ -35,7 +36,7 @@ const DECODERS: ReadonlyMap<string, (value: Uint8Array) => RuncOptions> = new Ma
 
 /** Whether {@link decodeRuncOptions} knows the type of `any`. */
 export function isRuncOptions(any: Any): boolean {
-  return DECODERS.has(bareName(any));
+  return DECODERS.has(typeNameOf(any.typeUrl));
 }
 
 /**
@@ -44,7 +45,7 @@ export function isRuncOptions(any: Any): boolean {
  */
 export function decodeRuncOptions(any: Any | undefined): RuncOptions {
   if (any === undefined || (any.typeUrl === "" && any.value.length === 0)) return defaultOptions;
-  const name = bareName(any);
+  const name = typeNameOf(any.typeUrl);
   const decode = DECODERS.get(name);
   if (decode === undefined) {
     throw new ShimError("invalidArgument", `Cannot use runtime options of type ${name}`);
@@ -56,11 +57,6 @@ export function decodeRuncOptions(any: Any | undefined): RuncOptions {
     const message = `Cannot decode runtime options of type ${name}: ${messageOf(cause)}`;
     throw new ShimError("invalidArgument", message, { cause });
   }
-}
-
-/** The type without the host that some clients put before it. */
-function bareName({ typeUrl }: Any): string {
-  return typeUrl.slice(typeUrl.lastIndexOf("/") + 1);
 }
 
 function fromOptions(message: Options): RuncOptions {

@@ -22,6 +22,7 @@ import {
 import { type FileDescriptorSet, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { messageOf } from "../../base/error.ts";
 import { descriptors } from "../../gen/descriptors.ts";
+import { typeNameOf } from "../../rpc/type-name.ts";
 import { usageError } from "../refusal.ts";
 
 const ANY = "google.protobuf.Any";
@@ -78,7 +79,7 @@ export class MessageJson {
 
   /** What an Any holds, as {@link decode} would return it. */
   decodeAny(typeUrl: string, value: Uint8Array): JsonObject {
-    const message = this.#registry.getMessage(typeUrl.slice(typeUrl.lastIndexOf("/") + 1));
+    const message = this.#registry.getMessage(typeNameOf(typeUrl));
     const fields = message === undefined ? undefined : this.#tryDecode(message, value);
     if (isObject(fields)) return { [TYPE_KEY]: typeUrl, ...fields };
     return {
@@ -116,7 +117,7 @@ export class MessageJson {
   }
 
   #anyValue(typeUrl: string, fields: JsonObject): Uint8Array {
-    const message = this.#registry.getMessage(typeUrl.slice(typeUrl.lastIndexOf("/") + 1));
+    const message = this.#registry.getMessage(typeNameOf(typeUrl));
     if (message !== undefined) return this.encode(message, fields);
     const { value } = fields;
     if (typeof value === "string") return Buffer.from(value, "base64");
