@@ -1,11 +1,11 @@
 /**
  * The one error type that crosses layers.
  *
- * Lower layers throw it with a {@link Reason}; only `rpc/status.ts` knows which
- * number a reason has on the wire. An error of any other type is a bug or a
- * kernel refusal, and reaches the caller as `unknown`.
+ * Lower layers throw it with a {@link Reason}; `rpc/status.ts` makes a number of that for the wire. An
+ * error of any other type is a bug or a kernel refusal, and reaches the caller as `unknown`.
  */
 
+/** In the order of gRPC's status codes, from 1 on. */
 export const reasons = [
   "canceled",
   "unknown",

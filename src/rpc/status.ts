@@ -1,53 +1,16 @@
 /**
  * Status codes of gRPC, which ttrpc shares, and how they map to reasons and back.
  *
- * The only file that knows the numbers. Both directions are total: whatever a handler throws,
- * the peer gets an answer, and whatever number a peer sends, the caller gets a reason.
+ * Both directions are total: whatever a handler throws, the peer gets an answer, and whatever number a peer
+ * sends, the caller gets a reason.
  */
 
-import { messageOf, type Reason, ShimError } from "../base/error.ts";
+import { messageOf, type Reason, reasons, ShimError } from "../base/error.ts";
 
 export const CODE_OK = 0;
 
-const CODE_OF_REASON: Readonly<Record<Reason, number>> = {
-  canceled: 1,
-  unknown: 2,
-  invalidArgument: 3,
-  deadlineExceeded: 4,
-  notFound: 5,
-  alreadyExists: 6,
-  permissionDenied: 7,
-  resourceExhausted: 8,
-  failedPrecondition: 9,
-  aborted: 10,
-  outOfRange: 11,
-  unimplemented: 12,
-  internal: 13,
-  unavailable: 14,
-  dataLoss: 15,
-  unauthenticated: 16,
-};
-
-/** By code; the hole at 0 is success. */
-const REASON_OF_CODE: readonly (Reason | undefined)[] = [
-  undefined,
-  "canceled",
-  "unknown",
-  "invalidArgument",
-  "deadlineExceeded",
-  "notFound",
-  "alreadyExists",
-  "permissionDenied",
-  "resourceExhausted",
-  "failedPrecondition",
-  "aborted",
-  "outOfRange",
-  "unimplemented",
-  "internal",
-  "unavailable",
-  "dataLoss",
-  "unauthenticated",
-];
+/** The code of the first reason; 0 is success. */
+const FIRST_CODE = 1;
 
 export interface Status {
   /** As gRPC numbers them; 0 is success. */
@@ -57,12 +20,12 @@ export interface Status {
 
 /** The number of a reason on the wire. */
 export function codeOf(reason: Reason): number {
-  return CODE_OF_REASON[reason];
+  return reasons.indexOf(reason) + FIRST_CODE;
 }
 
 /** The reason that a number stands for. An undefined number is `unknown`. */
 export function reasonOf(code: number): Reason {
-  return REASON_OF_CODE[code] ?? "unknown";
+  return reasons[code - FIRST_CODE] ?? "unknown";
 }
 
 /**

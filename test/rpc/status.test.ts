@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { ShimError } from "../../src/base/error.ts";
+import { status as grpcCodes } from "@grpc/grpc-js";
+import { reasons, ShimError } from "../../src/base/error.ts";
 import { codeOf, errorOf, reasonOf, statusOf } from "../../src/rpc/status.ts";
 
 describe("codeOf() and reasonOf()", () => {
@@ -9,6 +10,11 @@ describe("codeOf() and reasonOf()", () => {
       expect(codeOf(reasonOf(code))).toBe(code);
     },
   );
+
+  test.each([...reasons])("%s has gRPC's code", (reason) => {
+    const name = reason.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
+    expect(grpcCodes[codeOf(reason)]).toBe(name === "CANCELED" ? "CANCELLED" : name);
+  });
 
   test.each([0, -1, 17, 4096, Number.NaN])("code %d, which nobody defined, is unknown", (code) => {
     expect(reasonOf(code)).toBe("unknown");
