@@ -9,10 +9,13 @@
 import { closeSync, constants, openSync, readFileSync, readlinkSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { hasCode } from "../linux/errno.ts";
+import { SIGKILL } from "../linux/signals.ts";
 import { linkAtomically, writeFileAtomically } from "./atomic-file.ts";
 import { INIT_PID_FILE } from "./bundle.ts";
 
 export const EXIT_FILE = "exit.json";
+/** The exit status of a process that SIGKILL has ended, as shells report it for their children. */
+export const KILLED_STATUS = 128 + SIGKILL;
 const FORMAT_VERSION = 1;
 /** To an existing file that is not a link. */
 const APPEND_FLAGS = constants.O_WRONLY | constants.O_APPEND | constants.O_NOFOLLOW;

@@ -16,7 +16,7 @@ import { ActiveCount } from "../base/active-count.ts";
 import { messageOf } from "../base/error.ts";
 import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
-import { saveExitRecord } from "../bundle/exit-record.ts";
+import { KILLED_STATUS, saveExitRecord } from "../bundle/exit-record.ts";
 import type { Container } from "../container/container.ts";
 import type { ExecProcess } from "../container/exec-process.ts";
 import type { TaskProcess } from "../container/process.ts";
@@ -32,9 +32,6 @@ const START_PATIENCE_MS = 5000;
 
 /** Takes an event about the task in `bundle`; returns at once. */
 export type Publish = (event: TaskEvent, bundle: string) => void;
-
-/** By SIGKILL; a shell reports it so for its child. */
-const KILLED_STATUS = 137;
 
 export interface ExitsOptions {
   readonly publish: Publish;

@@ -13,10 +13,11 @@ import { messageOf, ShimError } from "../../base/error.ts";
 import { toEntries } from "../../base/variables.ts";
 import { readSocketPath } from "../../bundle/address.ts";
 import { Bundle } from "../../bundle/bundle.ts";
-import { type ExitRecord, loadExitRecord } from "../../bundle/exit-record.ts";
+import { type ExitRecord, KILLED_STATUS, loadExitRecord } from "../../bundle/exit-record.ts";
 import { defaultOptions, loadOptions, type RuncOptions } from "../../container/options.ts";
 import { toRuntimeOptions } from "../../container/runtime-options.ts";
 import { hasLeftJournal } from "../../event/journal-file.ts";
+import { toTimestamp } from "../../event/timestamp.ts";
 import { DeleteResponse } from "../../gen/containerd/task/v2/task.ts";
 import { isListening, removeStaleSocket } from "../../linux/listener.ts";
 import { openPidfd, signalPidfd } from "../../linux/pidfd.ts";
@@ -36,13 +37,10 @@ import { checkIdentity } from "../invocation/identity.ts";
 import { writeOutput } from "../invocation/stream.ts";
 import { readPodMembers } from "./pod-members.ts";
 
-const KILLED_STATUS = 128 + SIGKILL;
 /** containerd gives it 5 seconds in all. A frozen process does not die before the runtime thaws it. */
 const KILL_LIMIT_MS = 300;
 const RUNTIME_LIMIT_MS = 2500;
 const UNMOUNT_LIMIT_MS = 500;
-const MILLISECONDS_PER_SECOND = 1000;
-const NANOSECONDS_PER_MILLISECOND = 1_000_000;
 
 type Warn = (message: string) => void;
 
@@ -206,14 +204,9 @@ async function attempt(
 
 /** With what the shim has recorded, else with what containerd expects for a task that was killed now. */
 function encodeResponse(pid: number, exit: ExitRecord | undefined): Uint8Array {
-  const atMs = exit?.exitedAt.getTime() ?? Date.now();
-  const seconds = Math.floor(atMs / MILLISECONDS_PER_SECOND);
   return DeleteResponse.encode({
     pid: exit?.pid ?? pid,
     exitStatus: exit?.exitStatus ?? KILLED_STATUS,
-    exitedAt: {
-      seconds: BigInt(seconds),
-      nanos: (atMs - seconds * MILLISECONDS_PER_SECOND) * NANOSECONDS_PER_MILLISECOND,
-    },
+    exitedAt: toTimestamp(exit?.exitedAt.getTime() ?? Date.now()),
   }).finish();
 }
