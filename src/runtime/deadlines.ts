@@ -1,5 +1,6 @@
 /** How long the runtime may take for each verb, and how a user changes that. */
 
+import { parseDuration } from "../base/duration.ts";
 import { ShimError } from "../base/error.ts";
 import type { Verb } from "./runtime.ts";
 
@@ -30,12 +31,6 @@ export const defaultDeadlines: Deadlines = {
   features: 10 * SECOND_MS,
 };
 
-const UNITS_MS: ReadonlyMap<string, number> = new Map([
-  ["ms", 1],
-  ["s", SECOND_MS],
-  ["m", MINUTE_MS],
-  ["h", 60 * MINUTE_MS],
-]);
 /** The longest delay of an engine timer. */
 const DEADLINE_MS_MAX = 2 ** 31 - 1;
 
@@ -47,8 +42,8 @@ export function parseDeadlines(text: string): Deadlines {
   const deadlines: Record<Verb, number> = { ...defaultDeadlines };
   for (const part of text.split(",")) {
     if (part.trim() === "") continue;
-    const [, verb = "", amount = "", unit = ""] = /^\s*(\w+)=(\d+)(ms|s|m|h)\s*$/.exec(part) ?? [];
-    const durationMs = Number(amount) * (UNITS_MS.get(unit) ?? 0);
+    const [, verb = "", time = ""] = /^\s*(\w+)=(\d+[a-z]+)\s*$/.exec(part) ?? [];
+    const durationMs = parseDuration(time) ?? 0;
     if (!isVerb(verb) || durationMs <= 0 || durationMs > DEADLINE_MS_MAX) {
       const verbs = Object.keys(defaultDeadlines).join(", ");
       throw new ShimError(

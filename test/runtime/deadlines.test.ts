@@ -25,6 +25,8 @@ test.each([
   ["toString=5s"],
   ["create=1e3s"],
   ["create=600h"],
+  ["create=1.5s"],
+  ["create=5d"],
   ["create=5s;kill=5s"],
 ])("%j is refused, by name", (text) => {
   expect(() => parseDeadlines(text)).toThrow(

@@ -5,7 +5,7 @@ import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { messageOf } from "../../base/error.ts";
 import { addressScheme } from "../../bundle/address.ts";
 import { callFailure, connectAddress, connectShim, type ShimConnection } from "../connection.ts";
-import { parseDuration } from "../duration.ts";
+import { requireDuration } from "../duration.ts";
 import { findShims } from "../host/shims.ts";
 import { findTarget } from "../host/target.ts";
 import { toJson } from "../output/output.ts";
@@ -47,7 +47,7 @@ export function call(context: Context): CommandUnknownOpts {
     .option(
       "--timeout <time>",
       "give up after this: 500ms, 10s, 2m",
-      parseDuration,
+      requireDuration,
       USUAL_TIMEOUT_MS,
     )
     .option("--list", "list what can be called, and call nothing")

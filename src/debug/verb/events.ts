@@ -3,7 +3,7 @@
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { messageOf } from "../../base/error.ts";
 import type { Envelope } from "../../gen/containerd/types/event.ts";
-import { parseDuration } from "../duration.ts";
+import { requireDuration } from "../duration.ts";
 import { findShims, managersOf } from "../host/shims.ts";
 import type { Style } from "../output/style.ts";
 import { EXIT_UNREACHABLE, Refusal } from "../refusal.ts";
@@ -41,7 +41,7 @@ export function events(context: Context): CommandUnknownOpts {
     .option("-n, --namespace <name>", "only this namespace")
     .option("--topic <topic>", "only this topic, or below it")
     .option("--filter <filter>", "a containerd filter; several are alternatives", collect, [])
-    .option("-d, --duration <time>", "end after this: 500ms, 10s, 2m", parseDuration)
+    .option("-d, --duration <time>", "end after this: 500ms, 10s, 2m", requireDuration)
     .option("--json", "one JSON object per line instead of text")
     .action((options: EventsOptions) => followEvents(options, context));
 }

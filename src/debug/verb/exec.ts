@@ -1,7 +1,7 @@
 /** `shim exec`: another process in a running container. */
 
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
-import { parseDuration } from "../duration.ts";
+import { requireDuration } from "../duration.ts";
 import { type Context, newVerb } from "../verb.ts";
 
 const TEXT = {
@@ -29,7 +29,7 @@ export function exec(context: Context): CommandUnknownOpts {
     .option("-w, --cwd <dir>", "working directory (default: init's)")
     .option("-u, --user <uid:gid>", "user and group (default: init's)")
     .option("--exec <id>", "id of the exec (default: a free one)")
-    .option("--timeout <time>", "kill it if it runs longer: 10s, 2m", parseDuration)
+    .option("--timeout <time>", "kill it if it runs longer: 10s, 2m", requireDuration)
     .action(async (word, args, flags) => {
       const { runExec } = await import("../exec-session.ts");
       // The parser does not touch what follows the container, not even "--".

@@ -1,7 +1,7 @@
 /** `shim run`, and `shim --id ID --bundle DIR`: a bundle under a shim of its own. */
 
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
-import { parseDuration } from "../duration.ts";
+import { requireDuration } from "../duration.ts";
 import { type Context, newVerb } from "../verb.ts";
 
 const TEXT = {
@@ -35,7 +35,11 @@ export function run(context: Context): CommandUnknownOpts {
     .option("--no-tty", "give it none, whatever config.json says")
     .option("--log <file>", "append its output to a file instead of showing it")
     .option("--pid-file <file>", "write the pid of its init there")
-    .option("--timeout <time>", "kill it if it runs longer: 10s, 2m; exit code 124", parseDuration)
+    .option(
+      "--timeout <time>",
+      "kill it if it runs longer: 10s, 2m; exit code 124",
+      requireDuration,
+    )
     .option("--debug", "show the shim's log")
     .action(async (words, flags) => {
       const { toRunOptions } = await import("../run/run-options.ts");

@@ -1,7 +1,7 @@
 /** `shim top`: what containers and shims use now, live. */
 
 import { type CommandUnknownOpts, InvalidArgumentError, Option } from "@commander-js/extra-typings";
-import { parseDuration } from "../duration.ts";
+import { requireDuration } from "../duration.ts";
 import { type Context, newVerb } from "../verb.ts";
 
 const DEFAULT_INTERVAL_MS = 2000;
@@ -30,7 +30,7 @@ export function top({ output }: Context): CommandUnknownOpts {
     .option(
       "--interval <time>",
       "time between updates: 500ms, 5s",
-      parseDuration,
+      requireDuration,
       DEFAULT_INTERVAL_MS,
     )
     .option("--count <n>", "stop after this many (default: none, on a pipe 1)", parseCount)

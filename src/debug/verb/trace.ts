@@ -6,7 +6,7 @@ import { hasReason, messageOf } from "../../base/error.ts";
 import { TraceDefinition, type TraceRecord } from "../../gen/wedge/trace/v1/trace.ts";
 import { createStub } from "../../rpc/ttrpc/stub.ts";
 import { connectShim, type ShimConnection } from "../connection.ts";
-import { parseDuration } from "../duration.ts";
+import { requireDuration } from "../duration.ts";
 import { findShims } from "../host/shims.ts";
 import { findTarget } from "../host/target.ts";
 import { toJson } from "../output/output.ts";
@@ -47,7 +47,7 @@ export function trace(context: Context): CommandUnknownOpts {
     .argument("<container>", "see shim help names")
     .option("-n, --namespace <name>", "only in this namespace")
     .option("-a, --all", "everything of its shim, not only of this container")
-    .option("-d, --duration <time>", "end after this: 500ms, 10s, 2m", parseDuration)
+    .option("-d, --duration <time>", "end after this: 500ms, 10s, 2m", requireDuration)
     .option("-o, --output <file>", "write a timeline for Perfetto at the end")
     .option("--svg <file>", "draw a picture at the end")
     .option("--json", "one JSON object per line instead of text")

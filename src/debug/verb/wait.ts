@@ -2,7 +2,7 @@
 
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { hasReason } from "../../base/error.ts";
-import { parseDuration } from "../duration.ts";
+import { requireDuration } from "../duration.ts";
 import { onContainer } from "../managed.ts";
 import { formatDuration } from "../output/units.ts";
 import { EXIT_TIMEOUT, Refusal } from "../refusal.ts";
@@ -25,7 +25,7 @@ export function wait(context: Context): CommandUnknownOpts {
     .argument("<container>", "see shim help names")
     .option("-n, --namespace <name>", "only in this namespace")
     .option("--exec <id>", "an exec of the container, not its init", "")
-    .option("--timeout <time>", "give up after this: 10s, 2m", parseDuration)
+    .option("--timeout <time>", "give up after this: 10s, 2m", requireDuration)
     .option("--json", "one object")
     .action(async (word, flags) => {
       const { timeout } = flags;
