@@ -10,6 +10,7 @@
  */
 
 import { ptr } from "bun:ffi";
+import { ActiveCount } from "../base/active-count.ts";
 import { assert } from "../base/assert.ts";
 import { ShimError } from "../base/error.ts";
 import type { Inventory } from "../base/inventory.ts";
@@ -145,7 +146,7 @@ export class Children implements Disposable {
   readonly #inheritance: Inheritance;
   readonly #entries = new Map<number, TrackedChild>();
   readonly #onSigchld = () => this.#reapAll();
-  #holds = 0;
+  readonly #holds = new ActiveCount();
 
   constructor(options: ChildrenOptions) {
     this.#poller = options.poller;
@@ -177,14 +178,11 @@ export class Children implements Disposable {
    * Take it before the process that leaves the orphan is spawned.
    */
   hold(): Disposable {
-    this.#holds++;
-    let isHeld = true;
+    const hold = this.#holds.enter();
     return {
       [Symbol.dispose]: () => {
-        if (!isHeld) return;
-        isHeld = false;
-        this.#holds--;
-        if (this.#holds === 0) this.#reapAll();
+        hold[Symbol.dispose]();
+        if (!this.#holds.isActive) this.#reapAll();
       },
     };
   }
@@ -236,7 +234,7 @@ export class Children implements Disposable {
     for (const pid of this.#entries.keys()) {
       if (!inventory.knowsChild(pid)) inventory.addObstacle(`process ${pid} is waited for`);
     }
-    if (this.#holds > 0) inventory.addObstacle("an orphan is expected");
+    if (this.#holds.isActive) inventory.addObstacle("an orphan is expected");
   }
 
   /** Stops watching; processes go on. */
@@ -298,7 +296,7 @@ export class Children implements Disposable {
     for (const entry of this.#entries.values()) {
       if (entry.pidfd === undefined) this.#reap(entry, false);
     }
-    if (!this.#reapsStrays || this.#holds > 0) return;
+    if (!this.#reapsStrays || this.#holds.isActive) return;
     const status = new Int32Array(1);
     for (;;) {
       const pid = processTable().wait4(-1, ptr(status), WNOHANG, null);
