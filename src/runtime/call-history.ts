@@ -35,8 +35,8 @@ export interface HistoryObserver {
   ended(call: RuntimeCall): void;
 }
 
-const endedCallsMax = 32;
-const errorCharactersMax = 512;
+const ENDED_CALLS_MAX = 32;
+const ERROR_CHARACTERS_MAX = 512;
 
 /** Where a history reads the time. */
 export interface Clocks {
@@ -46,7 +46,7 @@ export interface Clocks {
   readonly elapsedMs: () => number;
 }
 
-/** The last {@link endedCallsMax} calls that ended, and all in flight. */
+/** The last {@link ENDED_CALLS_MAX} calls that ended, and all in flight. */
 export class CallHistory {
   /** Observers of calls; usually none. */
   readonly observers: Set<HistoryObserver> = new Set();
@@ -77,10 +77,10 @@ export class CallHistory {
       end: ({ status, error }) => {
         if (!this.#running.delete(open)) return;
         const durationMs = elapsedMs() - sinceMs;
-        const ended = { ...open, durationMs, status, error: error.slice(0, errorCharactersMax) };
+        const ended = { ...open, durationMs, status, error: error.slice(0, ERROR_CHARACTERS_MAX) };
         for (const observer of this.observers) observer.ended(ended);
         this.#ended.push(ended);
-        if (this.#ended.length > endedCallsMax) this.#ended.shift();
+        if (this.#ended.length > ENDED_CALLS_MAX) this.#ended.shift();
       },
     };
   }

@@ -13,16 +13,16 @@ import { readTail } from "./log.ts";
 import type { LentStdio } from "./runtime.ts";
 
 /** How long a killed runtime may take to be gone; in uninterruptible sleep it may take forever. */
-const killGraceMs = 5_000;
+const KILL_GRACE_MS = 5_000;
 /** Standard output beyond this is refused: no answer that we ask for comes near it. */
-const outputBytesMax = 4 * 1024 * 1024;
+const OUTPUT_BYTES_MAX = 4 * 1024 * 1024;
 /** How much of the end of standard error is read. */
-const errorBytesMax = 16 * 1024;
+const ERROR_BYTES_MAX = 16 * 1024;
 /** A runtime that writes more than this, its log included, would in time fill the memory or the disk. */
-const writtenBytesMax = 64 * 1024 * 1024;
+const WRITTEN_BYTES_MAX = 64 * 1024 * 1024;
 /** When that is first checked, and how often at least; each time it takes twice as long as before. */
-const firstLookMs = 20;
-const lookMsMax = 200;
+const FIRST_LOOK_MS = 20;
+const LOOK_MS_MAX = 200;
 
 export interface Invocation {
   readonly argv: readonly string[];
@@ -83,8 +83,8 @@ export async function invoke(invocation: Invocation, children: Children): Promis
   invocation.onSpawn(child.pid);
   const { logFile } = invocation;
   const written = [caught?.out.fd, caught?.err.fd, logFile].filter((file) => file !== undefined);
-  const ended = await waitFor(child, invocation, () => sizeOf(written) > writtenBytesMax);
-  const stderr = caught === undefined ? "" : readTail(caught.err.fd, errorBytesMax).trim();
+  const ended = await waitFor(child, invocation, () => sizeOf(written) > WRITTEN_BYTES_MAX);
+  const stderr = caught === undefined ? "" : readTail(caught.err.fd, ERROR_BYTES_MAX).trim();
   if (caught !== undefined) for (const file of [caught.out, caught.err]) sealMemoryFile(file.fd);
   if (ended.kind === "exited") {
     const stdout = caught === undefined ? "" : readOutput(caught.out.fd);
@@ -114,10 +114,10 @@ async function waitFor(
   const lookAfter = (ms: number) => {
     look = setTimeout(() => {
       if (isFlooded()) interrupted.resolve("flooded");
-      else lookAfter(Math.min(2 * ms, lookMsMax));
+      else lookAfter(Math.min(2 * ms, LOOK_MS_MAX));
     }, ms);
   };
-  lookAfter(firstLookMs);
+  lookAfter(FIRST_LOOK_MS);
   const onAbort = () => interrupted.resolve("canceled");
   for (const signal of signals) signal.addEventListener("abort", onAbort, { once: true });
   if (signals.some(({ aborted }) => aborted)) onAbort();
@@ -130,7 +130,7 @@ async function waitFor(
   if (child.exit !== undefined) return { kind: "exited", exit: child.exit };
   child.signalGroup(SIGKILL);
   const late = Promise.withResolvers<void>();
-  const grace = setTimeout(() => late.resolve(), killGraceMs);
+  const grace = setTimeout(() => late.resolve(), KILL_GRACE_MS);
   await Promise.race([child.exited, late.promise]);
   clearTimeout(grace);
   return { kind: first };
@@ -165,7 +165,7 @@ function openInput(bytes: Uint8Array): OwnedFd {
 
 function readOutput(fd: number): string | undefined {
   const { size } = fstatSync(fd);
-  if (size > outputBytesMax) return undefined;
+  if (size > OUTPUT_BYTES_MAX) return undefined;
   const buffer = Buffer.alloc(size);
   return buffer.toString("utf8", 0, readSync(fd, buffer, 0, size, 0));
 }

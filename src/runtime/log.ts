@@ -8,7 +8,7 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 
 /** How much of the end of a log is read. */
-const tailBytesMax = 64 * 1024;
+const TAIL_BYTES_MAX = 64 * 1024;
 
 /** The last error in the log at `path`; undefined when there is no such file or no error in it. */
 export function readLastError(path: string): string | undefined {
@@ -19,7 +19,7 @@ export function readLastError(path: string): string | undefined {
     return undefined; // crun creates the file only when it has something to say.
   }
   try {
-    return parseLastError(readTail(fd, tailBytesMax));
+    return parseLastError(readTail(fd, TAIL_BYTES_MAX));
   } finally {
     closeSync(fd);
   }

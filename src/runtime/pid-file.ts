@@ -3,9 +3,9 @@
 import { closeSync, openSync, readSync } from "node:fs";
 
 /** The kernel's own limit (PID_MAX_LIMIT). */
-const pidMax = 4 * 1024 * 1024;
+const PID_MAX = 4 * 1024 * 1024;
 /** Longer than any pid with white space around it. */
-const readBytesMax = 64;
+const READ_BYTES_MAX = 64;
 
 /**
  * The pid in the file at `path`: a decimal number, white space around it allowed.
@@ -13,15 +13,15 @@ const readBytesMax = 64;
  */
 export function readPidFile(path: string): number {
   const fd = openSync(path, "r");
-  const buffer = Buffer.alloc(readBytesMax);
+  const buffer = Buffer.alloc(READ_BYTES_MAX);
   let count: number;
   try {
-    count = readSync(fd, buffer, 0, readBytesMax, 0);
+    count = readSync(fd, buffer, 0, READ_BYTES_MAX, 0);
   } finally {
     closeSync(fd);
   }
   const text = buffer.toString("latin1", 0, count);
   const pid = /^\s*\d{1,10}\s*$/.test(text) ? Number(text) : 0;
-  if (pid < 1 || pid > pidMax) throw new Error(`no pid in ${path}: ${JSON.stringify(text)}`);
+  if (pid < 1 || pid > PID_MAX) throw new Error(`no pid in ${path}: ${JSON.stringify(text)}`);
   return pid;
 }
