@@ -34,7 +34,7 @@ import {
   terminationOf,
 } from "./lifecycle.ts";
 import { type StdioPaths, TaskProcess } from "./process.ts";
-import { type StdioOwner, settleStdio, startStdio } from "./process-stdio.ts";
+import { type RunWithStdio, type StdioOwner, settleStdio, startStdio } from "./process-stdio.ts";
 import { alreadyFinished, type SignalRequest, signalChild } from "./signal-child.ts";
 import { thaw } from "./thaw.ts";
 
@@ -199,7 +199,7 @@ export class InitProcess extends TaskProcess {
   }
 
   /** Opens stdio, runs the runtime, adopts the process that it leaves behind. On failure nothing is left. */
-  async #bringToLife(run: Parameters<typeof startStdio>[0]["run"]): Promise<void> {
+  async #bringToLife(run: RunWithStdio): Promise<void> {
     const wasThere = this.isRecorded;
     try {
       const child = await startStdio({

@@ -31,6 +31,9 @@ export interface StdioOwner {
 
 export const stdioOwnerState = record({ containerId: plain, ioUid: whole, ioGid: whole });
 
+/** Creates a process with these streams, and returns its pid. */
+export type RunWithStdio = (stdio: ProcessStdio) => Promise<number>;
+
 /**
  * Brings a process to life. `run` calls the runtime and returns the pid that it left behind.
  *
@@ -45,7 +48,7 @@ export async function startStdio(options: {
   readonly handsOver: boolean;
   /** Given the streams before the runtime runs. */
   readonly onOpen: (stdio: ProcessStdio) => void;
-  readonly run: (stdio: ProcessStdio) => Promise<number>;
+  readonly run: RunWithStdio;
 }): Promise<Child> {
   const { context, owner, handsOver } = options;
   const paths = { ...options.paths, handsOver };
