@@ -5,6 +5,7 @@
  * answered from memory and the kernel; they never wait for a runtime process.
  */
 
+import { requireId } from "../base/id.ts";
 import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
 import { list, record, type Shaped } from "../base/shape.ts";
@@ -52,7 +53,7 @@ import {
 } from "../gen/containerd/task/v2/task.ts";
 import type { Empty } from "../gen/google/protobuf/empty.ts";
 import type { CallContext } from "../rpc/service.ts";
-import { requireBundle, requireId } from "./check.ts";
+import { requireBundle } from "./check.ts";
 import {
   toCheckpointOptions,
   toCreateEvent,

@@ -224,7 +224,7 @@ describe("a renewal", () => {
       // The engine needs more for what it does often.
       while (!isRenewed() && Date.now() < deadline) {
         const refusal = await shim.task.exec({ id, execId: "-", spec, ...streams }).catch(String);
-        expect(refusal).toContain("Cannot use exec id");
+        expect(refusal).toContain("Cannot use the exec id");
       }
       expect(isRenewed()).toBe(true);
       expect(await shim.task.state({ id, execId: "" })).toMatchObject({ pid });

@@ -64,7 +64,7 @@ describe("an id", () => {
     shim.client.close();
   });
 
-  test("that is no plain name is refused for a container and an exec, in words, with nothing left", async () => {
+  test("that is not a plain name is refused for a container and an exec, in words, with nothing left", async () => {
     const shim = await place.create("sleep 1000");
     await shim.created;
     const before = readdirSync(place.path).sort();

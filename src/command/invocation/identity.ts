@@ -1,24 +1,16 @@
-/** The names that a shim is called with become paths and arguments, so they are checked first. */
+/** The names that a shim is called with, checked before anything is done with them. */
 
 import { ShimError } from "../../base/error.ts";
+import { requireId } from "../../base/id.ts";
 import type { Invocation } from "./flags.ts";
 
-/** Throws ShimError `invalidArgument` unless namespace and id are given and are plain names. */
+/** Throws ShimError `invalidArgument` unless a namespace and an id are given that a task may have. */
 export function checkIdentity({ namespace, id }: Invocation): void {
   if (namespace === "") {
     throw new ShimError("invalidArgument", "shim namespace cannot be empty");
   }
-  checkName("namespace", namespace);
+  requireId("namespace", namespace);
   if (id === "")
     throw new ShimError("invalidArgument", "Cannot act on a task without an id: use -id");
-  checkName("id", id);
-}
-
-function checkName(what: string, name: string): void {
-  const isPlain = /^[^/\0]+$/.test(name) && name !== "." && name !== ".." && !name.startsWith("-");
-  if (isPlain) return;
-  throw new ShimError(
-    "invalidArgument",
-    `Cannot use the ${what} ${JSON.stringify(name)}: it is no plain name`,
-  );
+  requireId("id", id);
 }

@@ -21,6 +21,7 @@ import { isListening } from "../../../src/linux/listener.ts";
 import { daemonsOf, killDaemons, openedBy, Place, runShim, until } from "../shim-process.ts";
 
 const TIMEOUT_MS = 30_000;
+const ID_RULE = 'it takes 1 to 200 letters, digits and "_.+-", a letter, a digit or "_" first';
 
 function sha256(text: string): string {
   return new Bun.CryptoHasher("sha256").update(text).digest("hex");
@@ -352,11 +353,9 @@ describe("start refuses in one line, and leaves nothing behind,", () => {
     [["start"], "shim namespace cannot be empty"],
     [["delete"], "shim namespace cannot be empty"],
     [["-namespace", "n", "start"], "Cannot act on a task without an id: use -id"],
-    [["-namespace", "n", "-id", "../x", "start"], 'Cannot use the id "../x": it is no plain name'],
-    [
-      ["-namespace", "..", "-id", "x", "start"],
-      'Cannot use the namespace "..": it is no plain name',
-    ],
+    [["-namespace", "n", "-id", "../x", "start"], `Cannot use the id "../x": ${ID_RULE}`],
+    [["-namespace", "n", "-id", "a b", "start"], `Cannot use the id "a b": ${ID_RULE}`],
+    [["-namespace", "..", "-id", "x", "start"], `Cannot use the namespace "..": ${ID_RULE}`],
   ])(
     "%j",
     async (args, text) => {
