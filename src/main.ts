@@ -7,12 +7,11 @@
  */
 
 import { basename } from "node:path";
-import { messageOf } from "./base/error.ts";
 import { runDaemon } from "./command/daemon.ts";
 import { EndSignals } from "./command/end-signals.ts";
 import { type Invocation, parseInvocation } from "./command/invocation/flags.ts";
-import { writeOutput } from "./command/invocation/stream.ts";
-import { debugCommandName, executableName } from "./version.ts";
+import { writeFailure, writeFailureLine, writeOutput } from "./command/invocation/stream.ts";
+import { debugCommandName } from "./version.ts";
 
 const EXIT_FAILURE = 1;
 /** The first two words of argv are the engine and the program. */
@@ -34,8 +33,7 @@ async function main(): Promise<number> {
   try {
     return await run(parsed.invocation);
   } catch (error) {
-    // containerd shows it to the user as it is, within a sentence of its own.
-    writeOutput(2, `${executableName}: ${messageOf(error)}`);
+    writeFailure(error);
     return EXIT_FAILURE;
   }
 }
@@ -80,7 +78,7 @@ for (const signal of ["SIGPIPE", "SIGUSR1"] as const) process.on(signal, () => {
 main().then(
   (exitCode) => process.exit(exitCode),
   (error: unknown) => {
-    writeOutput(2, `${executableName}: ${messageOf(error)}\n`);
+    writeFailureLine(error);
     process.exit(EXIT_FAILURE);
   },
 );

@@ -5,7 +5,7 @@
 
 import { readlinkSync } from "node:fs";
 import { basename } from "node:path";
-import { messageOf, ShimError } from "../base/error.ts";
+import { ShimError } from "../base/error.ts";
 import type { Variables } from "../base/variables.ts";
 import { readSettings } from "../handoff/settings.ts";
 import { HANDOFF_VARIABLES } from "../handoff/variables.ts";
@@ -14,7 +14,7 @@ import { OwnedFd } from "../linux/fd.ts";
 import { executableName } from "../version.ts";
 import type { EndSignals } from "./end-signals.ts";
 import { type Invocation, type Launcher, parseInvocation } from "./invocation/flags.ts";
-import { writeOutput } from "./invocation/stream.ts";
+import { writeFailure, writeFailureLine } from "./invocation/stream.ts";
 import { serve } from "./serve/serve.ts";
 import { KIN_VARIABLE, type Kin, readKin } from "./spare/kin.ts";
 import { type Hire, Spare } from "./spare/spare.ts";
@@ -54,8 +54,7 @@ async function finish(
   try {
     return (await serve(invocation, signals.next(), listener)) ? "done" : "ended";
   } catch (error) {
-    // A line of the log.
-    writeOutput(2, `${executableName}: ${messageOf(error)}\n`);
+    writeFailureLine(error);
     return "failed";
   }
 }
@@ -96,7 +95,7 @@ function begin(
     if (parsed.kind === "usage") throw new ShimError("invalidArgument", parsed.text);
     return becomeDaemon(parsed.invocation, { channel, managerPid, kin: kin.name, isParent: false });
   } catch (error) {
-    writeOutput(2, `${executableName}: ${messageOf(error)}`);
+    writeFailure(error);
     releaseLauncher(channel, EXIT_FAILURE);
     throw error;
   }

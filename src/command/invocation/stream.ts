@@ -1,9 +1,10 @@
 /** The standard streams of a short command: read to the end, written to the last byte, both bounded. */
 
 import { fstatSync, readSync, writeSync } from "node:fs";
-import { ShimError } from "../../base/error.ts";
+import { messageOf, ShimError } from "../../base/error.ts";
 import { hasCode } from "../../linux/errno.ts";
 import { waitUntilReady } from "../../linux/poll.ts";
+import { executableName } from "../../version.ts";
 
 /** What containerd's own shim takes at most. */
 const INPUT_BYTES_MAX = 10 * 1024 * 1024;
@@ -48,6 +49,20 @@ export function writeOutput(fd: number, data: string | Uint8Array): void {
       if (!hasCode(error, "EAGAIN") || !waitUntilReady(fd, "writable", OUTPUT_WAIT_MS)) throw error;
     }
   }
+}
+
+/**
+ * Why a short command has failed, on stderr. containerd shows it within a sentence of its own, so no newline
+ * follows, as in the stock shim; at a terminal one does.
+ */
+export function writeFailure(error: unknown): void {
+  const end = statOpen(2)?.isCharacterDevice() ? "\n" : "";
+  writeOutput(2, `${executableName}: ${messageOf(error)}${end}`);
+}
+
+/** Why a process has failed that answers nobody, as a line of a log on stderr. */
+export function writeFailureLine(error: unknown): void {
+  writeOutput(2, `${executableName}: ${messageOf(error)}\n`);
 }
 
 function statOpen(fd: number) {
