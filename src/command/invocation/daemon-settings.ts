@@ -13,9 +13,6 @@ import {
   scrubEnvironment,
 } from "../../runtime/environment.ts";
 
-/** The listening socket of a shim that is started without `start`. */
-export const LISTENER_FD = 3;
-
 /**
  * The signals that the daemon heeds. Blocked from the beginning, in all threads, so that they wait until
  * they are read: otherwise one that came while it exchanges its program would be lost.

@@ -20,7 +20,9 @@ const HUGE_PAGES_VARIABLE = "WEDGE_CHILD_HUGE_PAGES";
 export const LAUNCHER_VARIABLE = "WEDGE_LAUNCHER";
 
 /**
- * What the process is asked to do. `serve` is the daemon: no action word, the socket as descriptor 3.
+ * What the process is asked to do. `serve` is the daemon: no action word. `start` makes one that has its
+ * launcher's channel (see {@link Launcher}) and claims its socket itself; one that is started by hand has
+ * its socket where `-socket` says, or as descriptor 3.
  * `deliver` is what `delete` leaves running while containerd does not serve yet: see `deliver.ts`.
  * `rehearse` is run from the program that a running shim is to be upgraded to: see `handoff/rehearsal.ts`.
  */
@@ -33,7 +35,7 @@ export interface Invocation {
   readonly namespace: string;
   /** Id of the task that the shim is started for. */
   readonly id: string;
-  /** A socket to listen on, where there is no descriptor 3. */
+  /** Where a daemon that is started by hand is to listen; "" for descriptor 3. */
   readonly socket: string;
   /** Given only with `delete`; otherwise the working directory is the bundle. */
   readonly bundle: string;

@@ -7,7 +7,7 @@
  */
 
 import { existsSync } from "node:fs";
-import { messageOf, ShimError } from "../../base/error.ts";
+import { messageOf } from "../../base/error.ts";
 import { within } from "../../base/limit.ts";
 import type { Logger } from "../../base/log.ts";
 import { toEntries } from "../../base/variables.ts";
@@ -27,7 +27,7 @@ import { HandoffService } from "../../handoff/service.ts";
 import { HANDOFF_VARIABLES } from "../../handoff/variables.ts";
 import { Children } from "../../linux/children.ts";
 import { monotonicMs } from "../../linux/clock.ts";
-import { claimListener, restoreBacklog, socketPath } from "../../linux/listener.ts";
+import { restoreBacklog, socketPath } from "../../linux/listener.ts";
 import { LogSink } from "../../linux/log-sink.ts";
 import { Poller } from "../../linux/poller.ts";
 import { becomeSubreaper, forbidDumps, ownPid } from "../../linux/self.ts";
@@ -49,13 +49,14 @@ import { hasEnded } from "../../service/lost.ts";
 import { TaskService } from "../../service/task.ts";
 import type { TraceSources } from "../../service/trace.ts";
 import { executableName } from "../../version.ts";
-import { HEEDED_SIGNALS, LISTENER_FD } from "../invocation/daemon-settings.ts";
+import { HEEDED_SIGNALS } from "../invocation/daemon-settings.ts";
 import { type Invocation, inheritanceEntries } from "../invocation/flags.ts";
 import { checkIdentity } from "../invocation/identity.ts";
 import { writeOutput } from "../invocation/stream.ts";
 import { Admission } from "./admission.ts";
 import { dumpLines } from "./dump.ts";
 import { type Guard, guardProcess } from "./guard.ts";
+import { openListener } from "./listening-socket.ts";
 import { createLogger, type DaemonLog, lostLine } from "./log.ts";
 import { openMover } from "./open-mover.ts";
 import { openServer } from "./open-server.ts";
@@ -319,16 +320,6 @@ function publishTo(publisher: () => Publisher, observers: TraceSources["events"]
     for (const observe of observers) observe(event);
     publisher().publish(event, bundle);
   };
-}
-
-/** The listening socket that our starter left, or the one that the command line asks for. */
-function openListener({ socket }: Invocation): number {
-  if (socket === "") return LISTENER_FD;
-  const listener = claimListener(socket);
-  if (listener === "taken") {
-    throw new ShimError("alreadyExists", `Cannot listen on ${socket}: another process does`);
-  }
-  return listener.release();
 }
 
 function contextOf(
