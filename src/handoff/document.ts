@@ -128,7 +128,7 @@ export function readDocument(fd: number): Uint8Array {
   if (size > DOCUMENT_BYTES_MAX) {
     throw new ShimError(
       "invalidArgument",
-      `Cannot read the handoff document: it has ${size} bytes`,
+      `Cannot read the handoff document: it has ${size} bytes where ${DOCUMENT_BYTES_MAX} are the limit`,
     );
   }
   const bytes = new Uint8Array(size);

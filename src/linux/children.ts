@@ -197,7 +197,7 @@ export class Children implements Disposable {
     const isOwned = this.#entries.has(pid);
     const waited = isOwned ? -1 : processTable().wait4(pid, ptr(status), WNOHANG, null);
     if (waited < 0) {
-      const why = isOwned ? "it is another one's already" : "it is no child of this process";
+      const why = isOwned ? "it is another one's already" : "it is not a child of this process";
       throw new ShimError("failedPrecondition", `Cannot adopt process ${pid}: ${why}`);
     }
     return this.#track(pid, waited === pid ? exitOf(pid, status[0] ?? 0) : undefined);

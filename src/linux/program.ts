@@ -40,7 +40,7 @@ export function openProgram(path: string): OwnedFd {
   const stat = fstatSync(program.fd);
   if (stat.isFile() && (stat.mode & EXECUTABLE_BITS) !== 0) return program;
   program[Symbol.dispose]();
-  throw new ShimError("invalidArgument", `Cannot run ${path}: it is no executable file`);
+  throw new ShimError("invalidArgument", `Cannot run ${path}: it is not an executable file`);
 }
 
 /** A file with its present content; numbers as text, as they may have 64 bits. */

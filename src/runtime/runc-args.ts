@@ -147,6 +147,6 @@ function when(isSet: boolean | undefined, flag: string): string[] {
 
 /** Ids are checked on arrival; one that reads as a flag would make a different command. */
 function checked(id: string): string {
-  assert(id !== "" && !id.startsWith("-"), `"${id}" is no container id`);
+  assert(id !== "" && !id.startsWith("-"), `"${id}" is not a container id`);
   return id;
 }

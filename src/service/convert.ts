@@ -1,6 +1,6 @@
 /** Wire messages to domain values and back: the file of the service that knows both. */
 
-import { ShimError } from "../base/error.ts";
+import { messageOf, ShimError } from "../base/error.ts";
 import { parseExactly } from "../base/exact-json.ts";
 import type { CreateRequest } from "../container/container.ts";
 import type { Termination } from "../container/lifecycle.ts";
@@ -78,17 +78,31 @@ export function toProcessDetails(execId: string): Any {
   };
 }
 
-/** What a client may ask of a checkpoint; both spellings of the message carry the same fields. */
+/** Both spellings of the message carry the same fields. */
+const CHECKPOINT_DECODERS: ReadonlyMap<string, (value: Uint8Array) => CheckpointOptions> = new Map([
+  ["containerd.runc.v1.CheckpointOptions", (value) => CheckpointOptions.decode(value)],
+  [
+    "containerd.linux.runc.CheckpointOptions",
+    (value) => ({ ...emptyCheckpointOptions(), ...LinuxCheckpointOptions.decode(value) }),
+  ],
+]);
+
+/** What a client may ask of a checkpoint. Throws ShimError `invalidArgument`. */
 export function toCheckpointOptions(options: Any | undefined): CheckpointOptions {
   if (options === undefined || options.value.length === 0) return emptyCheckpointOptions();
   const name = typeNameOf(options.typeUrl);
-  if (name === "containerd.runc.v1.CheckpointOptions")
-    return CheckpointOptions.decode(options.value);
-  if (name === "containerd.linux.runc.CheckpointOptions") {
-    const old = LinuxCheckpointOptions.decode(options.value);
-    return { ...emptyCheckpointOptions(), ...old };
+  const decode = CHECKPOINT_DECODERS.get(name);
+  if (decode === undefined) {
+    const known = [...CHECKPOINT_DECODERS.keys()].join(", ");
+    const message = `Cannot use checkpoint options of type ${name}: use one of ${known}`;
+    throw new ShimError("invalidArgument", message);
   }
-  throw new ShimError("invalidArgument", `Cannot use checkpoint options of type ${name}`);
+  try {
+    return decode(options.value);
+  } catch (cause) {
+    const message = `Cannot decode checkpoint options of type ${name}: ${messageOf(cause)}`;
+    throw new ShimError("invalidArgument", message, { cause });
+  }
 }
 
 function emptyCheckpointOptions(): CheckpointOptions {
@@ -104,7 +118,8 @@ export function toProcessJson(spec: Any | undefined, terminal: boolean): string 
   try {
     parsed = parseExactly(Buffer.from(spec?.value ?? []).toString("utf8"));
   } catch (cause) {
-    throw new ShimError("invalidArgument", "Cannot parse the process to exec as JSON", { cause });
+    const message = `Cannot parse the process to exec as JSON: ${messageOf(cause)}`;
+    throw new ShimError("invalidArgument", message, { cause });
   }
   if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
     throw new ShimError("invalidArgument", "Cannot exec: the process is not a JSON object");
@@ -118,9 +133,8 @@ export function toResourcesJson(resources: Any | undefined): Uint8Array {
   try {
     JSON.parse(Buffer.from(value).toString("utf8"));
   } catch (cause) {
-    throw new ShimError("invalidArgument", "Cannot parse the resources to update as JSON", {
-      cause,
-    });
+    const message = `Cannot parse the resources to update as JSON: ${messageOf(cause)}`;
+    throw new ShimError("invalidArgument", message, { cause });
   }
   return value;
 }

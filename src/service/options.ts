@@ -48,7 +48,9 @@ export function decodeRuncOptions(any: Any | undefined): RuncOptions {
   const name = typeNameOf(any.typeUrl);
   const decode = DECODERS.get(name);
   if (decode === undefined) {
-    throw new ShimError("invalidArgument", `Cannot use runtime options of type ${name}`);
+    const known = [...DECODERS.keys()].join(", ");
+    const message = `Cannot use runtime options of type ${name}: use one of ${known}`;
+    throw new ShimError("invalidArgument", message);
   }
   try {
     return decode(any.value);
@@ -98,8 +100,10 @@ function readConfig(path: string): string {
   try {
     const stat = statSync(path);
     // A device or a FIFO would be read without end.
-    if (!stat.isFile()) throw new Error("it is no regular file");
-    if (stat.size > CONFIG_BYTES_MAX) throw new Error(`it has ${stat.size} bytes`);
+    if (!stat.isFile()) throw new Error("it is not a regular file");
+    if (stat.size > CONFIG_BYTES_MAX) {
+      throw new Error(`it has ${stat.size} bytes where ${CONFIG_BYTES_MAX} are the limit`);
+    }
     return readFileSync(path, "utf8");
   } catch (cause) {
     const message = `Cannot read runtime options from ${path}: ${messageOf(cause)}`;

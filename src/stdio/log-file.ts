@@ -85,7 +85,7 @@ export class LogFile implements Disposable {
     this.#fd[Symbol.dispose]();
     throw new ShimError(
       "failedPrecondition",
-      `Cannot keep a log in ${path}: it is no regular file`,
+      `Cannot keep a log in ${path}: it is not a regular file`,
     );
   }
 

@@ -152,7 +152,7 @@ describe("an upgrade", () => {
         ["/bin/false", /ended with status 1/],
         [script, /did not read the document/],
         [hanging, /did not end its self test/],
-        ["/etc/passwd", /no executable file/],
+        ["/etc/passwd", /not an executable file/],
         [join(directory, "missing"), /No such file|no such file/],
       ];
       for (const [binary, reason] of cases) {

@@ -151,8 +151,8 @@ describe("an exit of which no notice comes", () => {
 describe("Children.adopt()", () => {
   test("refuses a process that is not ours to wait for, or is not there", () => {
     using _hold = children.hold();
-    expect(() => children.adopt(process.ppid)).toThrow("it is no child of this process");
-    expect(() => children.adopt(4_194_303)).toThrow("it is no child of this process");
+    expect(() => children.adopt(process.ppid)).toThrow("it is not a child of this process");
+    expect(() => children.adopt(4_194_303)).toThrow("it is not a child of this process");
   });
 
   test("refuses a process that has an owner", async () => {

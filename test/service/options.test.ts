@@ -128,7 +128,7 @@ describe("decodeRuncOptions()", () => {
 
   test("a path to what has no end is refused", () => {
     expect(() => decodeRuncOptions(generic({ configPath: "/dev/zero" }))).toThrow(
-      "Cannot read runtime options from /dev/zero: it is no regular file",
+      "Cannot read runtime options from /dev/zero: it is not a regular file",
     );
   });
 
@@ -156,6 +156,8 @@ describe("decodeRuncOptions()", () => {
   test("a message of an unknown type is refused by name", () => {
     const any = { typeUrl: "kata.Options", value: new Uint8Array(0) };
     expect(isRuncOptions(any)).toBe(false);
-    expect(() => decodeRuncOptions(any)).toThrow("Cannot use runtime options of type kata.Options");
+    expect(() => decodeRuncOptions(any)).toThrow(
+      "Cannot use runtime options of type kata.Options: use one of containerd.runc.v1.Options, ",
+    );
   });
 });

@@ -276,10 +276,12 @@ describe("a log file", () => {
     expect(lines.length).toBeGreaterThan(100);
   });
 
-  test("is refused where no regular file is", async () => {
+  test("is refused where a file is not a regular one", async () => {
     await using kit = new Kit();
     const opened = kit.open({ stdout: "file:///dev/null?format=cri" });
-    await expect(opened).rejects.toThrow("Cannot keep a log in /dev/null: it is no regular file");
+    await expect(opened).rejects.toThrow(
+      "Cannot keep a log in /dev/null: it is not a regular file",
+    );
   });
 
   test("takes 50 MB", async () => {

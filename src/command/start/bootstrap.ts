@@ -80,7 +80,7 @@ function socketDirectoryOf(params: BootstrapParams | undefined): string {
   if (directory === "" || directory.startsWith("/")) return directory;
   throw new ShimError(
     "invalidArgument",
-    `Cannot use the socket directory ${JSON.stringify(directory)}: it is no absolute path`,
+    `Cannot use the socket directory ${JSON.stringify(directory)}: it is not an absolute path`,
   );
 }
 

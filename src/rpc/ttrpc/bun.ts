@@ -197,7 +197,7 @@ export function inheritBun(fd: number): Transport {
   // An open socket is reported within the call. For anything else the promise rejects with what is thrown here.
   connecting.catch(() => {});
   if (inherited === undefined) {
-    throw new ShimError("invalidArgument", `Cannot serve descriptor ${fd}: it is no connection`);
+    throw new ShimError("invalidArgument", `Cannot serve descriptor ${fd}: it is not a connection`);
   }
   return inherited;
 }

@@ -162,7 +162,7 @@ describe("decodeStartRequest()", () => {
 
   test("a socket directory must be absolute", () => {
     expect(() => decode({ socketDir: "s" })).toThrow(
-      'Cannot use the socket directory "s": it is no absolute path',
+      'Cannot use the socket directory "s": it is not an absolute path',
     );
   });
 

@@ -63,8 +63,8 @@ describe("inheritBun()", () => {
     expect([...server.connections].map(({ peer }) => peer.pid)).toEqual([7]);
   });
 
-  test("refuses what is no connection", () => {
-    expect(() => inheritBun(CLOSED_FD)).toThrow("it is no connection");
+  test("refuses what is not a connection", () => {
+    expect(() => inheritBun(CLOSED_FD)).toThrow("it is not a connection");
   });
 });
 
