@@ -5,7 +5,7 @@
  * runtime process. Events are not sent from here: the service does that, in the order that it must keep.
  */
 
-import { copyFileSync, existsSync, rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
 import type { Inventory } from "../base/inventory.ts";
@@ -23,6 +23,7 @@ import {
 } from "./checkpoint-stdio.ts";
 import { mayReopenFifos } from "./confinement.ts";
 import type { ProcessContext } from "./context.ts";
+import { keepCriuLog } from "./criu-log.ts";
 import type { InitProcessState } from "./init-process-state.ts";
 import {
   advanceInit,
@@ -280,15 +281,8 @@ export class InitProcess extends TaskProcess {
       const { signal } = this.#changes;
       await this.#runtime.checkpoint(this.id, { ...request, workPath: work, criu, signal });
     } catch (cause) {
-      const log = join(this.#options.bundle.path, "criu-dump.log");
-      try {
-        copyFileSync(join(work, "dump.log"), log);
-      } catch (copyError) {
-        this.#context.log.warn("No CRIU log to keep", { error: messageOf(copyError) });
-      }
-      const [line] = messageOf(cause).split("\n");
-      const reason = cause instanceof ShimError ? cause.reason : "unknown";
-      throw new ShimError(reason, `${line} path= ${log}`, { cause });
+      const { log } = this.#context;
+      throw keepCriuLog(cause, { work, bundle: this.#options.bundle.path, log });
     } finally {
       if (!keepsWork) rmSync(work, { recursive: true, force: true });
     }

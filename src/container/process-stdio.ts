@@ -75,6 +75,7 @@ async function open(
     return await openStdio({ ...paths, ...owner, namespace }, context);
   } catch (cause) {
     const reason = cause instanceof ShimError ? cause.reason : "unknown";
+    // The stock shim's words, which it uses for execs too.
     throw new ShimError(reason, `failed to create init process I/O: ${messageOf(cause)}`, {
       cause,
     });
