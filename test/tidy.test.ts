@@ -151,6 +151,29 @@ function importsOf(file: SourceFile): readonly Import[] {
   }));
 }
 
+/** The files of src that `file` imports, its types included. */
+function importedBy(file: SourceFile): readonly string[] {
+  return importsOf(file)
+    .filter(({ name }) => name.startsWith("."))
+    .map(({ name }) => normalize(join(dirname(file.path), name)));
+}
+
+/** Ways from a file back to itself; where there is any, at least one is found. */
+function findCycles(files: readonly SourceFile[]): readonly string[] {
+  const imports = new Map(files.map((file) => [file.path, importedBy(file)]));
+  const done = new Set<string>();
+  const cycles: string[] = [];
+  const visit = (path: string, way: readonly string[]): void => {
+    const at = way.indexOf(path);
+    if (at >= 0) cycles.push([...way.slice(at), path].join(" -> "));
+    if (at >= 0 || done.has(path)) return;
+    for (const next of imports.get(path) ?? []) visit(next, [...way, path]);
+    done.add(path);
+  };
+  for (const path of imports.keys()) visit(path, []);
+  return cycles;
+}
+
 /** `allowed`, and what those layers may import in turn. */
 function closureOf(allowed: readonly string[]): ReadonlySet<string> {
   const closure = new Set(allowed);
@@ -223,6 +246,10 @@ describe("src", () => {
   test("imports go rightward in the table of layers", () => {
     expect(sources.flatMap(findForbiddenImports)).toEqual([]);
     expect(sources.flatMap(findForbiddenImportsOfCommand)).toEqual([]);
+  });
+
+  test("no file imports itself by way of others, not even a type", () => {
+    expect(findCycles(sources)).toEqual([]);
   });
 
   test.each([...bans])("$what is left to others", ({ pattern, but, instead }) => {

@@ -17,14 +17,6 @@ export interface MetricsRoots {
   readonly hugePages: string;
 }
 
-/** What the readers of either version read from. */
-export interface MetricsSources {
-  readonly files: OpenStatFiles;
-  readonly hugePageSizes: readonly string[];
-  /** Where procfs is. */
-  readonly proc: string;
-}
-
 const SYSTEM_ROOTS: MetricsRoots = { proc: "/proc", hugePages: HUGE_PAGES_DIRECTORY };
 
 /** Reads the figures of one container, whose files stay open meanwhile. */

@@ -30,8 +30,9 @@ import { ExecProcess, execProcessState } from "./exec-process.ts";
 import { InitProcess } from "./init-process.ts";
 import { initProcessState } from "./init-process-state.ts";
 import { type RuncOptions, runcOptionsState, saveOptions } from "./options.ts";
-import type { StdioPaths, TaskProcess } from "./process.ts";
+import type { TaskProcess } from "./process.ts";
 import { type StdioOwner, stdioOwnerState } from "./process-stdio.ts";
+import type { StdioPaths } from "./stdio-paths.ts";
 
 /** The OCI runtime of one container. */
 export interface OpenedRuntime {

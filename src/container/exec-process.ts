@@ -19,9 +19,10 @@ import {
   type Termination,
   terminationOf,
 } from "./lifecycle.ts";
-import { processState, type StdioPaths, stdioPathsState, TaskProcess } from "./process.ts";
+import { processState, TaskProcess } from "./process.ts";
 import { type StdioOwner, settleStdio, startStdio } from "./process-stdio.ts";
 import { alreadyFinished, signalChild } from "./signal-child.ts";
+import { type StdioPaths, stdioPathsState } from "./stdio-paths.ts";
 
 export interface ExecOptions {
   readonly execId: string;

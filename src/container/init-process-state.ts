@@ -2,8 +2,9 @@
 
 import { flag, plain, record, type Shaped } from "../base/shape.ts";
 import { initState } from "./lifecycle.ts";
-import { processState, stdioPathsState } from "./process.ts";
+import { processState } from "./process.ts";
 import { stdioOwnerState } from "./process-stdio.ts";
+import { stdioPathsState } from "./stdio-paths.ts";
 
 /** An init process as it is handed over. */
 export const initProcessState = record({

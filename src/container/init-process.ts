@@ -34,9 +34,10 @@ import {
   type Termination,
   terminationOf,
 } from "./lifecycle.ts";
-import { type StdioPaths, TaskProcess } from "./process.ts";
+import { TaskProcess } from "./process.ts";
 import { type RunWithStdio, type StdioOwner, settleStdio, startStdio } from "./process-stdio.ts";
 import { alreadyFinished, type SignalRequest, signalChild } from "./signal-child.ts";
+import type { StdioPaths } from "./stdio-paths.ts";
 import { thaw } from "./thaw.ts";
 
 /** How long Delete waits for a killed, never started process to be gone. */

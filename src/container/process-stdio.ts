@@ -9,9 +9,10 @@ import type { Logger } from "../base/log.ts";
 import { plain, record, whole } from "../base/shape.ts";
 import type { Child } from "../linux/children.ts";
 import { SIGKILL } from "../linux/signals.ts";
-import { openStdio, type ProcessStdio } from "../stdio/stdio.ts";
+import type { ProcessStdio } from "../stdio/opened-stdio.ts";
+import { openStdio } from "../stdio/stdio.ts";
 import type { ProcessContext } from "./context.ts";
-import type { StdioPaths } from "./process.ts";
+import type { StdioPaths } from "./stdio-paths.ts";
 
 /** How long Delete waits for the last bytes of an ended process to reach its client. */
 const DRAIN_TIMEOUT_MS = 10_000;

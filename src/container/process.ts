@@ -9,29 +9,14 @@ import { messageOf } from "../base/error.ts";
 import type { Inventory } from "../base/inventory.ts";
 import { Lock } from "../base/lock.ts";
 import type { Logger } from "../base/log.ts";
-import { flag, maybe, plain, record, type Shaped, whole } from "../base/shape.ts";
+import { flag, maybe, record, type Shaped, whole } from "../base/shape.ts";
 import { childState } from "../linux/child.ts";
 import type { Child } from "../linux/children.ts";
-import { restoreStdio, stdioState } from "../stdio/opened-stdio.ts";
-import type { ProcessStdio } from "../stdio/stdio.ts";
+import { type ProcessStdio, restoreStdio, stdioState } from "../stdio/opened-stdio.ts";
 import type { ProcessContext } from "./context.ts";
 import { neverStarted, type Termination } from "./lifecycle.ts";
 import { untilRead } from "./process-stdio.ts";
-
-/** Where the client wants the streams: paths or URIs as in the Task API, "" for none. */
-export interface StdioPaths {
-  readonly terminal: boolean;
-  readonly stdin: string;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-export const stdioPathsState = record({
-  terminal: flag,
-  stdin: plain,
-  stdout: plain,
-  stderr: plain,
-});
+import type { StdioPaths } from "./stdio-paths.ts";
 
 /** What every process has, apart from its lifecycle. */
 export const processState = record({

@@ -9,7 +9,7 @@ import { SOCKET_PATH_BYTES } from "../linux/listener.ts";
 import type { Poller, Watch } from "../linux/poller.ts";
 import { windowSize } from "../linux/pty.ts";
 import { acceptUnix, listenUnix, receiveDescriptors } from "../linux/scm-rights.ts";
-import { type NamedFd, openOnes } from "./part.ts";
+import { type NamedFd, openOnes } from "./named-fd.ts";
 
 /** The name within the directory; bundles can be deep, so the directory is short and elsewhere. */
 const SOCKET_NAME = "s";

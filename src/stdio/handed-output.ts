@@ -2,7 +2,7 @@
 
 import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
-import { plain, record, type Shaped } from "../base/shape.ts";
+import { record, type Shaped } from "../base/shape.ts";
 import type { OwnedFd } from "../linux/fd.ts";
 import { growPipe } from "../linux/pipe.ts";
 import type { Poller } from "../linux/poller.ts";
@@ -13,11 +13,11 @@ import {
   openContainerWriter,
   openReader,
 } from "./endpoint.ts";
-import { FifoHolder, fifoHolderState } from "./fifo-holder.ts";
-import type { NamedFd, Part } from "./part.ts";
+import { FifoHolder } from "./fifo-holder.ts";
+import type { NamedFd } from "./named-fd.ts";
+import type { Part } from "./part.ts";
+import { handedOutputFields } from "./part-state.ts";
 
-/** The fields of a {@link HandedOutput}. */
-export const handedOutputFields = { name: plain, holder: fifoHolderState };
 const handedOutputState = record(handedOutputFields);
 
 /**

@@ -8,7 +8,7 @@
 
 import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
-import { flag, maybe, record, type Shaped, whole } from "../base/shape.ts";
+import { record, type Shaped } from "../base/shape.ts";
 import { O_NONBLOCK, O_WRONLY, OwnedFd, openFd } from "../linux/fd.ts";
 import type { Poller } from "../linux/poller.ts";
 import {
@@ -18,23 +18,11 @@ import {
   openContainerPipe,
   openReader,
 } from "./endpoint.ts";
-import { type NamedFd, openOnes, type Part } from "./part.ts";
-import { CLOSED, Relay, relayState } from "./relay.ts";
+import { type NamedFd, openOnes } from "./named-fd.ts";
+import type { Part } from "./part.ts";
+import { type InputSourceState, relayedInputFields } from "./part-state.ts";
+import { CLOSED, Relay } from "./relay.ts";
 
-/** What an {@link InputSource} holds. */
-export const inputSourceState = record({
-  reader: maybe(whole),
-  holder: maybe(whole),
-  isFifo: flag,
-});
-export type InputSourceState = Shaped<typeof inputSourceState>;
-
-/** The fields of a {@link RelayedInput}. */
-export const relayedInputFields = {
-  source: inputSourceState,
-  sink: maybe(whole),
-  relay: relayState,
-};
 const relayedInputState = record(relayedInputFields);
 
 /** The client's side of stdin: what to read from, and what keeps it from ending while a client reconnects. */

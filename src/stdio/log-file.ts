@@ -24,7 +24,7 @@ import { hasCode } from "../linux/errno.ts";
 import { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY, OwnedFd, openFd, writeFd } from "../linux/fd.ts";
 import { ownPid } from "../linux/self.ts";
 import { type LogFormat, LogFormatter, type LogRecord } from "./log-record.ts";
-import { type NamedFd, openOnes } from "./part.ts";
+import { type NamedFd, openOnes } from "./named-fd.ts";
 
 /** What the query of a `file://` URI asks for. */
 export interface LogFileOptions {

@@ -4,25 +4,18 @@ import { messageOf, ShimError } from "../base/error.ts";
 import type { Inventory } from "../base/inventory.ts";
 import { within } from "../base/limit.ts";
 import type { Logger } from "../base/log.ts";
-import { flag, list, maybe, plain, record, type Shaped, whole } from "../base/shape.ts";
-import { childState } from "../linux/child.ts";
+import { record, type Shaped } from "../base/shape.ts";
 import type { Child, Children } from "../linux/children.ts";
 import { OwnedFd, openPipe, readFd, setNonBlocking, type Transfer } from "../linux/fd.ts";
 import { hasWriter } from "../linux/pipe.ts";
 import type { Poller } from "../linux/poller.ts";
 import { SIGKILL, SIGTERM } from "../linux/signals.ts";
 import { type EndOwner, giveTo } from "./endpoint.ts";
-import { type NamedFd, openOnes, type Part } from "./part.ts";
-import { Relay, relayState } from "./relay.ts";
+import { type NamedFd, openOnes } from "./named-fd.ts";
+import type { Part } from "./part.ts";
+import { loggerFields } from "./part-state.ts";
+import { Relay } from "./relay.ts";
 
-/** The fields of a {@link LoggerPart}. */
-export const loggerFields = {
-  path: plain,
-  child: childState,
-  readers: list(maybe(whole)),
-  discarding: list(relayState),
-  hasProcessExited: flag,
-};
 const loggerState = record(loggerFields);
 
 /** How long a logger may take for each step, in milliseconds. */

@@ -1,15 +1,22 @@
 /** The stdio of one process as it is held, and as plain data; `stdio.ts` opens it. */
 
 import type { Inventory } from "../base/inventory.ts";
+import type { Logger } from "../base/log.ts";
 import { flag, list, maybe, record, type Shaped, whole, word } from "../base/shape.ts";
+import type { Children } from "../linux/children.ts";
 import type { OwnedFd } from "../linux/fd.ts";
+import type { Poller } from "../linux/poller.ts";
 import type { ConsoleSocket } from "./console-socket.ts";
-import type { InputPart } from "./input.ts";
+import { HandedOutput } from "./handed-output.ts";
+import { type InputPart, RelayedInput } from "./input.ts";
 import { LogFile, logFileState } from "./log-file.ts";
-import type { NamedFd, Part } from "./part.ts";
-import { partState, restorePart } from "./part-state.ts";
-import type { ChildFds, ProcessStdio, StdioContext } from "./stdio.ts";
-import type { Terminal } from "./terminal.ts";
+import { type LoggerLimits, LoggerPart } from "./logger.ts";
+import type { NamedFd } from "./named-fd.ts";
+import type { Part } from "./part.ts";
+import { type PartState, partState } from "./part-state.ts";
+import { RelayedOutput } from "./relayed-output.ts";
+import type { RestoreContext } from "./sink.ts";
+import { Terminal } from "./terminal.ts";
 
 /** The stdio of a running or ended process. */
 export const stdioState = record({
@@ -21,6 +28,56 @@ export const stdioState = record({
   hasExited: flag,
 });
 export type StdioState = Shaped<typeof stdioState>;
+
+export interface StdioContext {
+  readonly poller: Poller;
+  readonly children: Children;
+  readonly log: Logger;
+  /** $XDG_RUNTIME_DIR, for the console socket; /tmp otherwise. */
+  readonly runtimeDir?: string | undefined;
+  /** Limits to use instead of the usual ones, for tests. */
+  readonly loggerLimits?: LoggerLimits;
+  readonly consoleLimitMs?: number;
+}
+
+/** Stdin, stdout and stderr of a process; undefined is /dev/null. */
+export type ChildFds = readonly [number | undefined, number | undefined, number | undefined];
+
+/** The stdio of one process. Whoever opened it closes it. */
+export interface ProcessStdio {
+  /** Lent to the runtime process as its 0, 1, 2, until {@link attach}. */
+  readonly childFds: ChildFds;
+  /** The path for --console-socket, when the process has a terminal. */
+  readonly consoleSocket: string | undefined;
+  /**
+   * The runtime has created the process: closes our copies of the child's ends and starts relaying.
+   * Throws ShimError when the terminal does not come (deadlineExceeded) or is not one.
+   */
+  attach(): Promise<void>;
+  /** CloseIO: the process's input ends when the client has closed its end too. */
+  closeStdin(): void;
+  /** Sets the terminal's size, now or when it comes; does nothing without a terminal. */
+  resize(columns: number, rows: number): void;
+  /** The process has exited: lets go, so that the client gets end of file when the last writer is gone. */
+  processExited(): void;
+  /** Resolves when nothing remains to be copied and nothing of ours keeps the client from end of file. Never rejects. */
+  readonly drained: Promise<void>;
+  /**
+   * Whether output is in a FIFO, or on its way there, that its reader has not read; after the exit, which
+   * {@link processExited} reports. Costs a few system calls.
+   */
+  readonly isBeingRead: boolean;
+  /** Drops everything at once, and waits for a logger to exit (14 s at most). Idempotent; may reject, in the end. */
+  close(): Promise<void>;
+  /** Bytes of output that could not be written and are lost. */
+  readonly lostBytes: number;
+  /** Every descriptor held, by name. */
+  descriptors(): readonly NamedFd[];
+  /** Which of its streams, 1 or 2, are the client's own files, each with a lent descriptor of the file. */
+  handedStreams(): readonly { readonly place: 1 | 2; readonly fd: number }[];
+  /** For {@link restoreStdio}; undefined when it is closed. Not to be told before {@link attach}. */
+  snapshot(inventory: Inventory): StdioState | undefined;
+}
 
 /** Stdio that continues where another left off; moves no byte within this call. */
 export function restoreStdio(state: StdioState, context: StdioContext): ProcessStdio {
@@ -208,4 +265,34 @@ export class OpenedStdio implements ProcessStdio {
 
 function lent(end: OwnedFd | undefined): number | undefined {
   return end?.isOpen ? end.fd : undefined;
+}
+
+/** A part that continues a handed-over one, and what else it can be asked for. */
+interface RestoredPart {
+  readonly part: Part;
+  readonly input?: { closeStdin(): void };
+  readonly terminal?: Terminal;
+}
+
+/** Moves no byte within this call. Throws SystemError for a descriptor that is not open. */
+function restorePart(
+  state: PartState,
+  context: RestoreContext & { readonly children: Children },
+): RestoredPart {
+  switch (state.kind) {
+    case "handedOutput":
+      return { part: HandedOutput.restore(state, context) };
+    case "relayedOutput":
+      return { part: RelayedOutput.restore(state, context) };
+    case "relayedInput": {
+      const input = RelayedInput.restore(state, context);
+      return { part: input, input };
+    }
+    case "terminal": {
+      const terminal = Terminal.restore(state, context);
+      return { part: terminal, input: terminal, terminal };
+    }
+    case "logger":
+      return { part: LoggerPart.restore(state, context) };
+  }
 }

@@ -1,14 +1,56 @@
-/** The parts of a process's stdio as plain data, and back. */
+/** The parts of a process's stdio as plain data: `opened-stdio.ts` makes parts of it again. */
 
-import { type Shaped, tagged } from "../base/shape.ts";
-import type { Children } from "../linux/children.ts";
-import { HandedOutput, handedOutputFields } from "./handed-output.ts";
-import { RelayedInput, relayedInputFields } from "./input.ts";
-import { LoggerPart, loggerFields } from "./logger.ts";
-import type { Part } from "./part.ts";
-import { RelayedOutput, relayedOutputFields } from "./relayed-output.ts";
-import type { RestoreContext } from "./sink.ts";
-import { Terminal, terminalFields } from "./terminal.ts";
+import { flag, list, maybe, plain, record, type Shaped, tagged, whole } from "../base/shape.ts";
+import { childState } from "../linux/child.ts";
+import { fifoHolderState } from "./fifo-holder.ts";
+import { relayState } from "./relay.ts";
+import { sinkState } from "./sink.ts";
+
+/** What an `InputSource` holds. */
+export const inputSourceState = record({
+  reader: maybe(whole),
+  holder: maybe(whole),
+  isFifo: flag,
+});
+export type InputSourceState = Shaped<typeof inputSourceState>;
+
+export const handedOutputFields = { name: plain, holder: fifoHolderState };
+
+export const relayedOutputFields = {
+  name: plain,
+  source: maybe(whole),
+  sink: sinkState,
+  relay: relayState,
+  hasEnded: flag,
+};
+
+export const relayedInputFields = {
+  source: inputSourceState,
+  sink: maybe(whole),
+  relay: relayState,
+};
+
+/** Of a terminal whose master has come. */
+export const terminalFields = {
+  master: maybe(whole),
+  /** Of formats before 3 of the handoff: a duplicate of the master, to type into. */
+  masterForInput: maybe(whole),
+  slave: maybe(whole),
+  input: maybe(inputSourceState),
+  sink: sinkState,
+  output: relayState,
+  typing: maybe(relayState),
+  size: maybe(record({ columns: whole, rows: whole })),
+  hasEnded: flag,
+};
+
+export const loggerFields = {
+  path: plain,
+  child: childState,
+  readers: list(maybe(whole)),
+  discarding: list(relayState),
+  hasProcessExited: flag,
+};
 
 export const partState = tagged({
   handedOutput: handedOutputFields,
@@ -18,33 +60,3 @@ export const partState = tagged({
   logger: loggerFields,
 });
 export type PartState = Shaped<typeof partState>;
-
-/** A part that continues a handed-over one, and what else it can be asked for. */
-export interface RestoredPart {
-  readonly part: Part;
-  readonly input?: { closeStdin(): void };
-  readonly terminal?: Terminal;
-}
-
-/** Moves no byte within this call. Throws SystemError for a descriptor that is not open. */
-export function restorePart(
-  state: PartState,
-  context: RestoreContext & { readonly children: Children },
-): RestoredPart {
-  switch (state.kind) {
-    case "handedOutput":
-      return { part: HandedOutput.restore(state, context) };
-    case "relayedOutput":
-      return { part: RelayedOutput.restore(state, context) };
-    case "relayedInput": {
-      const input = RelayedInput.restore(state, context);
-      return { part: input, input };
-    }
-    case "terminal": {
-      const terminal = Terminal.restore(state, context);
-      return { part: terminal, input: terminal, terminal };
-    }
-    case "logger":
-      return { part: LoggerPart.restore(state, context) };
-  }
-}

@@ -1,13 +1,8 @@
 /** The pieces that the stdio of a process is made of. */
 
 import type { Inventory } from "../base/inventory.ts";
+import type { NamedFd } from "./named-fd.ts";
 import type { PartState } from "./part-state.ts";
-
-/** A descriptor with the name that its owner knows it by, for inspection and for a handoff. */
-export interface NamedFd {
-  readonly name: string;
-  readonly fd: number;
-}
 
 /** One stream of a process, or a helper beside it, from before the process starts until its deletion. */
 export interface Part {
@@ -27,13 +22,4 @@ export interface Part {
   descriptors(): readonly NamedFd[];
   /** Its state; undefined while it cannot be told, or before {@link attach}. */
   snapshot(inventory: Inventory): PartState | undefined;
-}
-
-/** The descriptors of `named` that are open. */
-export function openOnes(
-  named: Readonly<Record<string, { readonly isOpen: boolean; readonly fd: number } | undefined>>,
-): NamedFd[] {
-  return Object.entries(named).flatMap(([name, owned]) =>
-    owned?.isOpen ? [{ name, fd: owned.fd }] : [],
-  );
 }

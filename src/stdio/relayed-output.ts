@@ -2,22 +2,16 @@
 
 import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
-import { flag, maybe, plain, record, type Shaped, whole } from "../base/shape.ts";
+import { record, type Shaped } from "../base/shape.ts";
 import { OwnedFd, readableBytes } from "../linux/fd.ts";
 import type { Poller } from "../linux/poller.ts";
 import { type EndOwner, openContainerPipe } from "./endpoint.ts";
-import { type NamedFd, openOnes, type Part } from "./part.ts";
-import { CLOSED, describeEnd, Relay, type RelayEnd, relayState } from "./relay.ts";
-import { type RestoreContext, Sink, sinkState } from "./sink.ts";
+import { type NamedFd, openOnes } from "./named-fd.ts";
+import type { Part } from "./part.ts";
+import { relayedOutputFields } from "./part-state.ts";
+import { CLOSED, describeEnd, Relay, type RelayEnd } from "./relay.ts";
+import { type RestoreContext, Sink } from "./sink.ts";
 
-/** The fields of a {@link RelayedOutput}. */
-export const relayedOutputFields = {
-  name: plain,
-  source: maybe(whole),
-  sink: sinkState,
-  relay: relayState,
-  hasEnded: flag,
-};
 const relayedOutputState = record(relayedOutputFields);
 
 /** Creates the pipe. Takes over `sink`, even when it throws. */

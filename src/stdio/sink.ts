@@ -10,7 +10,7 @@ import type { Poller } from "../linux/poller.ts";
 import { type Endpoint, openReader, openWriter } from "./endpoint.ts";
 import { FifoHolder, fifoHolderState, READER_LIMIT_MS } from "./fifo-holder.ts";
 import { type LogFile, LogStream, logStreamState } from "./log-file.ts";
-import { type NamedFd, openOnes } from "./part.ts";
+import { type NamedFd, openOnes } from "./named-fd.ts";
 
 export interface SinkContext {
   readonly poller: Poller;

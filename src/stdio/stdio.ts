@@ -1,19 +1,14 @@
 /** The stdio of one process: opened as the manager asked, lent to the runtime, let go when it has ended. */
 
-import type { Inventory } from "../base/inventory.ts";
-import type { Logger } from "../base/log.ts";
-import type { Children } from "../linux/children.ts";
 import type { OwnedFd } from "../linux/fd.ts";
-import type { Poller } from "../linux/poller.ts";
 import { ConsoleSocket } from "./console-socket.ts";
 import { canHandOver, type EndOwner, findEndpoint } from "./endpoint.ts";
 import { handOverOutput } from "./handed-output.ts";
 import { InputSource, relayInput } from "./input.ts";
 import { LogFile, type LogFileOptions, LogStream, openLogFile } from "./log-file.ts";
 import { openLogOutputs } from "./log-output.ts";
-import { type LoggerLimits, startLogger } from "./logger.ts";
-import { OpenedStdio, type StdioState } from "./opened-stdio.ts";
-import type { NamedFd } from "./part.ts";
+import { startLogger } from "./logger.ts";
+import { OpenedStdio, type ProcessStdio, type StdioContext } from "./opened-stdio.ts";
 import { relayOutput } from "./relayed-output.ts";
 import { Sink } from "./sink.ts";
 import { Terminal } from "./terminal.ts";
@@ -37,56 +32,6 @@ export interface StdioRequest extends EndOwner {
   /** What a logging binary is told as CONTAINER_ID. */
   readonly containerId: string;
   readonly namespace: string;
-}
-
-export interface StdioContext {
-  readonly poller: Poller;
-  readonly children: Children;
-  readonly log: Logger;
-  /** $XDG_RUNTIME_DIR, for the console socket; /tmp otherwise. */
-  readonly runtimeDir?: string | undefined;
-  /** Limits to use instead of the usual ones, for tests. */
-  readonly loggerLimits?: LoggerLimits;
-  readonly consoleLimitMs?: number;
-}
-
-/** Stdin, stdout and stderr of a process; undefined is /dev/null. */
-export type ChildFds = readonly [number | undefined, number | undefined, number | undefined];
-
-/** The stdio of one process. Whoever opened it closes it. */
-export interface ProcessStdio {
-  /** Lent to the runtime process as its 0, 1, 2, until {@link attach}. */
-  readonly childFds: ChildFds;
-  /** The path for --console-socket, when the process has a terminal. */
-  readonly consoleSocket: string | undefined;
-  /**
-   * The runtime has created the process: closes our copies of the child's ends and starts relaying.
-   * Throws ShimError when the terminal does not come (deadlineExceeded) or is not one.
-   */
-  attach(): Promise<void>;
-  /** CloseIO: the process's input ends when the client has closed its end too. */
-  closeStdin(): void;
-  /** Sets the terminal's size, now or when it comes; does nothing without a terminal. */
-  resize(columns: number, rows: number): void;
-  /** The process has exited: lets go, so that the client gets end of file when the last writer is gone. */
-  processExited(): void;
-  /** Resolves when nothing remains to be copied and nothing of ours keeps the client from end of file. Never rejects. */
-  readonly drained: Promise<void>;
-  /**
-   * Whether output is in a FIFO, or on its way there, that its reader has not read; after the exit, which
-   * {@link processExited} reports. Costs a few system calls.
-   */
-  readonly isBeingRead: boolean;
-  /** Drops everything at once, and waits for a logger to exit (14 s at most). Idempotent; may reject, in the end. */
-  close(): Promise<void>;
-  /** Bytes of output that could not be written and are lost. */
-  readonly lostBytes: number;
-  /** Every descriptor held, by name. */
-  descriptors(): readonly NamedFd[];
-  /** Which of its streams, 1 or 2, are the client's own files, each with a lent descriptor of the file. */
-  handedStreams(): readonly { readonly place: 1 | 2; readonly fd: number }[];
-  /** For {@link restoreStdio}; undefined when it is closed. Not to be told before {@link attach}. */
-  snapshot(inventory: Inventory): StdioState | undefined;
 }
 
 /**

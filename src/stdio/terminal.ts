@@ -3,7 +3,7 @@
 import { messageOf } from "../base/error.ts";
 import type { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
-import { flag, maybe, record, type Shaped, whole } from "../base/shape.ts";
+import { record, type Shaped } from "../base/shape.ts";
 import { hasCode } from "../linux/errno.ts";
 import { OwnedFd, setNonBlocking } from "../linux/fd.ts";
 import type { Poller } from "../linux/poller.ts";
@@ -15,24 +15,13 @@ import {
   terminalModes,
   type WindowSize,
 } from "../linux/pty.ts";
-import { InputSource, inputSourceState } from "./input.ts";
-import { type NamedFd, openOnes, type Part } from "./part.ts";
-import { describeEnd, Relay, type RelayEnd, relayState } from "./relay.ts";
-import { type RestoreContext, Sink, sinkState } from "./sink.ts";
+import { InputSource } from "./input.ts";
+import { type NamedFd, openOnes } from "./named-fd.ts";
+import type { Part } from "./part.ts";
+import { terminalFields } from "./part-state.ts";
+import { describeEnd, Relay, type RelayEnd } from "./relay.ts";
+import { type RestoreContext, Sink } from "./sink.ts";
 
-/** The fields of a {@link Terminal} whose master has come. */
-export const terminalFields = {
-  master: maybe(whole),
-  /** Of formats before 3 of the handoff: a duplicate of the master, to type into. */
-  masterForInput: maybe(whole),
-  slave: maybe(whole),
-  input: maybe(inputSourceState),
-  sink: sinkState,
-  output: relayState,
-  typing: maybe(relayState),
-  size: maybe(record({ columns: whole, rows: whole })),
-  hasEnded: flag,
-};
 const terminalState = record(terminalFields);
 
 /** Intervals between looks for a new slave after a hang-up, doubling up to the longest. */

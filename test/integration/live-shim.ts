@@ -13,7 +13,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { StdioPaths } from "../../src/container/process.ts";
+import type { StdioPaths } from "../../src/container/stdio-paths.ts";
 import {
   EventsDefinition,
   type ForwardRequest,

@@ -23,12 +23,8 @@ import {
 } from "../../src/linux/fd.ts";
 import { makeFifo } from "../../src/linux/fifo.ts";
 import { Poller } from "../../src/linux/poller.ts";
-import {
-  openStdio,
-  type ProcessStdio,
-  type StdioContext,
-  type StdioRequest,
-} from "../../src/stdio/stdio.ts";
+import type { ProcessStdio, StdioContext } from "../../src/stdio/opened-stdio.ts";
+import { openStdio, type StdioRequest } from "../../src/stdio/stdio.ts";
 
 /** Everything that one test has opened or started; disposing it ends and removes all. */
 export class Kit implements AsyncDisposable {

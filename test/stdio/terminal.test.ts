@@ -3,7 +3,7 @@ import { chmodSync, existsSync, readdirSync, readFileSync, statSync } from "node
 import { dirname, join } from "node:path";
 import type { Child } from "../../src/linux/children.ts";
 import { windowSize } from "../../src/linux/pty.ts";
-import type { ProcessStdio } from "../../src/stdio/stdio.ts";
+import type { ProcessStdio } from "../../src/stdio/opened-stdio.ts";
 import { withoutDescriptors } from "../linux/no-descriptors.ts";
 import { openPty, slavePath } from "../linux/pseudo-terminal.ts";
 import { checksum, Kit } from "./kit.ts";

@@ -1,6 +1,6 @@
 /** All figures of a container on cgroup v1; the shape is that of `io.containerd.cgroups.v1.Metrics`. */
 
-import type { MetricsSources } from "../metrics.ts";
+import type { MetricsSources } from "../metrics-sources.ts";
 import { type RdmaStat, readRdma } from "../rdma.ts";
 import type { StatDirectory } from "../stat-directory.ts";
 import { type BlkioStat, readBlkio } from "./blkio.ts";

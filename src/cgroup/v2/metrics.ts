@@ -1,6 +1,6 @@
 /** All figures of a container on cgroup v2; the shape is that of `io.containerd.cgroups.v2.Metrics`. */
 
-import type { MetricsSources } from "../metrics.ts";
+import type { MetricsSources } from "../metrics-sources.ts";
 import { type RdmaStat, readRdma } from "../rdma.ts";
 import { type CpuStat, readCpu } from "./cpu.ts";
 import { type HugetlbStat, readHugetlb } from "./hugetlb.ts";
