@@ -16,6 +16,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { isListening } from "../../src/linux/listener.ts";
 import { connectBun } from "../../src/rpc/ttrpc/bun.ts";
 import { buildExecutable, executable } from "../compiled.ts";
 import { daemonsOf, Place, readOr, runShim, until } from "./shim-process.ts";
@@ -154,14 +155,21 @@ describe("the compiled executable", () => {
       await using place = new Place();
       const cwd = place.bundle("a");
       const socket = join(place.path, "socket");
-      for (let delayMs = 0; delayMs < 30; delayMs += 0.5) {
-        const flags = ["-namespace", place.namespace, "-id", "a", "-socket", socket];
+      const flags = ["-namespace", place.namespace, "-id", "a", "-socket", socket];
+      const endAfter = async (begun: () => Promise<unknown>) => {
         const daemon = Bun.spawn([executable, ...flags], { cwd, stdio: ["ignore", null, null] });
-        await Bun.sleep(delayMs);
+        await begun();
         daemon.kill("SIGTERM");
         await daemon.exited;
         rmSync(socket, { force: true });
-      }
+        return daemon.signalCode ?? daemon.exitCode;
+      };
+      const ends = new Set<string | number | null>();
+      for (let delayMs = 0; delayMs < 30; delayMs += 0.5)
+        ends.add(await endAfter(() => Bun.sleep(delayMs)));
+      // Before it heeds the signal it has nothing to let go of.
+      expect([...ends].filter((end) => end !== 0 && end !== "SIGTERM")).toEqual([]);
+      expect(await endAfter(() => until(() => isListening(socket)))).toBe(0);
     },
     TIMEOUT_MS,
   );

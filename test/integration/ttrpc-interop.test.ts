@@ -149,6 +149,6 @@ describe("containerd's ttrpc events service", () => {
       exitStatus: 0,
       exitedAt: undefined,
     }).finish();
-    await stub.forward(event);
+    await expect(stub.forward(event)).resolves.toEqual({});
   });
 });

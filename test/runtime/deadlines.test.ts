@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { defaultDeadlines, parseDeadlines } from "../../src/runtime/deadlines.ts";
 
-test("nothing said is the usual deadlines", () => {
+test("where nothing is set, the deadlines are the usual ones", () => {
   expect(parseDeadlines("")).toEqual(defaultDeadlines);
 });
 

@@ -32,6 +32,7 @@ test.each(OWNERS)("output by %s is not being read where nobody has it open", asy
   await (await kit.start(stdio, "printf 123456")).exited;
   // The first look for a reader comes with the news that the last writer has gone.
   await kit.until(() => !stdio.isBeingRead);
+  expect(stdio.isBeingRead).toBe(false);
 });
 
 test("what a full FIFO keeps in the pipe before it is to be read too", async () => {

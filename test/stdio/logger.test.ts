@@ -93,6 +93,7 @@ describe("binary://", () => {
       await stdio.drained;
       await stdio.close();
     }
+    expect(kit.warnings).toEqual([]);
   });
 
   test("binary-v2 demands a byte", async () => {

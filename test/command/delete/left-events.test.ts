@@ -87,6 +87,7 @@ describe("events that a dead shim has left", () => {
     // It has no command line in the moment in which it begins.
     await until(() => daemonsOf(place.namespace).length === 1);
     const [courier = 0] = daemonsOf(place.namespace);
+    expect(manager.taken).toEqual([]);
     process.kill(courier, "SIGTERM");
     await until(() => daemonsOf(place.namespace).length === 0);
   });

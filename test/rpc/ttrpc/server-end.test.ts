@@ -84,6 +84,8 @@ describe("TtrpcServer, time and cancellation", () => {
     await leaving.read();
     leaving[Symbol.dispose]();
     await bench.chat.until(() => bench.chat.countsEnded === 1);
+    expect(bench.chat.counted).toBeLessThan(1_000_000_000);
+    expect(bench.callCount).toBe(0);
   });
 
   test("a peer that does not read its stream stops the handler, not the server", async () => {
@@ -172,6 +174,8 @@ describe("TtrpcServer.shutdown()", () => {
   test("resolves before anything was served, and when called twice", async () => {
     await using bench = new Bench();
     await Promise.all([bench.server.shutdown(1000), bench.server.shutdown(1000)]);
+    expect(bench.server.connections.size).toBe(0);
+    await expect(bench.stub()).rejects.toThrow();
   });
 
   test("close() cancels at once and answers nobody", async () => {
