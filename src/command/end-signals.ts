@@ -2,7 +2,7 @@
 
 const SIGNALS = ["SIGTERM", "SIGINT"] as const;
 
-/** Made at the very beginning of a process: from then on none is lost. */
+/** Collects these signals from when it is made, which is at the very beginning of a process: none is lost. */
 export class EndSignals {
   #next = Promise.withResolvers<string>();
   #isAwaited = false;

@@ -36,9 +36,9 @@ import { type Invoked, ownWords, wordsFor } from "./words.ts";
 /** How long calls in flight may take to finish before an upgrade is given up. */
 const QUIET_LIMIT_MS = 10_000;
 const LOOK_MS = 2;
-/** How often memory is looked at, at least, */
+/** The longest time between two looks at the memory of a shim that clients leave alone. */
 const LONGEST_LOOK_MS = 10_000;
-/** and while calls come: it grows with them. */
+/** The time between two looks while calls come, with which memory grows. */
 const ACTIVE_LOOK_MS = 100;
 /** How often a shim that has grown, or is about to have, checks that, and looks for a quiet instant. */
 const GROWN_LOOK_MS = 20;

@@ -5,12 +5,13 @@ export const PATIENCE_FACTOR = 12;
 /** Sleeping for less than this many times the wait was not worth it. */
 const WORTH_FACTOR = 6;
 
-/** The heap is trimmed after this much activity once it has been quiet for this long, */
+/** A shim that has been quiet for TRIM_QUIET_MS has its heap trimmed, after this much activity. */
 const TRIM_ACTIVITY = 250;
 const TRIM_QUIET_MS = 1000;
 /**
- * and after this much activity anyway, this long after the last time: the engine lets the heap grow to
- * several times what it holds. Near the memory ceiling it is trimmed at once.
+ * A shim that does not become quiet has its heap trimmed after this much activity, and no sooner than
+ * TRIM_BUSY_MS after the last time: otherwise the engine lets the heap grow to several times what it holds.
+ * Near the memory ceiling it is trimmed at once.
  */
 const TRIM_BUSY_ACTIVITY = 2000;
 const TRIM_BUSY_MS = 5000;

@@ -1,5 +1,5 @@
 /**
- * The socket at which containerd reaches a shim: claimed by `start`, listened on by the daemon.
+ * The socket at which containerd reaches a shim: bound, and listened on, before the daemon serves it.
  *
  * Several `start` may want the same address at once, when the containers of a group begin together.
  * A socket that is bound but does not listen yet looks like one whose owner has died, so all of this

@@ -40,7 +40,7 @@ export class Registry {
     this.#containers.set(container.id, container);
   }
 
-  /** Nothing, where another has its id by now. */
+  /** Removes this very container: another that has taken its id meanwhile stays. */
   remove(container: Container): void {
     if (this.#containers.get(container.id) === container) this.#containers.delete(container.id);
   }

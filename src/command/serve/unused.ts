@@ -1,14 +1,14 @@
 /**
- * The end of a shim that nobody knows of any more.
+ * When a shim without a container ends by itself, because nobody will ask it to.
  *
- * Its manager died between `start` and Create, or between the last Delete and Shutdown, or does not ask
- * for the end of a pod whose sandbox went first (containerd 2.0 to 2.2). Or it could not record the shim
- * that it has started, as on a full disk, and has removed the bundle: it may keep its connection for
- * minutes. And a containerd that is killed after the last Delete connects to the empty shim when it is
- * back, and never asks it for anything again.
- *
- * Nor does anybody ask for the end of a shim whose container `delete` has cleaned up behind its back: the
- * shim forgets that container, and is then one without a container.
+ * A manager asks for the end of a shim (Shutdown) after the last Delete. It never does so when
+ * - it died between `start` and Create, or between the last Delete and Shutdown: the containerd that comes
+ *   after it connects to the empty shim, and asks it for nothing;
+ * - it could not record the shim that it has started, as on a full disk: it removes the bundle, but may keep
+ *   its connection for minutes;
+ * - it removed the sandbox of a pod before the pod's containers (containerd 2.0 to 2.2);
+ * - it took the shim for dead, and `delete` has cleaned up the container: the shim finds out, forgets the
+ *   container, and then is one without a container.
  */
 
 import { LOST_LOOK_MS } from "../../service/lost.ts";

@@ -50,9 +50,9 @@ export const SPARE_WORDS_BYTES = 8192;
 /** Prefix of a socket's name while nobody listens on it yet; launchers pass over it. */
 const EARLY = ".";
 const DIRECTORY_MODE = 0o700;
-/** As many as a host may have use for within seconds, */
+/** The most spares that wait on a host: it will hardly start more containers than this within seconds. */
 const SPARES_MAX = 64;
-/** and no more than this of the memory that it has to spare. */
+/** Share of the available memory that all spares together may take, if each is as large as it may become. */
 const MEMORY_SHARE = 1 / 16;
 /**
  * A spare that has grown past this exits: after some ten lives. Each life leaves half a megabyte of garbage,
@@ -97,7 +97,8 @@ export class Spare {
 
   /**
    * Makes a spare of this process, which is a new process afterwards; undefined where it is not fit to be
-   * one, or there are enough: then it is to exit. So it is on SystemError, and on what node:fs throws.
+   * one, or there are enough. Throws SystemError, and what node:fs throws. Without a spare, either way, the
+   * process is to exit.
    */
   static become(options: SpareOptions): Spare | undefined {
     const directory = join(SPARES_DIRECTORY, options.kin);
@@ -106,7 +107,11 @@ export class Spare {
     return new Spare(options);
   }
 
-  /** Undefined when nobody has come for `waitMs`, or in vain, or a signal asks for the end. Throws as {@link become}. */
+  /**
+   * Waits `waitMs` for somebody who wants this spare. Undefined when nobody has come, whoever came wants
+   * nothing that is understood, or a signal asks for the end; the process is then to exit.
+   * Throws as {@link become} does.
+   */
   wait(waitMs: number): Hire | undefined {
     const { kin, oomScore } = this.#options;
     process.chdir("/");
