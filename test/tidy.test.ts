@@ -203,6 +203,19 @@ function findForbiddenImports(file: SourceFile): readonly string[] {
     .map(({ target }) => `${file.path} imports ${target}`);
 }
 
+/** The last column of the table in ARCHITECTURE.md, by folder. */
+function describedLayers(): Readonly<Record<string, readonly string[]>> {
+  const text = readFileSync(join(root, "ARCHITECTURE.md"), "utf8");
+  const [, section = ""] = text.split("## Which folder owns what");
+  const rows = section.matchAll(/^\| `([\w.]+)` \|.*\| ([^|]+) \|$/gm);
+  return Object.fromEntries(
+    [...rows].map(([, folder = "", imports = ""]) => [
+      folder,
+      imports === "nothing" ? [] : imports.split(", ").sort(),
+    ]),
+  );
+}
+
 function findForbiddenImportsOfCommand(file: SourceFile): readonly string[] {
   const folderOf = (path: string) => (path.includes("/") ? layerOf(path) : "");
   const folder = "src/command/";
@@ -246,6 +259,15 @@ describe("src", () => {
   test("imports go rightward in the table of layers", () => {
     expect(sources.flatMap(findForbiddenImports)).toEqual([]);
     expect(sources.flatMap(findForbiddenImportsOfCommand)).toEqual([]);
+  });
+
+  test("ARCHITECTURE.md has the same table of layers", () => {
+    // Everybody may import version.ts, and the programs in native are in C.
+    const expected = Object.entries(layers)
+      .filter(([folder]) => folder !== "version.ts")
+      .map(([folder, allowed]) => [folder, allowed.toSorted()]);
+    const { native: _, ...described } = describedLayers();
+    expect(described).toEqual(Object.fromEntries(expected));
   });
 
   test("no file imports itself by way of others, not even a type", () => {
