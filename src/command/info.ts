@@ -1,6 +1,7 @@
 /** `-info`: what the runtime behind these options supports, for containerd to read. */
 
 import { messageOf, ShimError } from "../base/error.ts";
+import { toEntries } from "../base/variables.ts";
 import { toRuntimeOptions } from "../container/runtime-options.ts";
 import { RuntimeInfo } from "../gen/containerd/types/introspection.ts";
 import { Any } from "../gen/google/protobuf/any.ts";
@@ -23,9 +24,7 @@ export async function info(invocation: Invocation): Promise<number> {
   const runtime = toRuntimeOptions(decodeRuncOptions(any), {
     namespace: invocation.namespace,
     bundle: "/",
-    environment: Object.entries(invocation.environment.variables).flatMap(([name, value]) =>
-      value === undefined ? [] : [`${name}=${value}`],
-    ),
+    environment: toEntries(invocation.environment.variables),
   });
   const features = await readFeatures(runtime);
   const answer = RuntimeInfo.encode({

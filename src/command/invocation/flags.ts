@@ -10,8 +10,6 @@ import type { Variables } from "../../base/variables.ts";
 import type { Inheritance } from "../../linux/inheritance.ts";
 import { DEADLINES_VARIABLE } from "../../runtime/deadlines.ts";
 
-export type { Variables } from "../../base/variables.ts";
-
 const OOM_SCORE_VARIABLE = "WEDGE_CHILD_OOM_SCORE";
 /** Chooses the protocol over which containerd calls the shim. */
 export const PROTOCOL_VARIABLE = "WEDGE_PROTOCOL";

@@ -6,8 +6,8 @@
 import { accessSync, constants, lstatSync, mkdirSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
 import { messageOf, ShimError } from "../../base/error.ts";
+import type { Variables } from "../../base/variables.ts";
 import { SOCKET_PATH_BYTES } from "../../linux/listener.ts";
-import type { Variables } from "../invocation/flags.ts";
 
 const MODE = 0o700;
 /** Without a socket's name: a slash and 64 digits. */

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
+import type { Variables } from "../../../src/base/variables.ts";
 import {
   type Invocation,
   inheritanceEntries,
   parseInvocation,
-  type Variables,
 } from "../../../src/command/invocation/flags.ts";
 
 function parse(args: readonly string[], variables: Variables = {}): Invocation {
