@@ -180,6 +180,14 @@ export class ExecProcess extends TaskProcess {
     await this.stdio?.close();
   }
 
+  #removePidFile(): void {
+    try {
+      rmSync(this.#options.bundle.execPidFile(this.id), { force: true });
+    } catch {
+      // A file system that has become read-only: the file goes with the bundle.
+    }
+  }
+
   /** Lets go of everything. The container's Delete does not wait for this. */
   async delete(): Promise<Termination | undefined> {
     using _permit = await this.lock.acquire();
@@ -187,7 +195,7 @@ export class ExecProcess extends TaskProcess {
     await this.endTold();
     await settleStdio(this.stdio, this.#context.log, this.id);
     await this.stdio?.close();
-    rmSync(this.#options.bundle.execPidFile(this.id), { force: true });
+    this.#removePidFile();
     const { termination } = this;
     this.#state = advanceExec(this.#state, { kind: "deleted", termination });
     if (termination === undefined) this.announceTermination();

@@ -10,7 +10,6 @@ import { join } from "node:path";
 import { messageOf } from "../base/error.ts";
 import type { Children, Exit } from "../linux/children.ts";
 import { hasCode } from "../linux/errno.ts";
-import { signalPid } from "../linux/pidfd.ts";
 import { ownPid } from "../linux/self.ts";
 import { SIGKILL } from "../linux/signals.ts";
 import { CallHistory, type OpenCall } from "./call-history.ts";
@@ -114,12 +113,11 @@ export class Runc implements Runtime {
     const { processJson, pidFile, consoleSocket } = request;
     const processFile = this.#temporaryFile("process");
     try {
-      // Its environment may hold secrets.
-      writeFileSync(processFile, processJson, { mode: 0o600, flag: "wx" });
+      writeProcess(processFile, processJson);
       const args = execArgs(id, { processFile, pidFile, consoleSocket });
       return await this.#makeProcess("exec", id, args, request);
     } finally {
-      rmSync(processFile, { force: true });
+      removeIfPossible(processFile);
     }
   }
 
@@ -168,7 +166,7 @@ export class Runc implements Runtime {
     try {
       await this.#run({ verb, id, args, options: request, stdio, criuConfig });
     } catch (error) {
-      if (verb === "exec") killLeft(pidFile);
+      if (verb === "exec") this.#killLeft(pidFile);
       throw error;
     }
     return readPid(verb, pidFile);
@@ -188,10 +186,9 @@ export class Runc implements Runtime {
     const isHomeless = ENDING_VERBS.has(verb) && !existsSync(bundle);
     // Verbs without a container have no bundle to speak of, and report errors on stderr.
     const hasLog = call.id !== "" && !isHomeless;
-    const logFile = hasLog ? this.#temporaryFile(`${verb}-log`) : undefined;
+    const logFile = hasLog ? makePrivate(this.#temporaryFile(`${verb}-log`)) : undefined;
     let open: OpenCall | undefined;
     using files = new DisposableStack();
-    if (logFile !== undefined) makePrivate(logFile);
     try {
       const outcome = await this.#invoke(call, {
         argv: [found.path, ...this.#globalArgs(call, logFile), ...call.args],
@@ -212,7 +209,19 @@ export class Runc implements Runtime {
       if (error !== undefined) throw error;
       return outcome.kind === "exited" ? (outcome.stdout ?? "") : "";
     } finally {
-      if (logFile !== undefined) rmSync(logFile, { force: true });
+      if (logFile !== undefined) removeIfPossible(logFile);
+    }
+  }
+
+  /**
+   * A killed runtime may have created its process already, and nobody will adopt it. The pid cannot be reused until
+   * the caller lets go of its hold; a pid that the file should not have is not adopted, so it is not killed.
+   */
+  #killLeft(pidFile: string): void {
+    try {
+      this.#children.adopt(readPidFile(pidFile)).signal(SIGKILL);
+    } catch {
+      // The usual failure: there is none.
     }
   }
 
@@ -266,12 +275,35 @@ export class Runc implements Runtime {
   }
 }
 
-/** Runtimes append to an existing log, and would create one that everybody may read. */
-function makePrivate(logFile: string): void {
+/** Its environment may hold secrets. Throws RuntimeError. */
+function writeProcess(file: string, json: string): void {
+  try {
+    writeFileSync(file, json, { mode: 0o600, flag: "wx" });
+  } catch (cause) {
+    const text = `cannot write the process to ${file}: ${messageOf(cause)}`;
+    throw unstarted("exec", "other", text, cause);
+  }
+}
+
+/**
+ * Makes a log file that not everybody may read: runtimes append to an existing one. Undefined where there can be
+ * none, as on a full disk: then they report errors on stderr, and do their work all the same.
+ */
+function makePrivate(logFile: string): string | undefined {
   try {
     closeSync(openSync(logFile, "wx", 0o600));
+    return logFile;
   } catch {
-    // The bundle is gone, or its disk full: the call's own error is clearer.
+    return undefined;
+  }
+}
+
+/** What came of the call counts, whatever becomes of its files. */
+function removeIfPossible(file: string): void {
+  try {
+    rmSync(file, { force: true });
+  } catch {
+    // A file system that has become read-only.
   }
 }
 
@@ -346,18 +378,6 @@ function unstarted(
   cause?: unknown,
 ): RuntimeError {
   return new RuntimeError({ verb, kind, runtimeMessage }, { cause });
-}
-
-/**
- * A killed runtime may have created its process already. Nobody will adopt it; the pid cannot be reused
- * until the caller lets go of its hold.
- */
-function killLeft(pidFile: string): void {
-  try {
-    signalPid(readPidFile(pidFile), SIGKILL);
-  } catch {
-    // The usual failure: there is none.
-  }
 }
 
 function readPid(verb: "create" | "restore" | "exec", pidFile: string): number {

@@ -1,10 +1,11 @@
 /** Verbs over scripts that misbehave in every way a runtime may. Real runtimes: `life.test.ts`. */
 
 import { describe, expect, test } from "bun:test";
-import { readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openFd } from "../../src/linux/fd.ts";
+import { MNT_DETACH, mount, unmount } from "../../src/linux/mount.ts";
 import {
   failureOf,
   logError,
@@ -14,6 +15,12 @@ import {
 } from "../fake/runc-script.ts";
 
 const O_WRONLY_CREAT = 0o101;
+
+/** Mounts a file system at `directory` in which nothing more can be made. */
+function noInodesIn(directory: string): Disposable {
+  mount({ source: "none", target: directory, type: "tmpfs", flags: 0, data: "nr_inodes=1" });
+  return { [Symbol.dispose]: () => unmount(directory, MNT_DETACH) };
+}
 
 describe("a call", () => {
   test("has the bundle as working directory, --root before --log, and the verb last", async () => {
@@ -230,6 +237,39 @@ describe("exec()", () => {
     );
     expect(error.message).toContain("failed to retrieve OCI runtime exec pid");
     expect(fake.files()).toEqual([]);
+  });
+});
+
+test("an exec that fails kills nobody whose pid its file should not have", async () => {
+  // No child of this process.
+  const script = "sleep 1000 >/dev/null 2>&1 & echo $!";
+  const stranger = Number(Bun.spawnSync(["/bin/sh", "-c", script]).stdout);
+  using fake = openRuncScript(`${writePidFile(String(stranger))}; exit 1`);
+  const pidFile = join(fake.bundle, "e1.pid");
+  await failureOf(fake.runtime.exec("c1", { processJson: "{}", pidFile, stdio: NO_STDIO }));
+  expect(fake.files()).toEqual(["e1.pid"]);
+  await Bun.sleep(20);
+  expect(readFileSync(`/proc/${stranger}/stat`, "latin1")).toMatch(/ \(sleep\) S /);
+  process.kill(stranger, "SIGKILL");
+});
+
+describe("where no file can be made", () => {
+  test("a call is made without a log, and says on stderr what is wrong", async () => {
+    using fake = openRuncScript('echo "$@" > ../said; echo "no such luck" >&2; exit 1');
+    using _full = noInodesIn(fake.bundle);
+    const error = await failureOf(fake.runtime.delete("c1", { force: true }));
+    expect(error.message).toBe("failed to delete task: no such luck");
+    expect(fake.read("said")).toBe("--root /run/none/ns delete --force c1\n");
+  });
+
+  test("an exec says which file it cannot write", async () => {
+    using fake = openRuncScript("true");
+    using _full = noInodesIn(fake.bundle);
+    const pidFile = join(fake.bundle, "e1.pid");
+    const exec = fake.runtime.exec("c1", { processJson: "{}", pidFile, stdio: NO_STDIO });
+    expect((await failureOf(exec)).message).toMatch(
+      /^OCI runtime exec failed: cannot write the process to \S+: ENOSPC: no space left on device/,
+    );
   });
 });
 
