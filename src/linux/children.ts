@@ -264,9 +264,19 @@ export class Children implements Disposable {
     } else if (pidfd === undefined) {
       this.#reap(entry, false);
     } else {
-      this.#watch(entry);
+      this.#watchOrListen(entry);
     }
     return childOf(entry, promise, () => this.#look(entry));
+  }
+
+  /** It is there, and must not get lost because the kernel watches nothing more: there is still SIGCHLD. */
+  #watchOrListen(entry: TrackedChild): void {
+    try {
+      this.#watch(entry);
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      this.#reap(entry, false);
+    }
   }
 
   #look(entry: TrackedChild): void {
@@ -294,7 +304,7 @@ export class Children implements Disposable {
 
   #reapAll(): void {
     for (const entry of this.#entries.values()) {
-      if (entry.pidfd === undefined) this.#reap(entry, false);
+      if (entry.watch === undefined) this.#reap(entry, false);
     }
     if (!this.#reapsStrays || this.#holds.isActive) return;
     const status = new Int32Array(1);

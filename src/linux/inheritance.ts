@@ -5,7 +5,7 @@
  */
 
 import { disablesHugePages, setHugePagesDisabled } from "./huge-pages.ts";
-import { readOomScore, writeOomScore } from "./oom-score.ts";
+import { lendOomScore } from "./oom-score.ts";
 
 /** What children are to have. Undefined leaves it as it is. */
 export interface Inheritance {
@@ -24,15 +24,11 @@ export const plainInheritance: Inheritance = { oomScore: undefined, hasHugePages
  * between the two calls gets them, without a race. What the kernel refuses stays as it is.
  */
 export function lendInheritance({ oomScore, hasHugePages }: Inheritance): Disposable {
-  const ownScore = oomScore === undefined ? undefined : readOomScore("self");
-  const changesScore = ownScore !== oomScore && oomScore !== undefined;
-  const changesPages = hasHugePages === true && disablesHugePages();
-  if (changesScore) writeOomScore("self", oomScore);
-  if (changesPages) setHugePagesDisabled(false);
-  return {
-    [Symbol.dispose]: () => {
-      if (changesPages) setHugePagesDisabled(true);
-      if (changesScore && ownScore !== undefined) writeOomScore("self", ownScore);
-    },
-  };
+  using lent = new DisposableStack();
+  if (oomScore !== undefined) lent.use(lendOomScore(oomScore));
+  if (hasHugePages === true && disablesHugePages()) {
+    setHugePagesDisabled(false);
+    lent.defer(() => setHugePagesDisabled(true));
+  }
+  return lent.move();
 }

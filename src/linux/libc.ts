@@ -103,6 +103,7 @@ export const selfTable = group({
   prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
   setpgid: { args: ["i32", "i32"], returns: "i32" },
   fexecve: { args: ["i32", "ptr", "ptr"], returns: "i32" },
+  signal: { args: ["i32", "i64"], returns: "i64" },
   pthread_sigmask: { args: ["i32", "ptr", "ptr"], returns: "i32" },
 });
 

@@ -13,6 +13,7 @@
  */
 
 import { ptr } from "bun:ffi";
+import { readlinkSync } from "node:fs";
 import { assert } from "../base/assert.ts";
 import type { Inventory } from "../base/inventory.ts";
 import { check, hasCode } from "./errno.ts";
@@ -204,7 +205,13 @@ export class Poller implements Disposable {
     };
     // The promise settles with the adoption itself; readiness arrives through `close`.
     Bun.connect({ fd: duplicate, socket } as unknown as Parameters<typeof Bun.connect>[0]).catch(
-      () => {},
+      () => {
+        // The kernel has refused one more watch (ENOSPC, ENOMEM), and the engine has forgotten the duplicate.
+        if (isEpoll(duplicate)) new OwnedFd(duplicate)[Symbol.dispose]();
+        this.#lent = undefined;
+        this.#isLent = false;
+        this.#lookLater();
+      },
     );
   }
 
@@ -214,13 +221,19 @@ export class Poller implements Disposable {
       return duplicateFd(this.#epoll.fd).release();
     } catch (error) {
       // EINVAL means that the lowest number asked for is above the limit.
-      if (!hasCode(error, "EMFILE", "EINVAL")) throw error;
-      this.#retryTimer ??= setTimeout(() => {
-        this.#retryTimer = undefined;
-        this.#dispatch();
-      }, EXHAUSTED_RETRY_MS);
+      if (!hasCode(error, "EMFILE", "EINVAL", "ENOMEM")) throw error;
+      this.#lookLater();
       return undefined;
     }
+  }
+
+  /** Nothing tells when something is ready, until a duplicate can be lent again. */
+  #lookLater(): void {
+    if (this.#isDisposed) return;
+    this.#retryTimer ??= setTimeout(() => {
+      this.#retryTimer = undefined;
+      this.#dispatch();
+    }, EXHAUSTED_RETRY_MS);
   }
 
   #takeBack(): void {
@@ -291,6 +304,14 @@ export class Poller implements Disposable {
       });
     }
     if (this.#ready.length === 0) linger.noteServed();
+  }
+}
+
+function isEpoll(fd: number): boolean {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`) === "anon_inode:[eventpoll]";
+  } catch {
+    return false; // closed
   }
 }
 

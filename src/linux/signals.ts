@@ -5,7 +5,7 @@
 
 import { ptr } from "bun:ffi";
 import { assert } from "../base/assert.ts";
-import { check, checkReturned } from "./errno.ts";
+import { check, checkReturned, errno, SystemError } from "./errno.ts";
 import { O_CLOEXEC, O_NONBLOCK, OwnedFd, readFd } from "./fd.ts";
 import { eventTable, selfTable } from "./libc.ts";
 import type { Poller } from "./poller.ts";
@@ -15,6 +15,17 @@ export const SIGUSR1 = 10;
 export const SIGKILL = 9;
 export const SIGTERM = 15;
 export const SIGCHLD = 17;
+const SIGUSR2 = 12;
+const SIGPIPE = 13;
+const SIGALRM = 14;
+const SIGXCPU = 24;
+const SIGVTALRM = 26;
+const SIGPROF = 27;
+const SIGIO = 29;
+/** What ends a program that does not expect it, and has nothing to say to one that does. */
+export const IDLE_SIGNALS: readonly number[] = [
+  ...[SIGUSR2, SIGPIPE, SIGALRM, SIGXCPU, SIGVTALRM, SIGPROF, SIGIO],
+];
 
 const NAMES: ReadonlyMap<number, NodeJS.Signals> = new Map([
   [SIGINT, "SIGINT"],
@@ -23,6 +34,9 @@ const NAMES: ReadonlyMap<number, NodeJS.Signals> = new Map([
   [SIGCHLD, "SIGCHLD"],
 ]);
 
+/** For signal(2). */
+const SIG_IGN = 1;
+const SIG_ERR = -1;
 const SIG_BLOCK = 0;
 const SIG_UNBLOCK = 1;
 const SIG_SETMASK = 2;
@@ -68,6 +82,14 @@ export function holdSignals(): Disposable {
     [Symbol.dispose]: () =>
       checkReturned("pthread_sigmask", pthread_sigmask(SIG_SETMASK, ptr(own), null)),
   };
+}
+
+/** Makes `signals` have no effect on this process, whatever program it executes. Throws SystemError. */
+export function ignoreSignals(signals: readonly number[]): void {
+  for (const signal of signals) {
+    const former = Number(selfTable().signal(signal, SIG_IGN));
+    if (former === SIG_ERR) throw new SystemError("signal", errno());
+  }
 }
 
 function changeMask(how: number, signals: readonly number[]): void {

@@ -3,10 +3,12 @@ import { readFileSync, readlinkSync } from "node:fs";
 import { Children } from "../../src/linux/children.ts";
 import { CLONE_NEWUSER } from "../../src/linux/copy.ts";
 import { descriptorLimit } from "../../src/linux/descriptor-limit.ts";
+import { SystemError } from "../../src/linux/errno.ts";
 import { openFd, openPipe, readFd } from "../../src/linux/fd.ts";
 import { Poller, type Watch } from "../../src/linux/poller.ts";
 import { becomeSubreaper } from "../../src/linux/self.ts";
 
+const ENOSPC = 28;
 const poller = new Poller();
 const children = new Children({ poller, reapStrays: true });
 becomeSubreaper();
@@ -201,6 +203,18 @@ describe("Children.adopt()", () => {
     while (await Bun.file(`/proc/${pid}/stat`).exists()) await Bun.sleep(5);
     expect(await Bun.file(`/proc/${pid}/stat`).exists()).toBe(false);
   });
+});
+
+test("a child whose end the kernel does not watch for is found by SIGCHLD", async () => {
+  class FullPoller extends Poller {
+    override watch(): Watch {
+      throw new SystemError("epoll_ctl", ENOSPC);
+    }
+  }
+  using full = new FullPoller();
+  using own = new Children({ poller: full, reapStrays: false });
+  const child = own.spawn({ argv: ["/bin/sh", "-c", "exit 3"], env: [], stdio: [] });
+  expect(await child.exited).toMatchObject({ status: 3 });
 });
 
 describe("Children.copy()", () => {

@@ -3,9 +3,10 @@ import { readFileSync } from "node:fs";
 import { Children } from "../../src/linux/children.ts";
 import { openMemoryFile } from "../../src/linux/fd.ts";
 import { disablesHugePages, setHugePagesDisabled } from "../../src/linux/huge-pages.ts";
-import type { Inheritance } from "../../src/linux/inheritance.ts";
+import { type Inheritance, lendInheritance } from "../../src/linux/inheritance.ts";
 import { readOomScore, writeOomScore } from "../../src/linux/oom-score.ts";
 import { Poller } from "../../src/linux/poller.ts";
+import { withoutDescriptors } from "./no-descriptors.ts";
 
 const given = readOomScore("self");
 const hadHugePages = !disablesHugePages();
@@ -56,6 +57,15 @@ describe("Children with an inheritance", () => {
       "no such file",
     );
     expect([readOomScore("self"), disablesHugePages()]).toEqual([own, true]);
+  });
+
+  test("what was lent is taken back when no descriptor is left", async () => {
+    const own = Math.min(given + 1, 1000);
+    writeOomScore("self", own);
+    const lent = lendInheritance({ oomScore: given, hasHugePages: undefined });
+    expect(readOomScore("self")).toBe(given);
+    await withoutDescriptors(async () => lent[Symbol.dispose]());
+    expect(readOomScore("self")).toBe(own);
   });
 
   test("without one a child has what this process has", async () => {

@@ -1,8 +1,17 @@
 import { expect, spyOn, test } from "bun:test";
+import { readdirSync, readlinkSync } from "node:fs";
 import { openEventfd, takeEventfd } from "../../src/linux/eventfd.ts";
 import { writeFd } from "../../src/linux/fd.ts";
 import { Poller } from "../../src/linux/poller.ts";
 import { withDescriptorLimit } from "./no-descriptors.ts";
+
+function targetOf(fd: string): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return "";
+  }
+}
 
 const ONE = new Uint8Array(new BigUint64Array([1n]).buffer);
 
@@ -22,6 +31,27 @@ test.each([3, 4])("tells what happens while %d descriptors are allowed", async (
     for (let round = 0; round < 3; round++) expect(await tell()).toBe(1);
   });
   expect(await tell()).toBe(1);
+});
+
+test("looks again when the kernel has refused to watch, and leaves no descriptor behind", async () => {
+  const epolls = () =>
+    readdirSync("/proc/self/fd").filter((fd) => targetOf(fd) === "anon_inode:[eventpoll]").length;
+  const before = epolls();
+  {
+    using poller = new Poller();
+    using eventfd = openEventfd();
+    const told = Promise.withResolvers<number>();
+    using connects = spyOn(Bun, "connect");
+    connects.mockImplementationOnce(() => Promise.reject(new Error("ENOSPC")));
+    using _watch = poller.watch(eventfd.fd, { readable: true }, () => {
+      told.resolve(takeEventfd(eventfd.fd));
+    });
+    writeFd(eventfd.fd, ONE);
+    expect(await told.promise).toBe(1);
+    expect(connects).toHaveBeenCalled();
+  }
+  await Bun.sleep(20);
+  expect(epolls()).toBe(before);
 });
 
 test("looks again by one timer while no descriptor is left, however many are watched", async () => {
