@@ -67,8 +67,8 @@ export class BundleJournals implements JournalStore {
   readonly #files = new Map<string, JournalFile>();
   /** Bundles that are gone, or whose file another process has: their events are only in memory. */
   readonly #refused = new Set<string>();
-  /** Up to this number nothing more is to be done. */
-  #savedUpTo = 0;
+  /** Up to which number nothing more is to be done, by where events are kept. */
+  readonly #savedUpTo = new Map<string, number>();
   #hasFailed = false;
 
   /** `shimBundle` is the one that the shim was started in. */
@@ -78,18 +78,20 @@ export class BundleJournals implements JournalStore {
   }
 
   save(entries: readonly JournalEntry[]): void {
+    const failed = new Set<string>();
     for (const entry of entries) {
-      if (entry.number <= this.#savedUpTo) continue;
+      const home = this.#homeOf(entry.bundle);
+      if (failed.has(home) || entry.number <= (this.#savedUpTo.get(home) ?? 0)) continue;
       try {
         this.#saveOne(entry, entries);
+        this.#savedUpTo.set(home, entry.number);
       } catch (error) {
         // A full disk, most likely: retried with the next event, so that no file has a gap.
-        this.#reportFailure(entry.bundle, error);
-        return;
+        this.#reportFailure(home, error);
+        failed.add(home);
       }
-      this.#savedUpTo = entry.number;
     }
-    this.#hasFailed = false;
+    this.#hasFailed = failed.size > 0;
   }
 
   release({ bundle, number }: JournalEntry): void {
@@ -110,6 +112,7 @@ export class BundleJournals implements JournalStore {
     this.#files.clear();
     this.#refused.clear();
     this.#homes.clear();
+    this.#savedUpTo.clear();
   }
 
   close(): void {

@@ -9,6 +9,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  rmdirSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -61,6 +62,22 @@ function left(bundle: string): readonly number[] | undefined {
 }
 
 describe("events in bundles", () => {
+  test("one bundle whose file cannot be written keeps no other from its own", () => {
+    using place = new Place();
+    const [a, b] = [place.bundle("a"), place.bundle("b")];
+    mkdirSync(fileOf(a));
+    const store = new BundleJournals(place.path, place.log);
+    const entries = [entry(1, a), entry(2, b), entry(3, a)];
+    store.save(entries);
+    expect(place.warnings).toEqual(["Events cannot be kept on disk"]);
+    // Once it can be written, nothing is missing there.
+    rmdirSync(fileOf(a));
+    store.save([...entries, entry(4, b)]);
+    store.close();
+    expect(left(a)).toEqual([1, 3]);
+    expect(left(b)).toEqual([2, 4]);
+  });
+
   test("each bundle has its own, in order, for the owner alone to read", () => {
     using place = new Place();
     const [a, b] = [place.bundle("a"), place.bundle("b")];
