@@ -122,7 +122,7 @@ export class Exits {
     if (container.killsRestOnExit) await this.#busyWith(this.#killRest(container));
     await container.execsEnded();
     clearTimeout(patience);
-    await this.#busyWith(container.lookForLastOom());
+    await this.#busyWith(this.#countLastOom(container));
     this.#record(container, exit);
     const thawed = this.#busyWith(init.recordTermination(exit));
     await init.outputRead(exitMs, this.#log);
@@ -137,6 +137,16 @@ export class Exits {
       await step;
     } finally {
       this.#telling--;
+    }
+  }
+
+  async #countLastOom(container: Container): Promise<void> {
+    try {
+      await container.lookForLastOom();
+    } catch (error) {
+      // The exit is true all the same.
+      const details = { id: container.id, error: messageOf(error) };
+      this.#log.warn("Cannot tell whether memory ran out", details);
     }
   }
 

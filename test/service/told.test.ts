@@ -1,8 +1,9 @@
 /** What holds at the instant at which something is reported, and what a call leaves unchanged. */
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
+import { Container } from "../../src/container/container.ts";
 import { Status } from "../../src/gen/containerd/types/task/task.ts";
 import { Poller, type Watch } from "../../src/linux/poller.ts";
 import { listMountsBelow } from "../fake/bundle.ts";
@@ -20,6 +21,20 @@ class DeafPoller extends Poller {
     return { modify: () => {}, [Symbol.dispose]: () => {} };
   }
 }
+
+test("an exit is told, whatever the cgroup's files say", async () => {
+  await using place = new ServicePlace();
+  const bundle = await place.running();
+  const { id } = bundle;
+  using look = spyOn(Container.prototype, "lookForLastOom");
+  look.mockRejectedValueOnce(new Error("read: i/o error"));
+  const waited = place.service.wait({ id, execId: "" }, callOf());
+  await place.service.kill({ id, execId: "", signal: 9, all: false });
+  expect(await waited).toMatchObject({ exitStatus: 137 });
+  expect(look).toHaveBeenCalled();
+  await place.service.delete({ id, execId: "" }, callOf());
+  expect(place.topics.slice(-2)).toEqual(["/tasks/exit", "/tasks/delete"]);
+});
 
 describe("an exit", () => {
   test("is on disk, as it is told, before its event is published and Wait is answered", async () => {
