@@ -49,7 +49,10 @@ export function findEndpoint(path: string, stream: string): Endpoint {
     if (!hasCode(cause, "ENOENT", "ENOTDIR")) throw cause;
     throw new ShimError("invalidArgument", `No file or FIFO for ${stream}: ${path}`, { cause });
   }
+  using undo = new DisposableStack();
+  undo.use(handle);
   const stat = fstatSync(handle.fd);
+  undo.move();
   return {
     path,
     isFifo: stat.isFIFO(),

@@ -175,6 +175,43 @@ describe("the compiled executable", () => {
   );
 
   test(
+    "a daemon outlives signals that mean nothing to it",
+    async () => {
+      await using place = new Place();
+      const socket = join(place.path, "socket");
+      const flags = ["-namespace", place.namespace, "-id", "a", "-socket", socket];
+      const stdio: ["ignore", null, null] = ["ignore", null, null];
+      const daemon = Bun.spawn([executable, ...flags], { cwd: place.bundle("a"), stdio });
+      await until(() => isListening(socket));
+      const idle = ["SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGVTALRM", "SIGPROF"] as const;
+      for (const signal of [...idle, "SIGIO", "SIGXCPU"] as const) daemon.kill(signal);
+      await Bun.sleep(100);
+      expect([daemon.exitCode, daemon.signalCode]).toEqual([null, null]);
+      daemon.kill("SIGTERM");
+      expect(await daemon.exited).toBe(0);
+    },
+    TIMEOUT_MS,
+  );
+
+  test.skipIf(!wasTraced)(
+    "a daemon that fails after its answer leaves neither socket nor address",
+    async () => {
+      await using place = new Place();
+      const bundle = place.bundle("a");
+      const faults = ["-e", "trace=signalfd4", "-e", "inject=signalfd4:error=EMFILE:when=1"];
+      const program = ["strace", "-f", "-o", "/dev/null", ...faults, executable];
+      const flags = ["-namespace", place.namespace, "-address", place.grpcAddress, "-id", "a"];
+      const run = await runShim([...flags, "start"], { cwd: bundle, program });
+      const [socket] = /(?<=unix:\/\/)\/[^\s"]+/.exec(run.stdout.toString()) ?? [];
+      expect(socket).toBeDefined();
+      await until(() => daemonsOf(place.namespace).length === 0);
+      expect(existsSync(socket ?? "")).toBe(false);
+      expect(existsSync(join(bundle, "address"))).toBe(false);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
     "a daemon's memory and /proc directory are closed to other processes of its user",
     async () => {
       await using place = new Place();

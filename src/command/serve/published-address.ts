@@ -23,17 +23,29 @@ export class PublishedAddress {
     this.#options = options;
   }
 
-  /** Sees to it that `bundle` has an address file. Does nothing if the bundle is gone. Throws SystemError. */
+  /** Sees to it that `bundle` has an address file. Does nothing if the bundle is gone. Never throws. */
   publish(bundle: string): void {
-    const { socket } = this.#options;
-    if (socket !== undefined && existsSync(bundle)) noteAddress(bundle, socket);
+    const { socket, log } = this.#options;
+    try {
+      if (socket !== undefined && existsSync(bundle)) noteAddress(bundle, socket);
+    } catch (error) {
+      // A full disk: only an older containerd would look there.
+      log.warn("Cannot write the address of the shim", { bundle, error: messageOf(error) });
+    }
   }
 
-  /** The container of `bundle` is deleted. The first one's file stays while the shim serves: others look there. */
+  /**
+   * The container of `bundle` is deleted. The first one's file stays while the shim serves: others look there.
+   * Never throws: the task is gone by then, which still has to be reported.
+   */
   withdraw(bundle: string): void {
-    const { socket, bundle: first } = this.#options;
-    if (socket === undefined || !existsSync(bundle) || realpathSync(bundle) === first) return;
-    removeOwnAddress(bundle, socket);
+    const { socket, bundle: first, log } = this.#options;
+    try {
+      if (socket === undefined || !existsSync(bundle) || realpathSync(bundle) === first) return;
+      removeOwnAddress(bundle, socket);
+    } catch (error) {
+      log.warn("Cannot remove the address of the shim", { bundle, error: messageOf(error) });
+    }
   }
 
   /**
@@ -48,7 +60,9 @@ export class PublishedAddress {
       // Whoever listens there now has an address file that says the same, perhaps in a bundle of the same name.
       if (!removeStaleSocket(socket)) return;
     } catch (error) {
+      // By the address file `delete` knows that it is still there.
       log.warn("Cannot remove the socket", { error: messageOf(error) });
+      return;
     }
     removeOwnAddress(bundle, socket);
   }

@@ -31,7 +31,14 @@ import { restoreBacklog, socketPath } from "../../linux/listener.ts";
 import { LogSink } from "../../linux/log-sink.ts";
 import { Poller } from "../../linux/poller.ts";
 import { becomeSubreaper, forbidDumps, ownPid } from "../../linux/self.ts";
-import { SIGCHLD, SignalWatch, signalName, unblockSignals } from "../../linux/signals.ts";
+import {
+  IDLE_SIGNALS,
+  ignoreSignals,
+  SIGCHLD,
+  SignalWatch,
+  signalName,
+  unblockSignals,
+} from "../../linux/signals.ts";
 import { isInUserNamespace } from "../../linux/user-namespace.ts";
 import { inheritBun, listenBun } from "../../rpc/ttrpc/bun.ts";
 import type { Acceptor } from "../../rpc/ttrpc/server.ts";
@@ -89,6 +96,7 @@ export async function serve(
   checkIdentity(invocation);
   const arrival = Arrival.find(invocation.environment.variables);
   becomeSubreaper();
+  ignoreSignals(IDLE_SIGNALS);
   // In a user namespace the kernel would hide our own /proc directory from us.
   if (!isInUserNamespace()) forbidDumps();
   await using end = new AsyncDisposableStack();
@@ -157,11 +165,9 @@ function assemble(
     return { shim, inherited: openDoors(shim) };
   } catch (error) {
     if (arrival === undefined) throw error;
+    if (arrival.refusal !== messageOf(error)) complain(error);
     // Its own program: nobody else can take the shim, and its containers are better off waiting than without it.
-    if (arrival.refusal !== undefined) {
-      if (arrival.refusal !== messageOf(error)) complain(error);
-      Bun.sleepSync(RETRY_MS);
-    }
+    if (arrival.refusal !== undefined) Bun.sleepSync(RETRY_MS);
     return arrival.goBack(error);
   }
 }

@@ -13,6 +13,7 @@ import { join } from "node:path";
 import { silentLogger } from "../../../src/base/log.ts";
 import { PublishedAddress } from "../../../src/command/serve/published-address.ts";
 import { claimListener } from "../../../src/linux/listener.ts";
+import { withoutDescriptors } from "../../linux/no-descriptors.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "wedge-address-"));
 const first = join(directory, "first");
@@ -85,11 +86,22 @@ test("a note stays where another shim listens at the same path by now", () => {
   expect([existsSync(socket), noteIn(first)]).toEqual([true, `unix://${socket}`]);
 });
 
-test("a socket that cannot be removed is logged, and keeps nothing else", () => {
+test("where no descriptor is left, what cannot be written or removed is logged", async () => {
+  const address = new PublishedAddress({ bundle: first, socket, log });
+  await withoutDescriptors(async () => {
+    address.publish(second);
+    address.withdraw(second);
+  });
+  expect(noteIn(second)).toBeUndefined();
+  expect(warnings).toContain("Cannot write the address of the shim");
+});
+
+test("a socket that cannot be removed is logged, and its note says where it is", () => {
   const file = join(directory, "file");
   writeFileSync(file, "");
   const address = new PublishedAddress({ bundle: first, socket: join(file, "socket"), log });
   address.publish(first);
   address.withdrawAll();
-  expect([noteIn(first), warnings]).toEqual([undefined, ["Cannot remove the socket"]]);
+  expect(noteIn(first)).toBe(`unix://${join(file, "socket")}`);
+  expect(warnings).toEqual(["Cannot remove the socket"]);
 });
