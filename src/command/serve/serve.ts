@@ -65,10 +65,11 @@ import { dumpLines } from "./dump.ts";
 import { type Guard, guardProcess } from "./guard.ts";
 import { openListener } from "./listening-socket.ts";
 import { createLogger, type DaemonLog, lostLine } from "./log.ts";
+import { LostWatch } from "./lost-watch.ts";
 import { openMover } from "./open-mover.ts";
 import { openServer } from "./open-server.ts";
 import { PublishedAddress } from "./published-address.ts";
-import { type Used, watchUnused } from "./unused.ts";
+import { type ShimUse, UnusedWatch } from "./unused.ts";
 
 /** How long it may take, at the end, until answers and events are taken. */
 const DRAIN_TIMEOUT_MS = 3000;
@@ -233,11 +234,7 @@ function build(
   const signals = end.use(
     new SignalWatch(poller, HEEDED_SIGNALS, (signal) => process.emit(signalName(signal))),
   );
-  const unused = end.use(
-    watchUnused({ ...useOf({ service, server, publisher, directory }), stop }),
-  );
-  // What could not be made is not told about.
-  eventObservers.add(() => unused.used());
+  const unused = watchUse({ service, server, publisher, directory }, { eventObservers, end, stop });
   const estate = {
     service,
     publisher,
@@ -336,17 +333,42 @@ function contextOf(
   return { ...own, namespace, environment, runtimeDir: variables["XDG_RUNTIME_DIR"] };
 }
 
+/** Ends the shim when nobody will ask it to. */
+function watchUse(
+  parts: Pick<Estate, "service" | "server" | "publisher" | "directory">,
+  {
+    eventObservers,
+    end,
+    stop,
+  }: Pick<Surroundings, "end" | "stop"> & {
+    readonly eventObservers: Set<(event: TaskEvent) => void>;
+  },
+): UnusedWatch {
+  const { service } = parts;
+  const unused = end.use(new UnusedWatch({ ...useOf(parts), stop }));
+  const lost = end.use(
+    new LostWatch({
+      hasEnded: () => hasEnded(service.containers),
+      forgetLost: () => void service.forgetLost(),
+    }),
+  );
+  // What could not be made is not told about.
+  eventObservers.add(() => {
+    unused.used();
+    lost.noteEvent();
+  });
+  return unused;
+}
+
 /** Who uses a shim, as far as that can be seen. */
 function useOf({
   service,
   server,
   publisher,
   directory,
-}: Pick<Estate, "service" | "server" | "publisher" | "directory">): Omit<Used, "stop"> {
+}: Pick<Estate, "service" | "server" | "publisher" | "directory">): Omit<ShimUse, "stop"> {
   return {
     isEmpty: () => service.size === 0,
-    hasEnded: () => hasEnded(service.containers),
-    forgetLost: () => void service.forgetLost(),
     hasEvents: () => publisher.pending > 0,
     isConnected: () => server.connections.size > 0,
     isCalled: () => [...server.connections].some(({ calls }) => [...calls].length > 0),

@@ -7,20 +7,14 @@
  * - it could not record the shim that it has started, as on a full disk: it removes the bundle, but may keep
  *   its connection for minutes;
  * - it removed the sandbox of a pod before the pod's containers (containerd 2.0 to 2.2);
- * - it took the shim for dead, and `delete` has cleaned up the container: the shim finds out, forgets the
- *   container, and then is one without a container.
+ * - it took the shim for dead, and `delete` has cleaned up the container: the shim finds out (`lost-watch.ts`),
+ *   and then is one without a container.
  */
 
-import { LOST_LOOK_MS } from "../../service/lost.ts";
-
-/** What is watched. */
-export interface Used {
+/** What is looked at. */
+export interface ShimUse {
   /** Whether there is no container, and none is being created. */
   readonly isEmpty: () => boolean;
-  /** Whether a container has ended and is not deleted. */
-  readonly hasEnded: () => boolean;
-  /** Forgets containers that nobody will delete any more. Never throws. */
-  readonly forgetLost: () => void;
   /** Events that no manager has taken yet keep a shim. */
   readonly hasEvents: () => boolean;
   readonly isConnected: () => boolean;
@@ -44,83 +38,93 @@ export interface UnusedLimits {
   readonly emptiedMs: number;
   /** How long connected but silent clients keep it after that: they may have more containers of a pod. */
   readonly silentMs: number;
-  /** How often it checks whether what has ended is lost; first {@link emptiedMs} after the end. */
-  readonly endedMs: number;
 }
 
-export const UNUSED_LIMITS: UnusedLimits = {
+const LIMITS: UnusedLimits = {
   firstMs: 120_000,
   lookMs: 2000,
   emptiedMs: 5000,
   silentMs: 120_000,
-  endedMs: LOST_LOOK_MS,
 };
 
-export interface UnusedWatch extends Disposable {
-  /** There is a container, or was. */
-  used(): void;
-  /** The last container was deleted, or the first could not be created. */
-  emptied(): void;
-}
+/** What a shim without a container waits for, and with it who keeps it. */
+type Stage =
+  /** Its first container; only a call in flight keeps it for longer. */
+  | "first"
+  /** The first, once more, as it could not be created: a connected manager may ask again. */
+  | "retry"
+  /** The next one: a connected manager keeps it, as long as that says something. */
+  | "next";
 
-/** Asks for the end once, or never. Armed from the start; a timer that fires while there is a container does nothing. */
-export function watchUnused(shim: Used, limits: UnusedLimits = UNUSED_LIMITS): UnusedWatch {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  let hadContainer = !shim.isEmpty();
-  let received = -1;
-  let lostTimer: ReturnType<typeof setTimeout> | undefined;
-  let lostAtMs = Number.POSITIVE_INFINITY;
-  let heardAtMs = 0;
-  const isSilent = () => {
-    const now = performance.now();
-    if (shim.received() !== received) heardAtMs = now;
-    received = shim.received();
-    return now - heardAtMs >= limits.silentMs;
-  };
-  const arm = (delayMs: number) => {
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      if (!shim.isEmpty()) return;
-      // A shim that had containers is kept by a connected manager for as long as that says something. One
-      // whose first could not be created is kept for as long as it takes to ask again.
-      const isPatient = hadContainer ? !isSilent() : delayMs < limits.firstMs;
-      const isUsed = isPatient ? shim.isConnected() : shim.isCalled();
-      if (isUsed || shim.hasEvents()) arm(hadContainer ? delayMs : limits.firstMs);
-      else shim.stop("nobody uses it");
-    }, delayMs);
-  };
-  const lookForLost = (delayMs: number) => {
-    const atMs = performance.now() + delayMs;
-    if (!shim.hasEnded() || atMs >= lostAtMs) return;
-    lostAtMs = atMs;
-    clearTimeout(lostTimer);
-    lostTimer = setTimeout(() => {
-      lostAtMs = Number.POSITIVE_INFINITY;
-      shim.forgetLost();
-      lookForLost(limits.endedMs);
-    }, delayMs);
-  };
-  arm(limits.firstMs);
-  // A shim that was asleep may have been woken for this.
-  lookForLost(0);
-  const look = setInterval(() => {
-    if (hadContainer) clearInterval(look);
-    else if (shim.isEmpty() && !shim.hasBundle() && !shim.isCalled())
-      shim.stop("its bundle was removed");
-  }, limits.lookMs);
-  return {
-    used: () => {
-      hadContainer = true;
-      lookForLost(limits.emptiedMs);
-    },
-    emptied: () => {
-      received = -1;
-      arm(limits.emptiedMs);
-    },
-    [Symbol.dispose]: () => {
-      clearTimeout(timer);
-      clearTimeout(lostTimer);
-      clearInterval(look);
-    },
-  };
+/** Asks for the end of the shim once, or never. */
+export class UnusedWatch implements Disposable {
+  readonly #shim: ShimUse;
+  readonly #limits: UnusedLimits;
+  #stage: Stage;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #bundleTimer: ReturnType<typeof setInterval>;
+  #received = -1;
+  #heardAtMs = 0;
+
+  constructor(shim: ShimUse, limits = LIMITS) {
+    this.#shim = shim;
+    this.#limits = limits;
+    this.#stage = shim.isEmpty() ? "first" : "next";
+    this.#bundleTimer = setInterval(() => this.#lookForBundle(), limits.lookMs);
+    this.#lookAfter(limits.firstMs);
+  }
+
+  /** There is a container, or was. */
+  used(): void {
+    this.#stage = "next";
+  }
+
+  /** The last container was deleted, or the first could not be created. */
+  emptied(): void {
+    if (this.#stage === "first") this.#stage = "retry";
+    this.#received = -1;
+    this.#lookAfter(this.#limits.emptiedMs);
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+    clearInterval(this.#bundleTimer);
+  }
+
+  #lookAfter(delayMs: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#look(), delayMs);
+  }
+
+  /** Comes again once the shim is {@link emptied}, if there is a container now. */
+  #look(): void {
+    if (!this.#shim.isEmpty()) return;
+    if (!this.#isKept() && !this.#shim.hasEvents()) {
+      this.#shim.stop("nobody uses it");
+      return;
+    }
+    if (this.#stage === "retry") this.#stage = "first";
+    this.#lookAfter(this.#stage === "next" ? this.#limits.emptiedMs : this.#limits.firstMs);
+  }
+
+  #isKept(): boolean {
+    const isConnectionEnough =
+      this.#stage === "retry" || (this.#stage === "next" && this.#isSomebodyHeard());
+    return isConnectionEnough ? this.#shim.isConnected() : this.#shim.isCalled();
+  }
+
+  /** Whether clients have said something lately. */
+  #isSomebodyHeard(): boolean {
+    const nowMs = performance.now();
+    const received = this.#shim.received();
+    if (received !== this.#received) this.#heardAtMs = nowMs;
+    this.#received = received;
+    return nowMs - this.#heardAtMs < this.#limits.silentMs;
+  }
+
+  #lookForBundle(): void {
+    if (this.#stage === "next") clearInterval(this.#bundleTimer);
+    else if (this.#shim.isEmpty() && !this.#shim.hasBundle() && !this.#shim.isCalled())
+      this.#shim.stop("its bundle was removed");
+  }
 }

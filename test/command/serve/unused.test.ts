@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import { watchUnused } from "../../../src/command/serve/unused.ts";
+import { UnusedWatch } from "../../../src/command/serve/unused.ts";
 
-const LIMITS = { firstMs: 40, lookMs: 5, emptiedMs: 10, silentMs: 60, endedMs: 20 };
+const LIMITS = { firstMs: 40, lookMs: 5, emptiedMs: 10, silentMs: 60 };
 /** Long enough for every limit to pass, several times. */
 const LONG_MS = 150;
 
@@ -13,7 +13,6 @@ function shimWith(facts: {
   isCalled?: boolean;
   isSilent?: boolean;
   hasBundle?: boolean;
-  hasEnded?: boolean;
 }) {
   const now = {
     isEmpty: true,
@@ -21,18 +20,14 @@ function shimWith(facts: {
     isConnected: true,
     isCalled: false,
     isSilent: false,
-    hasEnded: false,
     ...facts,
   };
   const reasons: string[] = [];
-  const looks: number[] = [];
   let received = 0;
   const ended = Promise.withResolvers<string>();
-  const watch = watchUnused(
+  const watch = new UnusedWatch(
     {
       isEmpty: () => now.isEmpty,
-      hasEnded: () => now.hasEnded,
-      forgetLost: () => looks.push(performance.now()),
       hasEvents: () => now.hasEvents,
       isConnected: () => now.isConnected,
       isCalled: () => now.isCalled,
@@ -46,7 +41,7 @@ function shimWith(facts: {
     },
     LIMITS,
   );
-  return { now, reasons, looks, watch, ended: ended.promise };
+  return { now, reasons, watch, ended: ended.promise };
 }
 
 describe("a shim that never had a container ends", () => {
@@ -122,29 +117,5 @@ describe("a shim stays", () => {
     shim.watch.emptied();
     await Bun.sleep(LONG_MS);
     expect(shim.reasons).toEqual([]);
-  });
-});
-
-describe("a shim looks for what it has lost", () => {
-  test("as soon as it is there, and now and then, while something has ended", async () => {
-    const shim = shimWith({ isEmpty: false, hasEnded: true });
-    using _watch = shim.watch;
-    while (shim.looks.length < 3) await Bun.sleep(5);
-    shim.now.hasEnded = false;
-    await Bun.sleep(LONG_MS);
-    const count = shim.looks.length;
-    await Bun.sleep(LONG_MS);
-    expect(shim.looks).toHaveLength(count);
-  });
-
-  test("after an end, and not before", async () => {
-    const shim = shimWith({ isEmpty: false });
-    using _watch = shim.watch;
-    shim.watch.used();
-    await Bun.sleep(LONG_MS);
-    expect(shim.looks).toEqual([]);
-    shim.now.hasEnded = true;
-    shim.watch.used();
-    while (shim.looks.length === 0) await Bun.sleep(5);
   });
 });
