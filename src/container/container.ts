@@ -66,7 +66,6 @@ export const containerState = record({
   bundle: plain,
   options: runcOptionsState,
   stdioOwner: stdioOwnerState,
-  killsRestOnExit: flag,
   init: initProcessState,
   execs: list(execProcessState),
   cgroup: maybe(cgroupState),
@@ -82,8 +81,6 @@ export class Container {
   readonly id: string;
   readonly bundle: Bundle;
   readonly init: InitProcess;
-  /** Whether init's end leaves processes behind that must be killed: it has no pid namespace of its own. */
-  readonly killsRestOnExit: boolean;
   readonly #runtime: Runtime;
   readonly #context: ProcessContext;
   readonly #stdioOwner: StdioOwner;
@@ -98,7 +95,7 @@ export class Container {
   #wasOomKilled = false;
 
   private constructor(
-    parts: Pick<ContainerState, "id" | "bundle" | "options" | "stdioOwner" | "killsRestOnExit">,
+    parts: Pick<ContainerState, "id" | "bundle" | "options" | "stdioOwner">,
     init: InitProcess,
     runtime: Runtime,
     context: ProcessContext,
@@ -106,7 +103,6 @@ export class Container {
     this.id = parts.id;
     this.bundle = new Bundle(parts.bundle);
     this.init = init;
-    this.killsRestOnExit = parts.killsRestOnExit;
     this.#options = parts.options;
     this.#runtime = runtime;
     this.#context = context;
@@ -155,8 +151,7 @@ export class Container {
     if (signal.aborted) throw new ShimError("canceled", `Create of ${request.id} was given up`);
     const { id } = request;
     const parts = { id, bundle: request.bundle, options, stdioOwner };
-    const killsRestOnExit = !hasOwnPidNamespace;
-    const container = new Container({ ...parts, killsRestOnExit }, init, runtime, context);
+    const container = new Container(parts, init, runtime, context);
     undo.move();
     return container;
   }
@@ -192,7 +187,6 @@ export class Container {
       bundle: this.bundle.path,
       options: this.#options,
       stdioOwner: this.#stdioOwner,
-      killsRestOnExit: this.killsRestOnExit,
       init: this.init.snapshot(inventory, { waitsForExecs: this.#hasLiveExecs }),
       execs: [...this.#execs.values()].map((exec) => exec.snapshot(inventory)),
       cgroup: this.#cgroup && toCgroupState(this.#cgroup),
@@ -372,7 +366,7 @@ export class Container {
 
   #livePids(): readonly number[] {
     if (this.#cgroup === undefined) {
-      if (!this.killsRestOnExit) return pidNamespaceMembers(this.init.pid);
+      if (this.init.hasOwnPidNamespace) return pidNamespaceMembers(this.init.pid);
       const execs = [...this.#execs.values()].filter(({ child }) => child?.exit === undefined);
       return [this.init.pid, ...execs.map(({ pid }) => pid).filter((pid) => pid !== 0)];
     }

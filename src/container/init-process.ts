@@ -59,7 +59,6 @@ export interface InitOptions {
   readonly parentCheckpoint: string;
   /** Where the runtime keeps its state for this container. */
   readonly runtimeState: string;
-  /** Whether a signal to the process itself is all that the runtime's kill would do. */
   readonly hasOwnPidNamespace: boolean;
 }
 
@@ -120,6 +119,11 @@ export class InitProcess extends TaskProcess {
   /** Whether the runtime has a container of its name. */
   get isRecorded(): boolean {
     return existsSync(this.#options.runtimeState);
+  }
+
+  /** Whether all processes of its pid namespace end with it: then a signal to it is all that the runtime would send. */
+  get hasOwnPidNamespace(): boolean {
+    return this.#options.hasOwnPidNamespace;
   }
 
   /** Throws when its state refuses `verb`. */
@@ -297,12 +301,11 @@ export class InitProcess extends TaskProcess {
   async kill(request: SignalRequest): Promise<void> {
     this.permit("kill");
     const { child } = this;
-    const { hasOwnPidNamespace } = this.#options;
     if (child?.exit !== undefined && !request.all) throw alreadyFinished();
     if (child !== undefined && child.exit === undefined) {
       // With its init the kernel kills the whole pid namespace; the runtime would need a cgroup for that.
       const isEnough = !request.all || request.signal === SIGKILL;
-      const isPlain = hasOwnPidNamespace && this.#state.kind !== "paused" && !this.#isPausing;
+      const isPlain = this.hasOwnPidNamespace && this.#state.kind !== "paused" && !this.#isPausing;
       if (isEnough && isPlain) return signalChild(() => child.signal(request.signal));
     }
     const { signal } = this.#signals;

@@ -35,7 +35,8 @@ const FORMAT = "wedge-handoff";
 /**
  * 2: a recorded end may not have been reported yet (`isEndTold` of a process).
  * 3: a terminal has one descriptor for both directions (no `masterForInput`).
- * 4: a log file has no counts of what became of its output (no `writtenBytes`, `lostBytes`, `rotations`).
+ * 4: a log file has no counts of what became of its output (no `writtenBytes`, `lostBytes`, `rotations`), and a
+ *    container does not repeat what its init says (no `killsRestOnExit`).
  */
 const FORMAT_VERSION = 4;
 /** For people who look into /proc. */

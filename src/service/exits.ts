@@ -119,7 +119,7 @@ export class Exits {
     void init.hurried.then(() => container.hurry());
     const patience = setTimeout(() => container.abortStarts(), START_PATIENCE_MS);
     await init.startSettled();
-    if (container.killsRestOnExit) await this.#busyWith(this.#killRest(container));
+    if (!init.hasOwnPidNamespace) await this.#busyWith(this.#killRest(container));
     await container.execsEnded();
     clearTimeout(patience);
     await this.#busyWith(this.#countLastOom(container));

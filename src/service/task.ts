@@ -230,7 +230,8 @@ export class TaskService {
     this.#exits.followExec(container, exec, active);
     undo.move();
     // Init ended while the runtime was at work, and the kill of init's leftovers came too early for this exec.
-    if (container.init.isDead && container.killsRestOnExit) container.killExecs();
+    const { init } = container;
+    if (init.isDead && !init.hasOwnPidNamespace) container.killExecs();
     return pid;
   }
 
