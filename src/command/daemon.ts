@@ -3,16 +3,14 @@
  * it is hired for as a spare.
  */
 
-import { readlinkSync, rmSync } from "node:fs";
+import { readlinkSync } from "node:fs";
 import { basename } from "node:path";
 import { ShimError } from "../base/error.ts";
 import type { Variables } from "../base/variables.ts";
-import { removeOwnAddress } from "../bundle/address-file.ts";
 import { readSettings } from "../handoff/settings.ts";
 import { HANDOFF_VARIABLES } from "../handoff/variables.ts";
 import { changeCommandLine } from "../linux/command-line.ts";
 import { OwnedFd } from "../linux/fd.ts";
-import { socketPath } from "../linux/listener.ts";
 import { executableName } from "../version.ts";
 import type { EndSignals } from "./end-signals.ts";
 import { type Invocation, type Launcher, parseInvocation } from "./invocation/flags.ts";
@@ -53,17 +51,10 @@ async function finish(
   { invocation, listener }: Life,
   signals: EndSignals,
 ): Promise<"done" | "ended" | "failed"> {
-  const socket = listener === undefined ? undefined : socketPath(listener);
-  const bundle = process.cwd();
   try {
     return (await serve(invocation, signals.next(), listener)) ? "done" : "ended";
   } catch (error) {
     writeFailureLine(error);
-    // `start` has told containerd where it would be, and nobody is there.
-    if (socket !== undefined) {
-      removeOwnAddress(bundle, socket);
-      rmSync(socket, { force: true });
-    }
     return "failed";
   }
 }

@@ -53,6 +53,8 @@ export interface Child {
 export interface TrackedChild {
   readonly pid: number;
   readonly pidfd: OwnedFd | undefined;
+  /** Whether it was an orphan: a process of a container, not one that this process has spawned. */
+  readonly isAdopted: boolean;
   readonly resolve: (exit: Exit) => void;
   watch: Watch | undefined;
   exit: Exit | undefined;

@@ -28,9 +28,11 @@ import { check, checkReturned, ECHILD, errno, hasCode, SystemError } from "./err
 import { duplicateFd, O_RDWR, OwnedFd } from "./fd.ts";
 import { type Inheritance, lendInheritance, plainInheritance } from "./inheritance.ts";
 import { processTable } from "./libc.ts";
-import { openPidfd } from "./pidfd.ts";
+import { openPidfd, signalPid, signalPidfd } from "./pidfd.ts";
 import type { Poller } from "./poller.ts";
-import { signalSet } from "./signals.ts";
+import { readStat } from "./proc-stat.ts";
+import { ownPid } from "./self.ts";
+import { SIGKILL, signalSet } from "./signals.ts";
 
 export type { Child, Exit } from "./child.ts";
 
@@ -162,13 +164,13 @@ export class Children implements Disposable {
       using _lent = lendInheritance(this.#inheritance);
       pid = spawnProcess(options);
     }
-    return this.#track(pid);
+    return this.#track(pid, { isAdopted: false });
   }
 
   /** Copies this process for one call and waits for it; see {@link copyProcess}. */
   copy(task: CopyTask, namespaces = 0): Child {
     const copy = copyProcess(task, namespaces);
-    const child = this.#track(copy.pid);
+    const child = this.#track(copy.pid, { isAdopted: false });
     void child.exited.then(() => copy[Symbol.dispose]());
     return child;
   }
@@ -200,7 +202,30 @@ export class Children implements Disposable {
       const why = isOwned ? "it is another one's already" : "it is not a child of this process";
       throw new ShimError("failedPrecondition", `Cannot adopt process ${pid}: ${why}`);
     }
-    return this.#track(pid, waited === pid ? exitOf(pid, status[0] ?? 0) : undefined);
+    const exit = waited === pid ? exitOf(pid, status[0] ?? 0) : undefined;
+    return this.#track(pid, { isAdopted: true, exit });
+  }
+
+  /**
+   * Kills a process that a runtime has left and nobody has adopted, also while that runtime is still dying. No
+   * other: none that is known here, none of a container, none that does not descend from this process.
+   */
+  killStray(pid: number): void {
+    using pidfd = openPidfd(pid);
+    if (!this.#isStray(pid)) return;
+    if (pidfd === undefined) signalPid(pid, SIGKILL);
+    else signalPidfd(pidfd.fd, SIGKILL);
+  }
+
+  #isStray(pid: number): boolean {
+    if (this.#entries.has(pid)) return false;
+    for (let at = pid; at > 1; ) {
+      if (this.#entries.get(at)?.isAdopted) return false;
+      const parent = Number(readStat(`/proc/${at}`)?.ppid ?? 0);
+      if (parent === ownPid()) return true;
+      at = parent;
+    }
+    return false;
   }
 
   /** Takes over a child of this process that {@link Child.snapshot} described; reaps nothing yet. */
@@ -211,6 +236,7 @@ export class Children implements Disposable {
     const entry: TrackedChild = {
       pid: state.pid,
       pidfd,
+      isAdopted: true,
       resolve,
       watch: undefined,
       exit: state.exit,
@@ -219,7 +245,7 @@ export class Children implements Disposable {
       resolve(state.exit);
     } else {
       this.#entries.set(state.pid, entry);
-      this.#watch(entry);
+      this.#tryWatch(entry);
     }
     return childOf(entry, promise, () => this.#look(entry));
   }
@@ -245,7 +271,10 @@ export class Children implements Disposable {
   }
 
   /** `exit`: how it has ended, if it has already been waited for. */
-  #track(pid: number, exit?: Exit): Child {
+  #track(
+    pid: number,
+    { isAdopted, exit }: Pick<TrackedChild, "isAdopted"> & { readonly exit?: Exit | undefined },
+  ): Child {
     const { promise, resolve } = Promise.withResolvers<Exit>();
     let pidfd: OwnedFd | undefined;
     let ended = exit;
@@ -257,25 +286,27 @@ export class Children implements Disposable {
       if (hasCode(error, "ESRCH"))
         ended = { pid, status: UNKNOWN_STATUS, signal: 0, atMs: Date.now() };
     }
-    const entry: TrackedChild = { pid, pidfd, resolve, watch: undefined, exit: undefined };
+    const none = { watch: undefined, exit: undefined };
+    const entry: TrackedChild = { pid, pidfd, isAdopted, resolve, ...none };
     this.#entries.set(pid, entry);
     if (ended !== undefined) {
       this.#finish(entry, ended);
     } else if (pidfd === undefined) {
       this.#reap(entry, false);
     } else {
-      this.#watchOrListen(entry);
+      if (!this.#tryWatch(entry)) this.#reap(entry, false);
     }
     return childOf(entry, promise, () => this.#look(entry));
   }
 
-  /** It is there, and must not get lost because the kernel watches nothing more: there is still SIGCHLD. */
-  #watchOrListen(entry: TrackedChild): void {
+  /** False where the kernel watches nothing more: the child is there all the same, and there is still SIGCHLD. */
+  #tryWatch(entry: TrackedChild): boolean {
     try {
       this.#watch(entry);
+      return true;
     } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      this.#reap(entry, false);
+      if (error instanceof SystemError) return false;
+      throw error;
     }
   }
 

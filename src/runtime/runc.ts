@@ -11,7 +11,6 @@ import { messageOf } from "../base/error.ts";
 import type { Children, Exit } from "../linux/children.ts";
 import { hasCode } from "../linux/errno.ts";
 import { ownPid } from "../linux/self.ts";
-import { SIGKILL } from "../linux/signals.ts";
 import { CallHistory, type OpenCall } from "./call-history.ts";
 import { criuConfigText, withCriuConfig } from "./criu-config.ts";
 import { type Deadlines, defaultDeadlines } from "./deadlines.ts";
@@ -214,12 +213,12 @@ export class Runc implements Runtime {
   }
 
   /**
-   * A killed runtime may have created its process already, and nobody will adopt it. The pid cannot be reused until
-   * the caller lets go of its hold; a pid that the file should not have is not adopted, so it is not killed.
+   * A killed runtime may have created its process already, and nobody will adopt it. The file may also hold a pid
+   * that it should not: only what nobody has is killed.
    */
   #killLeft(pidFile: string): void {
     try {
-      this.#children.adopt(readPidFile(pidFile)).signal(SIGKILL);
+      this.#children.killStray(readPidFile(pidFile));
     } catch {
       // The usual failure: there is none.
     }

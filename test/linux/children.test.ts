@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { readFileSync, readlinkSync } from "node:fs";
+import { existsSync, readFileSync, readlinkSync } from "node:fs";
 import { Children } from "../../src/linux/children.ts";
 import { CLONE_NEWUSER } from "../../src/linux/copy.ts";
 import { descriptorLimit } from "../../src/linux/descriptor-limit.ts";
@@ -205,12 +205,60 @@ describe("Children.adopt()", () => {
   });
 });
 
+describe("Children.killStray()", () => {
+  /** A shell that runs `script`, and the pids that it says first. */
+  async function family(script: string) {
+    const pipe = openPipe();
+    using _reader = pipe.reader;
+    const parent = shell(script, [undefined, pipe.writer.fd, undefined]);
+    pipe.writer[Symbol.dispose]();
+    const [first, second] = (await read(pipe.reader.fd)).trim().split(" ").map(Number);
+    return { parent, first: first ?? 0, second: second ?? 0 };
+  }
+  const isAlive = (pid: number) => existsSync(`/proc/${pid}/status`);
+  const gone = async (pid: number) => {
+    while (isAlive(pid)) await Bun.sleep(2);
+  };
+
+  test("kills what a process of ours has made, which may still be there", async () => {
+    const { parent, first } = await family(
+      "sleep 1000 >/dev/null & echo $!; exec >/dev/null; wait",
+    );
+    children.killStray(first);
+    expect(await parent.exited).toMatchObject({ status: 0 });
+    await gone(first);
+  });
+
+  test("leaves alone who is known here, and what a container's process has made", async () => {
+    const hold = children.hold();
+    const { parent, first, second } = await family(
+      "sh -c 'sleep 1000 >/dev/null & echo $$ $!; exec >/dev/null; wait' & exec >/dev/null; wait",
+    );
+    children.killStray(parent.pid);
+    parent.signal(9);
+    await parent.exited;
+    const orphan = children.adopt(first);
+    hold[Symbol.dispose]();
+    children.killStray(orphan.pid);
+    children.killStray(second);
+    await Bun.sleep(20);
+    expect([isAlive(orphan.pid), isAlive(second)]).toEqual([true, true]);
+    orphan.signal(9);
+    expect(await orphan.exited).toMatchObject({ signal: 9 });
+    // An orphan now, of nobody that is known.
+    children.killStray(second);
+    await gone(second);
+  });
+});
+
 test("a child whose end the kernel does not watch for is found by SIGCHLD", async () => {
   class FullPoller extends Poller {
     override watch(): Watch {
       throw new SystemError("epoll_ctl", ENOSPC);
     }
   }
+  // The others of this process would reap it.
+  using _hold = children.hold();
   using full = new FullPoller();
   using own = new Children({ poller: full, reapStrays: false });
   const child = own.spawn({ argv: ["/bin/sh", "-c", "exit 3"], env: [], stdio: [] });

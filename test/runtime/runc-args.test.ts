@@ -95,5 +95,5 @@ test.each([
 });
 
 test.each(["", "-rf", "--root"])("%j is not taken for an id", (id) => {
-  expect(() => startArgs(id)).toThrow("no container id");
+  expect(() => startArgs(id)).toThrow("is not a container id");
 });

@@ -1,10 +1,10 @@
 /** What leads to a shim: its socket, and the address files in its bundles that say where that is. */
 
-import { existsSync, realpathSync } from "node:fs";
+import { existsSync, realpathSync, rmSync } from "node:fs";
 import { messageOf } from "../../base/error.ts";
 import type { Logger } from "../../base/log.ts";
 import { noteAddress, removeOwnAddress } from "../../bundle/address-file.ts";
-import { removeStaleSocket } from "../../linux/listener.ts";
+import { removeStaleSocket, socketPath } from "../../linux/listener.ts";
 
 export interface PublishedAddressOptions {
   /** The bundle that `start` has made the shim for, free of symlinks. */
@@ -66,4 +66,21 @@ export class PublishedAddress {
     }
     removeOwnAddress(bundle, socket);
   }
+}
+
+/**
+ * Takes back what `start` has told containerd, of a shim that never serves: its socket, and the address file in the
+ * bundle, which is the working directory now. The result never throws.
+ */
+export function withdrawal(listener: number): () => void {
+  const socket = socketPath(listener);
+  return () => {
+    if (socket === undefined) return;
+    try {
+      rmSync(socket, { force: true });
+      removeOwnAddress(process.cwd(), socket);
+    } catch {
+      // The bundle is gone, or a directory has become read-only.
+    }
+  };
 }

@@ -27,6 +27,7 @@ import { HandoffService } from "../../handoff/service.ts";
 import { HANDOFF_VARIABLES } from "../../handoff/variables.ts";
 import { Children } from "../../linux/children.ts";
 import { monotonicMs } from "../../linux/clock.ts";
+import { writeFd } from "../../linux/fd.ts";
 import { restoreBacklog, socketPath } from "../../linux/listener.ts";
 import { LogSink } from "../../linux/log-sink.ts";
 import { Poller } from "../../linux/poller.ts";
@@ -59,7 +60,6 @@ import { executableName } from "../../version.ts";
 import { HEEDED_SIGNALS } from "../invocation/daemon-settings.ts";
 import { type Invocation, inheritanceEntries } from "../invocation/flags.ts";
 import { checkIdentity } from "../invocation/identity.ts";
-import { writeOutput } from "../invocation/stream.ts";
 import { Admission } from "./admission.ts";
 import { dumpLines } from "./dump.ts";
 import { type Guard, guardProcess } from "./guard.ts";
@@ -68,7 +68,7 @@ import { createLogger, type DaemonLog, lostLine } from "./log.ts";
 import { LostWatch } from "./lost-watch.ts";
 import { openMover } from "./open-mover.ts";
 import { openServer } from "./open-server.ts";
-import { PublishedAddress } from "./published-address.ts";
+import { PublishedAddress, withdrawal } from "./published-address.ts";
 import { type ShimUse, UnusedWatch } from "./unused.ts";
 
 /** How long it may take, at the end, until answers and events are taken. */
@@ -100,6 +100,8 @@ export async function serve(
   ignoreSignals(IDLE_SIGNALS);
   // In a user namespace the kernel would hide our own /proc directory from us.
   if (!isInUserNamespace()) forbidDumps();
+  using unserved = new DisposableStack();
+  if (listener !== undefined) unserved.defer(withdrawal(listener));
   await using end = new AsyncDisposableStack();
   const stop = Promise.withResolvers<string>();
   void ended.then(stop.resolve);
@@ -116,6 +118,7 @@ export async function serve(
   // handed over has been used.
   arrival?.finish();
   begin(shim, inherited);
+  unserved.move();
   const reason = await stop.promise;
   log.debug("Ending", { reason, containers: service.size });
   shim.mover[Symbol.dispose]();
@@ -173,10 +176,10 @@ function assemble(
   }
 }
 
-/** Says in the shim's log why it cannot go on. */
+/** Says in the shim's log why it cannot go on; nothing where the log is full, as nobody is served meanwhile. */
 function complain(error: unknown): void {
   try {
-    writeOutput(2, `${executableName}: cannot go on yet: ${messageOf(error)}\n`);
+    writeFd(2, Buffer.from(`${executableName}: cannot go on yet: ${messageOf(error)}\n`));
   } catch {
     // Nobody reads it.
   }
