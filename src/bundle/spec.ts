@@ -23,6 +23,8 @@ export interface ContainerSpec {
   readonly terminal: boolean;
   /** Columns and rows that the terminal has from the start (`process.consoleSize`). */
   readonly consoleSize: { readonly columns: number; readonly rows: number } | undefined;
+  /** `linux.cgroupsPath`; "" without one. */
+  readonly cgroupsPath: string;
   /** `process.apparmorProfile`; "" without one. */
   readonly apparmorProfile: string;
   /** `root.path` as written: absolute, or relative to the bundle. */
@@ -70,6 +72,7 @@ export function parseSpec(text: string, path: string): ContainerSpec {
       typeof width === "number" && typeof height === "number" && width > 0 && height > 0
         ? { columns: width, rows: height }
         : undefined,
+    cgroupsPath: textMember(member(root, "linux"), "cgroupsPath") ?? "",
     apparmorProfile: textMember(processObject, "apparmorProfile") ?? "",
     rootPath: typeof rootPath === "string" ? rootPath : undefined,
   };

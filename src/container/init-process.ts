@@ -12,7 +12,7 @@ import type { Inventory } from "../base/inventory.ts";
 import { Bundle } from "../bundle/bundle.ts";
 import { SIGKILL } from "../linux/signals.ts";
 import { unmountRootfs } from "../rootfs/rootfs.ts";
-import { RuntimeError } from "../runtime/error.ts";
+import { RuntimeError, wasKilled } from "../runtime/error.ts";
 import type { CheckpointRequest, Runtime } from "../runtime/runtime.ts";
 import {
   checkpointConfig,
@@ -25,6 +25,7 @@ import { mayReopenFifos } from "./confinement.ts";
 import type { ProcessContext } from "./context.ts";
 import { keepCriuLog } from "./criu-log.ts";
 import type { InitProcessState } from "./init-process-state.ts";
+import { removeCgroup } from "./left-cgroup.ts";
 import {
   advanceInit,
   type InitState,
@@ -222,6 +223,7 @@ export class InitProcess extends TaskProcess {
       // A runtime that refuses cleans up after itself, and a container of that name may be another's. One
       // that has made the container, or was killed meanwhile, has left something.
       if (!wasThere && this.isRecorded) await this.#deleteLeftovers();
+      if (wasKilled(error)) await removeCgroup(this.#options.bundle.path);
       throw error;
     }
   }
@@ -235,7 +237,7 @@ export class InitProcess extends TaskProcess {
       await this.#runtime.pause(this.id, { signal: this.#changes.signal });
     } catch (error) {
       // Killed half-way it may have frozen the container, which would count as running and never be thawed.
-      if (error instanceof RuntimeError && error.wasKilled) await this.#thaw();
+      if (wasKilled(error)) await this.#thaw();
       throw error;
     } finally {
       this.#isPausing = false;

@@ -158,3 +158,8 @@ export function kindOf(verb: Verb, runtimeMessage: string): FailureKind {
   if (says(FINISHED) || says(STOPPED)) return "notRunning";
   return says(MISSING) ? "containerNotFound" : "other";
 }
+
+/** Whether it is a runtime call that failed because the runtime was killed: it may have done half of its work. */
+export function wasKilled(error: unknown): boolean {
+  return error instanceof RuntimeError && error.wasKilled;
+}

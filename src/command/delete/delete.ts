@@ -14,6 +14,7 @@ import { toEntries } from "../../base/variables.ts";
 import { readSocketPath } from "../../bundle/address.ts";
 import { Bundle } from "../../bundle/bundle.ts";
 import { type ExitRecord, KILLED_STATUS, loadExitRecord } from "../../bundle/exit-record.ts";
+import { removeCgroup } from "../../container/left-cgroup.ts";
 import { defaultOptions, loadOptions, type RuncOptions } from "../../container/options.ts";
 import { toRuntimeOptions } from "../../container/runtime-options.ts";
 import { hasLeftJournal } from "../../event/journal-file.ts";
@@ -72,6 +73,7 @@ export async function deleteTask(invocation: Invocation): Promise<number> {
     readPid(new Bundle(bundle).initPidFile) ?? readInitIdentity(runtime.root, id)?.pid ?? 0;
   if (hasRuntimeState(runtime.root, id)) await clearPod({ id, bundle, socket, runtime }, warn);
   else await unmountRootfs(bundle, warn);
+  await removeCgroup(bundle);
   if (socket !== undefined) {
     await attempt("Cannot remove the socket", warn, () => void removeStaleSocket(socket));
   }
