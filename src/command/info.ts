@@ -7,6 +7,7 @@ import { RuntimeInfo } from "../gen/containerd/types/introspection.ts";
 import { Any } from "../gen/google/protobuf/any.ts";
 import { Children } from "../linux/children.ts";
 import { Poller } from "../linux/poller.ts";
+import { type Deadlines, parseDeadlines } from "../runtime/deadlines.ts";
 import { RuntimeError } from "../runtime/error.ts";
 import { Runc } from "../runtime/runc.ts";
 import type { RuntimeOptions } from "../runtime/runtime.ts";
@@ -16,7 +17,6 @@ import type { Invocation } from "./invocation/flags.ts";
 import { readInput, writeOutput } from "./invocation/stream.ts";
 
 const FEATURES_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/features/Features";
-const FEATURES_LIMIT_MS = 5000;
 
 /** Reads options on stdin, writes RuntimeInfo to stdout, returns the exit code. */
 export async function info(invocation: Invocation): Promise<number> {
@@ -26,7 +26,8 @@ export async function info(invocation: Invocation): Promise<number> {
     bundle: "/",
     environment: toEntries(invocation.environment.variables),
   });
-  const features = await readFeatures(runtime);
+  const deadlines = parseDeadlines(invocation.environment.deadlines);
+  const features = await readFeatures(runtime, deadlines);
   const answer = RuntimeInfo.encode({
     name: runtimeName,
     version: { version, revision },
@@ -49,11 +50,14 @@ function decodeAny(input: Uint8Array): Any | undefined {
 }
 
 /** Undefined when the runtime is too old to tell its features. Throws RuntimeError when it is not there. */
-async function readFeatures(options: RuntimeOptions): Promise<Uint8Array | undefined> {
+async function readFeatures(
+  options: RuntimeOptions,
+  deadlines: Deadlines,
+): Promise<Uint8Array | undefined> {
   using poller = new Poller();
   using children = new Children({ poller, reapStrays: false });
   try {
-    const text = await new Runc(options, { children }).features({ timeoutMs: FEATURES_LIMIT_MS });
+    const text = await new Runc(options, { children, deadlines }).features();
     JSON.parse(text);
     return Buffer.from(text);
   } catch (error) {

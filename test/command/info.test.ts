@@ -70,6 +70,21 @@ describe("-info", () => {
   );
 
   test(
+    "a runtime that hangs has the time that WEDGE_DEADLINES gives it",
+    async () => {
+      await using place = new Place();
+      const runtime = join(place.path, "runtime");
+      writeFileSync(runtime, "#!/bin/sh\nexec sleep 1000\n", { mode: 0o755 });
+      const env = { WEDGE_DEADLINES: "features=100ms" };
+      const startedAtMs = performance.now();
+      const run = await runShim(["-info"], { cwd: "/", stdin: optionsFor(runtime), env });
+      expect(RuntimeInfo.decode(run.stdout).features).toBeUndefined();
+      expect(performance.now() - startedAtMs).toBeLessThan(5000);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
     "a runtime that is not there is an error",
     async () => {
       const stdin = optionsFor("/no/such/runtime");
