@@ -16,24 +16,15 @@ const PERMISSIVE_PROFILES: ReadonlySet<string> = new Set([
   "nerdctl-default",
 ]);
 
-/** Fixed when the kernel boots. */
-let isEnabled: boolean | undefined;
-
 /**
  * Whether the container of `bundle` may open again, or look at, a FIFO of the manager's that it has as its output.
  * AppArmor judges FIFOs by their path, and pipes not at all. Throws what {@link loadSpec} throws.
  */
 export function mayReopenFifos(bundle: string, enabledFile = ENABLED_FILE): boolean {
-  if (enabledFile !== ENABLED_FILE) return permits(bundle, readEnabled(enabledFile));
-  isEnabled ??= readEnabled(enabledFile);
-  return permits(bundle, isEnabled);
+  return !isEnabled(enabledFile) || PERMISSIVE_PROFILES.has(loadSpec(bundle).apparmorProfile);
 }
 
-function permits(bundle: string, isAppArmorEnabled: boolean): boolean {
-  return !isAppArmorEnabled || PERMISSIVE_PROFILES.has(loadSpec(bundle).apparmorProfile);
-}
-
-function readEnabled(path: string): boolean {
+function isEnabled(path: string): boolean {
   try {
     return readFileSync(path, "latin1").startsWith("Y");
   } catch {

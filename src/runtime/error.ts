@@ -64,11 +64,6 @@ export class RuntimeError extends ShimError {
     this.kind = failure.kind;
     this.runtimeMessage = failure.runtimeMessage;
   }
-
-  /** Whether the runtime may have done half of what was asked. */
-  get wasKilled(): boolean {
-    return this.kind === "timeout" || this.kind === "canceled" || this.kind === "flooded";
-  }
 }
 
 /**
@@ -161,5 +156,6 @@ export function kindOf(verb: Verb, runtimeMessage: string): FailureKind {
 
 /** Whether it is a runtime call that failed because the runtime was killed: it may have done half of its work. */
 export function wasKilled(error: unknown): boolean {
-  return error instanceof RuntimeError && error.wasKilled;
+  if (!(error instanceof RuntimeError)) return false;
+  return error.kind === "timeout" || error.kind === "canceled" || error.kind === "flooded";
 }
