@@ -14,9 +14,9 @@ import { Glob } from "bun";
 import { execa } from "execa";
 import { executableName } from "../src/version.ts";
 import {
+  compileFunction,
   compileGuardian,
   compileSleeper,
-  compileSuccessor,
   hasCompiler,
   joinLauncher,
 } from "./native.ts";
@@ -76,7 +76,8 @@ async function encodePrograms(): Promise<Readonly<Record<string, string>>> {
   return {
     WEDGE_SLEEPER: await encode(compileSleeper),
     WEDGE_GUARDIAN: await encode(compileGuardian),
-    WEDGE_SUCCESSOR: await encode(compileSuccessor),
+    WEDGE_SUCCESSOR: await encode(() => compileFunction("successor")),
+    WEDGE_REJOIN: await encode(() => compileFunction("rejoin")),
   };
 }
 

@@ -69,10 +69,16 @@ export async function compileGuardian(): Promise<Uint8Array | undefined> {
   return GUARDED.has(process.arch) ? await compile("guardian", []) : undefined;
 }
 
-/** The code that leaves a process to another: it may be loaded anywhere. Throws as {@link compileSleeper}. */
-export async function compileSuccessor(): Promise<Uint8Array> {
-  const options = ["-Wl,-e,successor", "-Wl,-N", "-Wl,-Ttext=0", "-Wl,--no-warn-rwx-segments"];
-  return readCode(await compile("successor", options)).code;
+/** A function of the program's name that may be loaded anywhere, and begins there. Throws as {@link compileSleeper}. */
+export async function compileFunction(name: "rejoin" | "successor"): Promise<Uint8Array> {
+  const { code, entry } = readCode(
+    await compile(name, [
+      ...["-fpie", `-Wl,-e,${name}`],
+      ...["-Wl,-N", "-Wl,-Ttext=0", "-Wl,--no-warn-rwx-segments"],
+    ]),
+  );
+  if (entry !== 0n) throw new Error(`${name} does not begin its code`);
+  return code;
 }
 
 /** Makes `executable`, a compiled one, begin with the launcher. Throws Error with the compiler's output. */

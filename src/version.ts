@@ -5,6 +5,7 @@ declare const WEDGE_REVISION: string | undefined;
 declare const WEDGE_SLEEPER: string | undefined;
 declare const WEDGE_GUARDIAN: string | undefined;
 declare const WEDGE_SUCCESSOR: string | undefined;
+declare const WEDGE_REJOIN: string | undefined;
 
 /** The executable, as containerd looks for it. */
 export const executableName = "containerd-shim-wedge-v2";
@@ -29,3 +30,6 @@ export const guardianImage = typeof WEDGE_GUARDIAN === "string" ? WEDGE_GUARDIAN
 
 /** Code that leaves a process to another (`src/native/successor.c`), in base64; "" where there is none. */
 export const successorImage = typeof WEDGE_SUCCESSOR === "string" ? WEDGE_SUCCESSOR : "";
+
+/** Code that moves a process to where it is (`src/native/rejoin.c`), in base64; "" where there is none. */
+export const rejoinImage = typeof WEDGE_REJOIN === "string" ? WEDGE_REJOIN : "";

@@ -10,7 +10,8 @@ import { holdSignals, SIGCHLD } from "./signals.ts";
 
 /** clone(2): the copy shares the memory. */
 export const CLONE_VM = 0x100;
-const CLONE_FILES = 0x400;
+/** clone(2): it shares the descriptors. */
+export const CLONE_FILES = 0x400;
 const CLONE_SETTLS = 0x8_0000;
 /** clone(2): the copy gets its own user namespace. */
 export const CLONE_NEWUSER = 0x1000_0000;

@@ -1,12 +1,12 @@
 /** Continuing as another process: with the same memory, under another pid and in a process group of its own. */
 
-import { CFunction, type Pointer, ptr, toArrayBuffer } from "bun:ffi";
+import { CFunction, ptr } from "bun:ffi";
 import { ShimError } from "../base/error.ts";
 import { successorImage } from "../version.ts";
 import { CLONE_VM } from "./copy.ts";
 import { check, SystemError } from "./errno.ts";
 import { processTable, selfTable } from "./libc.ts";
-import { mapMemory, PROT_EXEC, PROT_READ } from "./mapping.ts";
+import { loadNativeCode } from "./native-code.ts";
 import { holdSignals, SIGCHLD } from "./signals.ts";
 
 /** The number of set_tid_address(2). */
@@ -54,21 +54,15 @@ export function moveToNewProcess(): void {
 
 let loaded: ReturnType<typeof CFunction> | undefined;
 
-/** The function of src/native/successor.c, in memory of its own. */
+/** The function of src/native/successor.c. */
 function loadSuccessor(): ReturnType<typeof CFunction> {
-  loaded ??= CFunction({ ptr: mapCode(), args: ["u64", "u64"], returns: "i64" });
-  return loaded;
-}
-
-function mapCode(): Pointer {
+  if (loaded !== undefined) return loaded;
   if (successorImage === "") {
     throw new ShimError("unimplemented", "This build was made without a C compiler");
   }
-  const code = Buffer.from(successorImage, "base64");
-  const { address } = mapMemory(code.length);
-  new Uint8Array(toArrayBuffer(address, 0, code.length)).set(code);
-  check("mprotect", selfTable().mprotect(address, code.length, PROT_READ | PROT_EXEC));
-  return address;
+  const address = loadNativeCode(successorImage);
+  loaded = CFunction({ ptr: address, args: ["u64", "u64"], returns: "i64" });
+  return loaded;
 }
 
 function setTidAddress(address: bigint): void {

@@ -8,6 +8,7 @@
 import { closeSync, existsSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf } from "../base/error.ts";
+import { expectCgroupMove } from "../linux/cgroup-lock.ts";
 import type { Children, Exit } from "../linux/children.ts";
 import { hasCode } from "../linux/errno.ts";
 import { ownPid } from "../linux/self.ts";
@@ -158,6 +159,7 @@ export class Runc implements Runtime {
     request: ProcessRequest,
     criuConfig?: readonly string[],
   ): Promise<number> {
+    expectCgroupMove();
     const { pidFile, consoleSocket } = request;
     rmSync(pidFile, { force: true });
     // With a terminal the process gets its stdio from the pty, so the runtime's own can be captured.
