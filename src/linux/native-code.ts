@@ -5,16 +5,21 @@ import { check } from "./errno.ts";
 import { selfTable } from "./libc.ts";
 import { mapMemory, PROT_EXEC, PROT_READ } from "./mapping.ts";
 
+const loaded = new Map<string, Pointer>();
+
 /**
- * Puts a function, in base64, into memory of its own, for as long as this process lives. Returns its
- * address. Throws SystemError: ENOMEM, or EACCES where the kernel allows no new code.
+ * The address of a function, given in base64: it is put into memory of its own once, for as long as this process
+ * lives. Throws SystemError: ENOMEM, or EACCES where the kernel allows no new code.
  */
-export function loadNativeCode(image: string): Pointer {
+export function nativeCode(image: string): Pointer {
+  const known = loaded.get(image);
+  if (known !== undefined) return known;
   const code = Buffer.from(image, "base64");
   using undo = new DisposableStack();
   const { address } = undo.use(mapMemory(code.length));
   new Uint8Array(toArrayBuffer(address, 0, code.length)).set(code);
   check("mprotect", selfTable().mprotect(address, code.length, PROT_READ | PROT_EXEC));
   undo.move();
+  loaded.set(image, address);
   return address;
 }

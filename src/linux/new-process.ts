@@ -6,7 +6,7 @@ import { successorImage } from "../version.ts";
 import { CLONE_VM } from "./copy.ts";
 import { check, SystemError } from "./errno.ts";
 import { processTable, selfTable } from "./libc.ts";
-import { loadNativeCode } from "./native-code.ts";
+import { nativeCode } from "./native-code.ts";
 import { holdSignals, SIGCHLD } from "./signals.ts";
 
 /** The number of set_tid_address(2). */
@@ -60,8 +60,7 @@ function loadSuccessor(): ReturnType<typeof CFunction> {
   if (successorImage === "") {
     throw new ShimError("unimplemented", "This build was made without a C compiler");
   }
-  const address = loadNativeCode(successorImage);
-  loaded = CFunction({ ptr: address, args: ["u64", "u64"], returns: "i64" });
+  loaded = CFunction({ ptr: nativeCode(successorImage), args: ["u64", "u64"], returns: "i64" });
   return loaded;
 }
 

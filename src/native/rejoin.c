@@ -1,12 +1,12 @@
 /*
- * Moves a process to the cgroup that it is in: the function of a thread that `linux/cgroup-lock.ts` starts.
+ * Moves the process that calls it to the cgroup that it is in: what a copy of the shim runs (`linux/copy.ts`).
  *
  * int rejoin(const char *hierarchy): `hierarchy` is two words, each ended by a NUL. The first tells its line of
  * /proc/self/cgroup (cgroups(7)): what follows the number, up to the path, as in ":pids:" or, for version 2, "::".
- * The second is where it is mounted. Returns 0, whatever came of it; with that the thread ends.
+ * The second is where it is mounted. Returns 0, whatever came of it.
  *
- * It may be loaded anywhere, and runs on a small stack, with the thread pointer of the thread that has started
- * it: it must not call libc.
+ * It shares the shim's memory and may be loaded anywhere; it calls no libc. The membership is read here, not in the
+ * shim, as older kernels make readers of it wait for the same lock.
  */
 
 #include "kernel.h"
@@ -16,17 +16,21 @@
 #define SYS_WRITE 1
 #define SYS_CLOSE 3
 #define SYS_OPENAT 257
+#define SYS_CLOSE_RANGE 436
 #elif defined(__aarch64__)
 #define SYS_READ 63
 #define SYS_WRITE 64
 #define SYS_CLOSE 57
 #define SYS_OPENAT 56
+#define SYS_CLOSE_RANGE 436
 #endif
 
 #define AT_FDCWD -100
 #define O_RDONLY 0
 #define O_WRONLY 1
 #define O_CLOEXEC 02000000
+#define CLOSE_RANGE_UNSHARE 2
+#define LAST_DESCRIPTOR 0xffffffffUL
 /* More than what a service manager, a kubelet or a container engine names; where it is not enough, nothing is done. */
 #define TEXT_BYTES 4096
 #define PATH_BYTES 1024
@@ -97,13 +101,15 @@ __attribute__((section(".text.startup"))) int rejoin(const char *hierarchy) {
   const char *mount_point = hierarchy;
   while (*mount_point++) {
   }
+  /* A table of its own, and empty: whatever the shim closes meanwhile is closed. Kernels before 5.9 cannot. */
+  call(SYS_CLOSE_RANGE, 0, (long)LAST_DESCRIPTOR, CLOSE_RANGE_UNSHARE, 0, 0, 0);
   read_text(memberships, text);
   const char *own = find_path(text, hierarchy);
   if (!own) return 0;
   word length = append(path, 0, mount_point);
   if (length < PATH_BYTES) length = append(path, length, own);
   if (length < PATH_BYTES) length = append(path, length, processes);
-  /* A path of another cgroup namespace begins with "/..". */
+  /* One that is outside of this process's cgroup namespace begins with "/..". */
   if (length == PATH_BYTES || leads_upwards(path)) return 0;
   long file = open_file(path, O_WRONLY);
   if (IS_ERROR(file)) return 0;

@@ -6,19 +6,18 @@
  */
 
 import { closeSync, existsSync, openSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { messageOf } from "../base/error.ts";
-import { expectCgroupMove } from "../linux/cgroup-lock.ts";
-import type { Children, Exit } from "../linux/children.ts";
+import type { CgroupLock } from "../linux/cgroup-lock.ts";
+import type { Children } from "../linux/children.ts";
 import { hasCode } from "../linux/errno.ts";
 import { ownPid } from "../linux/self.ts";
 import { CallHistory, type OpenCall } from "./call-history.ts";
 import { criuConfigText, withCriuConfig } from "./criu-config.ts";
 import { type Deadlines, defaultDeadlines } from "./deadlines.ts";
 import { findExecutable, type Lookup, scrubEnvironment } from "./environment.ts";
-import { type FailureKind, kindOf, RuntimeError } from "./error.ts";
+import { type FailureKind, RuntimeError } from "./error.ts";
 import { type Invocation, invoke, type Outcome } from "./invocation.ts";
-import { readLastError } from "./log.ts";
 import { readPidFile } from "./pid-file.ts";
 import {
   checkpointArgs,
@@ -47,15 +46,22 @@ import type {
   RuntimeOptions,
   Verb,
 } from "./runtime.ts";
+import { judge } from "./verdict.ts";
 
 /** What ends a container: run even when all else is given up, or when its bundle has been removed. */
 const ENDING_VERBS: ReadonlySet<Verb> = new Set(["delete", "kill", "resume"]);
+/** What makes a process that is moved to the container's cgroup. */
+const MOVING_VERBS: ReadonlySet<Verb> = new Set(["create", "restore", "exec"]);
+/** Runtimes that make it where it belongs, on version 2 (clone3(2)): taking the lock would only hold them up. */
+const UNMOVING_RUNTIMES: ReadonlySet<string> = new Set(["crun"]);
 
 export interface RuncContext {
   readonly children: Children;
   /** Where calls are recorded; shared by all containers of a shim. */
   readonly history?: CallHistory;
   readonly deadlines?: Deadlines;
+  /** Taken ahead of a runtime that moves processes, if given. */
+  readonly cgroupLock?: CgroupLock;
   /** Aborts when this process is to end: no runtime goes on creating or changing a container. */
   readonly ending?: AbortSignal;
 }
@@ -80,6 +86,7 @@ export class Runc implements Runtime {
   readonly #children: Children;
   readonly #history: CallHistory;
   readonly #deadlines: Deadlines;
+  readonly #cgroupLock: CgroupLock | undefined;
   readonly #ending: AbortSignal | undefined;
   /** Where the command was found; a container keeps its runtime for as long as that is there. */
   #path: string | undefined;
@@ -92,6 +99,7 @@ export class Runc implements Runtime {
     this.#children = context.children;
     this.#history = context.history ?? new CallHistory();
     this.#deadlines = context.deadlines ?? defaultDeadlines;
+    this.#cgroupLock = context.cgroupLock;
     this.#ending = context.ending;
   }
 
@@ -159,7 +167,6 @@ export class Runc implements Runtime {
     request: ProcessRequest,
     criuConfig?: readonly string[],
   ): Promise<number> {
-    expectCgroupMove();
     const { pidFile, consoleSocket } = request;
     rmSync(pidFile, { force: true });
     // With a terminal the process gets its stdio from the pty, so the runtime's own can be captured.
@@ -183,6 +190,7 @@ export class Runc implements Runtime {
     }
     const found = this.#findExecutable();
     if (found.kind === "missing") throw unstarted(verb, "runtimeNotFound", found.message);
+    if (this.#movesProcess(verb, found.path)) this.#cgroupLock?.expectMove();
     const { bundle } = this.#options;
     const isHomeless = ENDING_VERBS.has(verb) && !existsSync(bundle);
     // Verbs without a container have no bundle to speak of, and report errors on stderr.
@@ -224,6 +232,12 @@ export class Runc implements Runtime {
     } catch {
       // The usual failure: there is none.
     }
+  }
+
+  /** Whether the call is about to move a process to the container's cgroup. */
+  #movesProcess(verb: Verb, program: string): boolean {
+    if (!MOVING_VERBS.has(verb)) return false;
+    return !(this.#cgroupLock?.isUnified && UNMOVING_RUNTIMES.has(basename(program)));
   }
 
   #findExecutable(): Lookup {
@@ -306,69 +320,6 @@ function removeIfPossible(file: string): void {
   } catch {
     // A file system that has become read-only.
   }
-}
-
-/** The error of a call that did not succeed; undefined for one that did. */
-function judge(
-  verb: Verb,
-  command: string,
-  outcome: Outcome,
-  logFile: string | undefined,
-): RuntimeError | undefined {
-  const logged = () => (logFile === undefined ? undefined : readLastError(logFile));
-  if (outcome.kind !== "exited") {
-    const last = logged() ?? outcome.stderr;
-    const runtimeMessage = interruptionText(verb, command, outcome) + (last && `: ${last}`);
-    return new RuntimeError({ verb, kind: outcome.kind, runtimeMessage });
-  }
-  const { exit } = outcome;
-  if (exit.status !== 0) {
-    const said = logged() || outcome.stderr;
-    const runtimeMessage =
-      said || `${command} did not terminate successfully: ${describeExit(exit)}`;
-    const kind = kindOf(verb, runtimeMessage);
-    return new RuntimeError({ verb, kind, runtimeMessage });
-  }
-  if (outcome.stdout !== undefined) return undefined;
-  const runtimeMessage = `${command} wrote more output than is accepted`;
-  return new RuntimeError({ verb, kind: "other", runtimeMessage });
-}
-
-function interruptionText(
-  verb: Verb,
-  command: string,
-  outcome: Exclude<Outcome, { readonly kind: "exited" }>,
-): string {
-  const subject = `${command} ${verb} (process ${outcome.pid})`;
-  const fate = outcome.isGone ? "was killed" : "was sent SIGKILL but has not ended";
-  switch (outcome.kind) {
-    case "timeout":
-      return `${subject} did not finish within ${outcome.afterMs} ms and ${fate}`;
-    case "canceled":
-      return `${subject} was canceled after ${outcome.afterMs} ms and ${fate}`;
-    case "flooded":
-      return `${subject} wrote more to its log and its streams than is accepted and ${fate}`;
-  }
-}
-
-/** Names of the signals that end programs, as the C library and Go spell them. */
-const SIGNAL_TEXT: ReadonlyMap<number, string> = new Map([
-  [1, "hangup"],
-  [2, "interrupt"],
-  [3, "quit"],
-  [4, "illegal instruction"],
-  [6, "aborted"],
-  [7, "bus error"],
-  [9, "killed"],
-  [11, "segmentation fault"],
-  [13, "broken pipe"],
-  [15, "terminated"],
-  [31, "bad system call"],
-]);
-
-function describeExit({ status, signal }: Exit): string {
-  if (signal === 0) return `exit status ${status}`;
-  return `signal: ${SIGNAL_TEXT.get(signal) ?? signal}`;
 }
 
 /** A failure in which the runtime never ran. */

@@ -334,9 +334,8 @@ export function descriptorsOf(pid: number): ReadonlyMap<number, string> {
   for (const name of readdirSync(folder)) {
     try {
       const target = readlinkSync(join(folder, name));
-      // A busy shim looks at its memory at any time, for a tenth of a millisecond, and waits for the cgroup lock for
-      // some more if its runtime has failed at once.
-      if (!/\/(smaps_rollup|cgroup\.procs)$/.test(target)) kept.set(Number(name), target);
+      // A busy shim looks at its memory at any time, and has this open for a tenth of a millisecond.
+      if (!target.endsWith("/smaps_rollup")) kept.set(Number(name), target);
     } catch {
       // Closed meanwhile.
     }

@@ -25,6 +25,7 @@ import type { Estate } from "../../handoff/estate.ts";
 import type { Mover } from "../../handoff/mover.ts";
 import { HandoffService } from "../../handoff/service.ts";
 import { HANDOFF_VARIABLES } from "../../handoff/variables.ts";
+import { CgroupLock } from "../../linux/cgroup-lock.ts";
 import { Children } from "../../linux/children.ts";
 import { monotonicMs } from "../../linux/clock.ts";
 import { writeFd } from "../../linux/fd.ts";
@@ -202,7 +203,8 @@ function build(
   const context = contextOf(invocation, { poller, children, log });
   const { namespace, environment } = context;
   const history = new CallHistory();
-  const calls = { children, history, deadlines: parseDeadlines(deadlines), ending };
+  const cgroupLock = new CgroupLock(children);
+  const calls = { children, history, deadlines: parseDeadlines(deadlines), cgroupLock, ending };
   const listener = document?.listener ?? opened ?? openListener(invocation);
   const address = new PublishedAddress({ bundle: directory, socket: socketPath(listener), log });
   const eventObservers = new Set<(event: TaskEvent) => void>();
