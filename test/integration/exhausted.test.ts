@@ -99,7 +99,8 @@ test.each<[kind: string, io: () => Parameters<LiveShim["exec"]>[3]]>([
       limitDescriptors("1024:");
       await shim.task.wait({ id, execId });
       await shim.task.delete({ id, execId });
-      expect([spare, openFiles()]).toEqual([spare, before]);
+      // Of a runtime that has failed at once, the copy that waits for the cgroup lock is still there for some ms.
+      await until(`nothing is left of ${spare}`, () => Bun.deepEquals(openFiles(), before));
     }
     await shim.remove(id);
   },
