@@ -48,6 +48,11 @@ export class Activity {
     return false;
   }
 
+  /** When the heap was last trimmed; minus infinity where it never was. */
+  get trimmedAtMs(): number {
+    return this.#trimmedAt.ms;
+  }
+
   /** As of the last look. */
   get sinceTrim(): SinceTrim {
     return {

@@ -12,6 +12,7 @@ import { hasReason, messageOf, ShimError } from "../base/error.ts";
 import { Inventory } from "../base/inventory.ts";
 import type { Logger } from "../base/log.ts";
 import { monotonicMs } from "../linux/clock.ts";
+import { findEventLoop } from "../linux/event-loop.ts";
 import type { OwnedFd } from "../linux/fd.ts";
 import { MemoryGauge, privateKilobytes } from "../linux/memory.ts";
 import {
@@ -21,6 +22,7 @@ import {
   type ProgramIdentity,
   programIdentity,
 } from "../linux/program.ts";
+import { hasEnded } from "../service/lost.ts";
 import { Activity } from "./activity.ts";
 import type { Cause } from "./cause.ts";
 import { Ceiling, isMerelyBusy } from "./ceiling.ts";
@@ -28,20 +30,15 @@ import { type Addition, leave } from "./departure.ts";
 import { encodeDocument } from "./document.ts";
 import { type Estate, type OwnState, type Snapshot, takeSnapshot } from "./estate.ts";
 import { Guardian } from "./guardian.ts";
+import { Lookout } from "./lookout.ts";
 import { isPassing, rehearse } from "./rehearsal.ts";
-import { isLookDue, isTrimDue, PATIENCE_FACTOR } from "./rhythm.ts";
+import { isTrimDue, PATIENCE_FACTOR } from "./rhythm.ts";
 import { fillTable, hasSleeper, openSleeper } from "./sleeper.ts";
 import { type Invoked, ownWords, wordsFor } from "./words.ts";
 
 /** How long calls in flight may take to finish before an upgrade is given up. */
 const QUIET_LIMIT_MS = 10_000;
 const LOOK_MS = 2;
-/** The longest time between two looks at the memory of a shim that clients leave alone. */
-const LONGEST_LOOK_MS = 10_000;
-/** The time between two looks while calls come, with which memory grows. */
-const ACTIVE_LOOK_MS = 100;
-/** How often a shim that has grown, or is about to have, checks that, and looks for a quiet instant. */
-const GROWN_LOOK_MS = 20;
 /** Share of the ceiling from which each look is a close one; there the ceiling is reported to be near. */
 const CLOSE_LOOK_SHARE = 9 / 16;
 /** For a renewal calls may be held up this long. */
@@ -73,13 +70,12 @@ export class Mover implements Disposable {
   #quietMs: number;
   #isMoving = false;
   #isDisposed = false;
-  #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #activity: Activity;
   readonly #ceiling: Ceiling;
+  readonly #lookout: Lookout;
   readonly #gauge: MemoryGauge;
   #refused: ProgramIdentity | undefined;
   #lastFailure = "";
-  #hasFailed = false;
 
   constructor(options: MoverOptions) {
     this.#options = options;
@@ -88,14 +84,23 @@ export class Mover implements Disposable {
     this.#ceiling = new Ceiling(options.ceilingKilobytes, options.log);
     this.#gauge = new MemoryGauge(options.ceilingKilobytes * CLOSE_LOOK_SHARE);
     this.#refused = options.refused;
+    this.#lookout = new Lookout({
+      activity: this.#activity,
+      ceiling: this.#ceiling,
+      sleepAfterMs: options.sleepAfterMs,
+      quietMs: () => this.#quietMs,
+      sleepsNext: () => this.#canSleep,
+      look: () => this.#look(),
+      onFailure: (reason) => this.#failed(reason),
+      restsUntilMs: () => this.#restsUntilMs(),
+      eventLoop: () => findEventLoop(options.estate.listener),
+    });
   }
 
   /** Begins to look for quiet and for grown memory. */
   start(): void {
-    const { sleepAfterMs, isRenewed } = this.#options;
-    if (sleepAfterMs === 0 && !this.#ceiling.isSet) return;
-    if (isRenewed && this.#ceiling.isSet) this.#beginBelow();
-    this.#lookLater();
+    if (this.#options.isRenewed && this.#ceiling.isSet) this.#beginBelow();
+    this.#lookout.lookLater();
   }
 
   /** What the document was read with is garbage by now; no ceiling is raised for that. */
@@ -111,46 +116,9 @@ export class Mover implements Disposable {
     }
   }
 
-  /** Runs when the time has come; in a quiet shim also soon after something has happened. */
-  #lookLater(): void {
-    if (this.#isDisposed) return;
-    clearTimeout(this.#timer);
-    if (!this.#activity.isActive) this.#activity.onNext(() => this.#lookLater());
-    // No timer wakes a shim to which nothing happens, and that cannot sleep.
-    if (this.#canWait) return;
-    this.#timer = setTimeout(async () => {
-      try {
-        await this.#look();
-        this.#hasFailed = false;
-      } catch (error) {
-        this.#failed(messageOf(error));
-      }
-      this.#lookLater();
-    }, this.#lookDelayMs());
-  }
-
-  /** Sleep does not come next, and no look is due before something happens. */
-  get #canWait(): boolean {
-    if (this.#hasFailed) return false;
-    const { sleepAfterMs, estate } = this.#options;
-    if (sleepAfterMs > 0 && hasSleeper() && estate.service.size > 0) return false;
-    const { isActive, sinceTrim, lookedAtMs } = this.#activity;
-    const { grownSinceMs, restsUntilMs } = this.#ceiling;
-    return !isLookDue({ isActive, sinceTrim, lookedAtMs, grownSinceMs, restsUntilMs });
-  }
-
-  #lookDelayMs(): number {
-    if (this.#ceiling.grownSinceMs !== undefined) return GROWN_LOOK_MS;
-    const isNeverAsleep = this.#options.sleepAfterMs === 0;
-    const periodMs = isNeverAsleep ? LONGEST_LOOK_MS : Math.min(this.#quietMs, LONGEST_LOOK_MS);
-    if (!this.#activity.isActive || !this.#ceiling.isSet) return Math.max(periodMs / 2, LOOK_MS);
-    const activeMs = this.#ceiling.isNear ? GROWN_LOOK_MS : ACTIVE_LOOK_MS;
-    return Math.max(Math.min(periodMs / 2, activeMs), LOOK_MS);
-  }
-
   [Symbol.dispose](): void {
     this.#isDisposed = true;
-    clearTimeout(this.#timer);
+    this.#lookout[Symbol.dispose]();
   }
 
   /**
@@ -281,7 +249,6 @@ export class Mover implements Disposable {
     const { log, sleepAfterMs } = this.#options;
     if (reason !== this.#lastFailure) log.warn("Cannot leave the program", { error: reason });
     this.#lastFailure = reason;
-    this.#hasFailed = true;
     this.#activity.putOffQuiet();
     this.#quietMs = Math.min(this.#quietMs * 2, sleepAfterMs * PATIENCE_FACTOR);
   }
@@ -358,12 +325,22 @@ export class Mover implements Disposable {
     }
   }
 
-  #isSleepDue(): boolean {
+  get #canSleep(): boolean {
     const { sleepAfterMs, estate } = this.#options;
-    if (sleepAfterMs === 0 || !hasSleeper()) return false;
-    return (
-      estate.service.size > 0 && performance.now() - this.#activity.quietSinceMs >= this.#quietMs
-    );
+    return sleepAfterMs > 0 && hasSleeper() && estate.service.size > 0;
+  }
+
+  #isSleepDue(): boolean {
+    return this.#canSleep && performance.now() - this.#activity.quietSinceMs >= this.#quietMs;
+  }
+
+  /** For the lookout. A shim whose container has ended looks for whether somebody else has cleaned that up. */
+  #restsUntilMs(): number | undefined {
+    const { service } = this.#options.estate;
+    if (this.#isMoving || service.size === 0 || hasEnded(service.containers)) return undefined;
+    const { inventory } = this.#snapshot({ kind: "sleep", sinceMs: monotonicMs() });
+    if (inventory.obstacles.length + inventory.errands.length > 0) return undefined;
+    return inventory.deadlineMs ?? Number.POSITIVE_INFINITY;
   }
 
   #sleep(): void {

@@ -1,4 +1,4 @@
-/** When to look at a shim, and when it sleeps: pure decisions. */
+/** When to look at a shim, and when it dozes and sleeps: pure decisions. */
 
 /** A shim that is woken shortly after it fell asleep waits longer the next time, up to this many times as long. */
 export const PATIENCE_FACTOR = 12;
@@ -15,6 +15,10 @@ const TRIM_QUIET_MS = 1000;
  */
 const TRIM_BUSY_ACTIVITY = 2000;
 const TRIM_BUSY_MS = 5000;
+
+/** How long it has to be quiet before a shim dozes, and how long the engine has to give freed pages back. */
+const DOZE_QUIET_MS = 2000;
+const DOZE_AFTER_TRIM_MS = 1000;
 
 /** What has happened since the heap was last trimmed, in frames and wake-ups. */
 export interface SinceTrim {
@@ -43,6 +47,14 @@ export function isLookDue(looked: {
 export function isTrimDue({ activity, elapsedMs, quietForMs }: SinceTrim): boolean {
   if (quietForMs >= TRIM_QUIET_MS) return activity >= TRIM_ACTIVITY;
   return activity >= TRIM_BUSY_ACTIVITY && elapsedMs >= TRIM_BUSY_MS;
+}
+
+/** When a shim dozes if it stays quiet. All times are those of one clock. */
+export function dozeAtMs(last: {
+  readonly quietSinceMs: number;
+  readonly trimmedAtMs: number;
+}): number {
+  return Math.max(last.quietSinceMs + DOZE_QUIET_MS, last.trimmedAtMs + DOZE_AFTER_TRIM_MS);
 }
 
 /** How much quiet to wait for the next time, after a sleep of `sleptMs` that followed `quietMs` of quiet. */

@@ -13,6 +13,9 @@ export const POLLFD_BYTES = 8;
 /** A struct pollfd as two words: the descriptor; the events that are asked for, and in the upper half those returned. */
 const POLLFD_WORDS = 2;
 const RETURNED_SHIFT = 16;
+/** poll(2) counts milliseconds in an int; a negative number is no limit. */
+const TIMEOUT_MS_MAX = 0x7fff_ffff;
+const FOREVER = -1;
 
 /** Reused by all calls: waiting awake makes some fifty of them. */
 const entry = new Int32Array(POLLFD_WORDS);
@@ -53,6 +56,18 @@ export function waitForAny(
   });
   poll(entries, fds.length, () => Math.max(0, Math.ceil(deadline - performance.now())));
   return fds.find((_, index) => (entries[index * POLLFD_WORDS + 1] ?? 0) >>> RETURNED_SHIFT !== 0);
+}
+
+/**
+ * Blocks until `fd` is readable or has hung up, a signal has come, or `ms`, which may be infinite, are over:
+ * whichever is first. It may also return without any of these.
+ */
+export function waitOnce(fd: number, ms: number): void {
+  const entries = Int32Array.of(fd, POLLIN);
+  const timeoutMs = ms > TIMEOUT_MS_MAX ? FOREVER : Math.max(0, Math.ceil(ms));
+  if (pollTable().poll(ptr(entries), 1, timeoutMs) >= 0) return;
+  const number = errno();
+  if (number !== EINTR) throw new SystemError("poll", number);
 }
 
 const noTime = () => 0;

@@ -13,10 +13,10 @@
  */
 
 import { ptr } from "bun:ffi";
-import { readlinkSync } from "node:fs";
 import { assert } from "../base/assert.ts";
 import type { Inventory } from "../base/inventory.ts";
 import { check, hasCode } from "./errno.ts";
+import { isEpoll } from "./event-loop.ts";
 import { duplicateFd, OwnedFd } from "./fd.ts";
 import { pollTable } from "./libc.ts";
 import { linger } from "./linger.ts";
@@ -304,14 +304,6 @@ export class Poller implements Disposable {
       });
     }
     if (this.#ready.length === 0) linger.noteServed();
-  }
-}
-
-function isEpoll(fd: number): boolean {
-  try {
-    return readlinkSync(`/proc/self/fd/${fd}`) === "anon_inode:[eventpoll]";
-  } catch {
-    return false; // closed
   }
 }
 
