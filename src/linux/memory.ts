@@ -45,10 +45,12 @@ export interface Looks {
 const CLOSE_LOOK_MS = 1000;
 /** Of `near`: found roughly, it may be all of it. */
 const DOUBTFUL_SHARE = 2 / 3;
+/** A rough look that is off by no more than this share of what is near is as good as a close one. */
+const SMALL_ERROR_SHARE = 1 / 16;
 
 /**
- * {@link privateKilobytes} for those who look often: roughly, if that is enough to tell that it is less than
- * `near`. With so many processors that a rough look tells nothing, closely once a second, and each time that
+ * {@link privateKilobytes} for those who look often: roughly, if that is off by little, or enough to tell that it is
+ * less than `near`. With so many processors that a rough look tells nothing, closely once a second, and each time that
  * a rough look, or the last close one, finds two thirds of that.
  */
 export class MemoryGauge {
@@ -64,7 +66,8 @@ export class MemoryGauge {
 
   read(): number {
     const kilobytes = this.#looks.rough();
-    if (kilobytes + this.#looks.error < this.#near) return kilobytes;
+    const { error } = this.#looks;
+    if (error <= this.#near * SMALL_ERROR_SHARE || kilobytes + error < this.#near) return kilobytes;
     const now = performance.now();
     const doubtful = this.#near * DOUBTFUL_SHARE;
     const isFar = kilobytes < doubtful && this.#closeKilobytes < doubtful;

@@ -44,6 +44,14 @@ test("where it may be wrong by what matters, all that is near is looked at close
   expect([gauge.read(), gauge.read()]).toEqual([8, 8]);
 });
 
+test("where it is off by little there is no close one either", () => {
+  const close = () => {
+    throw new Error("It was looked at closely");
+  };
+  const gauge = new MemoryGauge(160, { rough: () => 200, close, error: 10 });
+  expect([gauge.read(), gauge.read()]).toEqual([200, 200]);
+});
+
 test("where a rough look tells nothing, a close one that has found much is followed by close ones", async () => {
   let close = 5;
   const gauge = new MemoryGauge(10, { rough: () => 1, close: () => close, error: 100 });
