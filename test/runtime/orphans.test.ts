@@ -42,7 +42,8 @@ test("who only looks into the log is left alone, and so is his shell", () => {
   const log = join(bundle, `runtime-create-log-${GONE}-x-1.json`);
   writeFileSync(log, "");
   const shell = spawnProcess({
-    argv: ["/bin/sh", "-c", `tail -f ${log} & wait`],
+    // Without an output tail would exit by itself.
+    argv: ["/bin/sh", "-c", `tail -f ${log} >/dev/null & wait`],
     env: ["PATH=/usr/bin:/bin"],
     stdio: [],
     leads: "group",
