@@ -77,7 +77,7 @@ describe("a container that runs", () => {
     await terminal.shows(/# /);
     terminal.type("stty size; exit 7\n");
     expect(await terminal.exited).toBe(7);
-    expect(terminal.output).toContain("31 91");
+    await terminal.shows(/31 91/);
   });
 
   test("with a terminal waits for somebody to attach, and may be left", async () => {
@@ -94,7 +94,7 @@ describe("a container that runs", () => {
     await using terminal = new ShimTerminal(["attach", id]);
     terminal.type("echo $value; exit 5\n");
     expect(await terminal.exited).toBe(5);
-    expect(terminal.output).toContain("kept\r\n");
+    await terminal.shows(/kept\r\n/);
     expect(await shimOutput("delete", id)).toBe("5\n");
     expect(readdirSync(path).sort()).toEqual(["config.json", "rootfs"]);
   });
