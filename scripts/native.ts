@@ -15,11 +15,8 @@ import {
   ENGINE_SETTINGS,
   HEEDED_SIGNALS,
 } from "../src/command/invocation/daemon-settings.ts";
-import {
-  HUGE_PAGES_ENTRY,
-  LAUNCHER_VARIABLE,
-  VALUE_FLAGS,
-} from "../src/command/invocation/flags.ts";
+import { HUGE_PAGES_ENTRY, LAUNCHER_VARIABLE } from "../src/command/invocation/environment.ts";
+import { VALUE_FLAGS } from "../src/command/invocation/invocation.ts";
 import {
   SPARE_READY,
   SPARE_REFUSES,

@@ -9,7 +9,7 @@
 import { basename } from "node:path";
 import { runDaemon } from "./command/daemon.ts";
 import { EndSignals } from "./command/end-signals.ts";
-import { type Invocation, parseInvocation } from "./command/invocation/flags.ts";
+import { type Invocation, parseInvocation } from "./command/invocation/invocation.ts";
 import { writeFailure, writeFailureLine, writeOutput } from "./command/invocation/stream.ts";
 import { debugCommandName } from "./version.ts";
 

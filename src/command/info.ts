@@ -13,7 +13,7 @@ import { Runc } from "../runtime/runc.ts";
 import type { RuntimeOptions } from "../runtime/runtime.ts";
 import { decodeRuncOptions } from "../service/options.ts";
 import { revision, runtimeName, version } from "../version.ts";
-import type { Invocation } from "./invocation/flags.ts";
+import type { Invocation } from "./invocation/invocation.ts";
 import { readInput, writeOutput } from "./invocation/stream.ts";
 
 const FEATURES_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/features/Features";

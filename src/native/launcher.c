@@ -15,9 +15,10 @@
  * `command/delete/delete.ts`). No libc and no writable data: it may be loaded anywhere.
  *
  * From the build, besides those in `loader.h`: ENGINE_SETTINGS, DROPPED_NAMES and DROPPED_PREFIXES (lists of strings,
- * `command/invocation/daemon-settings.ts`), LAUNCHER_VARIABLE, HUGE_PAGES_ENTRY, DELETION_FILE and DELETION_BYTES_MAX
- * (`bundle/deletion-record.ts`), OBSTACLES (files), DEBUG_NAME, VALUE_FLAGS (`command/invocation/flags.ts`), HEEDED_SIGNALS,
- * SPARES_DIRECTORY, SPARE_READY, SPARE_REFUSES and SPARE_WORDS_BYTES (`command/spare/spare.ts`).
+ * `command/invocation/daemon-settings.ts`), LAUNCHER_VARIABLE and HUGE_PAGES_ENTRY (`command/invocation/environment.ts`),
+ * DELETION_FILE and DELETION_BYTES_MAX (`bundle/deletion-record.ts`), OBSTACLES (files), DEBUG_NAME, VALUE_FLAGS
+ * (`command/invocation/invocation.ts`), HEEDED_SIGNALS, SPARES_DIRECTORY, SPARE_READY, SPARE_REFUSES and
+ * SPARE_WORDS_BYTES (`command/spare/spare.ts`).
  */
 
 #include "kernel.h"

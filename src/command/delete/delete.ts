@@ -33,8 +33,8 @@ import {
   isAlive,
   readInitIdentity,
 } from "../../runtime/state.ts";
-import type { Invocation } from "../invocation/flags.ts";
 import { checkIdentity } from "../invocation/identity.ts";
+import type { Invocation } from "../invocation/invocation.ts";
 import { writeOutput } from "../invocation/stream.ts";
 import { readPodMembers } from "./pod-members.ts";
 

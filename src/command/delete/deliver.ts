@@ -9,7 +9,7 @@ import { silentLogger } from "../../base/log.ts";
 import { readEntries } from "../../event/journal-file.ts";
 import { Publisher } from "../../event/publisher.ts";
 import { connectEventSink } from "../../event/ttrpc-sink.ts";
-import type { Invocation } from "../invocation/flags.ts";
+import type { Invocation } from "../invocation/invocation.ts";
 
 /** A containerd that loads many tasks takes minutes to serve. */
 const DELIVERY_LIMIT_MS = 10 * 60_000;

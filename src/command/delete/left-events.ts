@@ -13,7 +13,7 @@ import { connectEventSink } from "../../event/ttrpc-sink.ts";
 import { spawnProcess } from "../../linux/children.ts";
 import { selfCommand } from "../../linux/self-command.ts";
 import { daemonEnvironment } from "../invocation/daemon-settings.ts";
-import type { Invocation } from "../invocation/flags.ts";
+import type { Invocation } from "../invocation/invocation.ts";
 
 /** Out of the 5 seconds that containerd gives `delete` in all. */
 const SEND_LIMIT_MS = 1000;

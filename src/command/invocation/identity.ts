@@ -2,7 +2,7 @@
 
 import { ShimError } from "../../base/error.ts";
 import { requireId } from "../../base/id.ts";
-import type { Invocation } from "./flags.ts";
+import type { Invocation } from "./invocation.ts";
 
 /** Throws ShimError `invalidArgument` unless a namespace and an id are given that a task may have. */
 export function checkIdentity({ namespace, id }: Invocation): void {

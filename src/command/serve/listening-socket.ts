@@ -2,7 +2,7 @@
 
 import { messageOf, ShimError } from "../../base/error.ts";
 import { claimListener, socketPath } from "../../linux/listener.ts";
-import type { Invocation } from "../invocation/flags.ts";
+import type { Invocation } from "../invocation/invocation.ts";
 
 /** Where the stock shim too expects it, unless `-socket` says where to listen. */
 const LISTENER_FD = 3;

@@ -9,7 +9,7 @@ import { readSettings } from "../../handoff/settings.ts";
 import { monotonicMs } from "../../linux/clock.ts";
 import { ownProgramFile } from "../../linux/program.ts";
 import { countOwnWords } from "../../linux/self-command.ts";
-import { daemonWords, type Invocation } from "../invocation/flags.ts";
+import { daemonWords, type Invocation } from "../invocation/invocation.ts";
 import type { DaemonLog } from "./log.ts";
 
 /** Goes on where the previous program left off. */

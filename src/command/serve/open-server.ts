@@ -16,7 +16,7 @@ import type { Transport } from "../../rpc/ttrpc/transport.ts";
 import type { CallHistory } from "../../runtime/call-history.ts";
 import type { InspectSources } from "../../service/inspect.ts";
 import type { TraceSources } from "../../service/trace.ts";
-import type { Invocation } from "../invocation/flags.ts";
+import type { Invocation } from "../invocation/invocation.ts";
 
 /** The server, and what takes its connections. */
 export function openServer(

@@ -19,8 +19,9 @@ import { claimListener } from "../../linux/listener.ts";
 import { followOomScore, readOomScore } from "../../linux/oom-score.ts";
 import { isolateCoreScheduling, ownPid } from "../../linux/self.ts";
 import { parseDeadlines } from "../../runtime/deadlines.ts";
-import { type Invocation, LAUNCHER_VARIABLE, type Launcher } from "../invocation/flags.ts";
+import { LAUNCHER_VARIABLE, type Launcher } from "../invocation/environment.ts";
 import { checkIdentity } from "../invocation/identity.ts";
+import type { Invocation } from "../invocation/invocation.ts";
 import { readInput, writeOutput } from "../invocation/stream.ts";
 import { KIN_VARIABLE, writeKin } from "../spare/kin.ts";
 import {

@@ -16,7 +16,8 @@ import {
 } from "../../gen/containerd/runtime/bootstrap/v1/bootstrap.ts";
 import { Any } from "../../gen/google/protobuf/any.ts";
 import { decodeRuncOptions, isRuncOptions } from "../../service/options.ts";
-import { type Environment, type Invocation, PROTOCOL_VARIABLE } from "../invocation/flags.ts";
+import { type Environment, PROTOCOL_VARIABLE } from "../invocation/environment.ts";
+import type { Invocation } from "../invocation/invocation.ts";
 
 /** What `start` is asked for, in whichever form it was said. */
 export interface StartRequest {

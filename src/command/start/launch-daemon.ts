@@ -14,12 +14,8 @@ import {
   ENGINE_SETTINGS,
   HEEDED_SIGNALS,
 } from "../invocation/daemon-settings.ts";
-import {
-  daemonWords,
-  type Invocation,
-  inheritanceEntries,
-  LAUNCHER_VARIABLE,
-} from "../invocation/flags.ts";
+import { inheritanceEntries, LAUNCHER_VARIABLE } from "../invocation/environment.ts";
+import { daemonWords, type Invocation } from "../invocation/invocation.ts";
 
 /** Beside the standard streams. */
 const CHANNEL_FD = 3;

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { daemonEnvironment } from "../../../src/command/invocation/daemon-settings.ts";
-import { type Invocation, parseInvocation } from "../../../src/command/invocation/flags.ts";
+import { type Invocation, parseInvocation } from "../../../src/command/invocation/invocation.ts";
 import {
   chooseDialect,
   type Dialect,

@@ -1,7 +1,7 @@
 /** What `start` reads: options in all their forms, and the parameters of newer managers. */
 
 import { strict as assert } from "node:assert";
-import { type Invocation, parseInvocation } from "../../../src/command/invocation/flags.ts";
+import { type Invocation, parseInvocation } from "../../../src/command/invocation/invocation.ts";
 import { decodeStartRequest } from "../../../src/command/start/bootstrap.ts";
 import { BootstrapParams } from "../../../src/gen/containerd/runtime/bootstrap/v1/bootstrap.ts";
 import { CreateOptions } from "../../../src/gen/containerd/runtime/linux/runctypes/runc.ts";

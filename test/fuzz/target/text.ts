@@ -2,7 +2,7 @@
 
 import { strict as assert } from "node:assert";
 import { parseSpec } from "../../../src/bundle/spec.ts";
-import { parseInvocation } from "../../../src/command/invocation/flags.ts";
+import { parseInvocation } from "../../../src/command/invocation/invocation.ts";
 import { parseMountInfo } from "../../../src/linux/mountinfo.ts";
 import { parseMountOptions } from "../../../src/rootfs/mount-option.ts";
 import {
