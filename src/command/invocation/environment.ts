@@ -32,7 +32,7 @@ export interface Environment {
   readonly inheritance: Inheritance;
   /** Deadlines for the runtime that replace the usual ones; "" when unset. See `runtime/deadlines.ts`. */
   readonly deadlines: string;
-  /** The protocol over which containerd is to call the shim; "" when unset. See `bootstrap.ts`. */
+  /** The protocol over which containerd is to call the shim; "" when unset. See `start/answer.ts`. */
   readonly protocol: string;
   readonly variables: Variables;
 }

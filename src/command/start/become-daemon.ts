@@ -24,15 +24,10 @@ import { checkIdentity } from "../invocation/identity.ts";
 import type { Invocation } from "../invocation/invocation.ts";
 import { readInput, writeOutput } from "../invocation/stream.ts";
 import { KIN_VARIABLE, writeKin } from "../spare/kin.ts";
-import {
-  chooseDialect,
-  decodeStartRequest,
-  encodeAnswer,
-  parseProtocol,
-  type StartRequest,
-} from "./bootstrap.ts";
+import { chooseDialect, encodeAnswer, parseProtocol } from "./answer.ts";
 import { isContainerd2 } from "./containerd-build.ts";
 import { chooseSocketDirectory, socketDirectories } from "./socket-directory.ts";
+import { decodeStartRequest, type StartRequest } from "./start-request.ts";
 
 const LOG_FIFO = "log";
 const LOG_FD = 2;

@@ -2,7 +2,7 @@
 
 import { strict as assert } from "node:assert";
 import { type Invocation, parseInvocation } from "../../../src/command/invocation/invocation.ts";
-import { decodeStartRequest } from "../../../src/command/start/bootstrap.ts";
+import { decodeStartRequest } from "../../../src/command/start/start-request.ts";
 import { BootstrapParams } from "../../../src/gen/containerd/runtime/bootstrap/v1/bootstrap.ts";
 import { CreateOptions } from "../../../src/gen/containerd/runtime/linux/runctypes/runc.ts";
 import { Options } from "../../../src/gen/containerd/types/runc/options/oci.ts";
