@@ -22,10 +22,10 @@ import {
 import type { Cause } from "./cause.ts";
 import { type Addition, leave } from "./departure.ts";
 import { encodeDocument } from "./document.ts";
-import { type Estate, type OwnState, type Snapshot, takeSnapshot } from "./estate.ts";
 import { Guardian } from "./guardian.ts";
 import { isPassing, rehearse } from "./rehearsal.ts";
 import { fillTable, hasSleeper, openSleeper } from "./sleeper.ts";
+import { type OwnState, type ShimParts, type Snapshot, takeSnapshot } from "./snapshot.ts";
 import { type Invoked, ownWords, wordsFor } from "./words.ts";
 
 /** How long calls in flight may take to finish before an upgrade is given up. */
@@ -33,7 +33,7 @@ const QUIET_LIMIT_MS = 10_000;
 const LOOK_MS = 2;
 
 export interface ExchangeOptions extends Invoked {
-  readonly estate: Estate;
+  readonly parts: ShimParts;
   readonly log: Logger & { flush(): void };
   /** For the next program, `NAME=value`. */
   readonly env: readonly string[];
@@ -61,13 +61,13 @@ export class Exchange implements Disposable {
 
   /** As `Mover.upgrade`; `path` is where `program`, which is lent, was opened. */
   async upgradeTo(program: OwnedFd, path: string): Promise<never> {
-    const { estate, env, log } = this.#options;
+    const { parts, env, log } = this.#options;
     const words = wordsFor(path, this.#options);
     const document = await this.#atQuiet<Uint8Array>((pausedAtMs) => {
       const { document: trial, inventory } = this.#snapshot({ kind: "upgrade", pausedAtMs });
       return inventory.obstacles.length > 0 ? inventory : encodeDocument(trial());
     });
-    const { children } = estate;
+    const { children } = parts;
     await rehearse({ children, program, path, argv: words, env, document });
     using guardian = await Guardian.summon(log);
     const addition = guardian?.entrust(ownWords(this.#options));
@@ -160,7 +160,7 @@ export class Exchange implements Disposable {
   /** Returns where there is no sleeper, or a sleeper would not know that the shim is about to end. */
   #leaveAsleep(snapshot: Snapshot): void {
     if (this.#isDisposed) return;
-    const { estate, env, log, ownPath } = this.#options;
+    const { parts, env, log, ownPath } = this.#options;
     const { inventory } = snapshot;
     const document = snapshot.document();
     using program = openSleeper();
@@ -170,7 +170,7 @@ export class Exchange implements Disposable {
       ...{ document, inventory, program, env },
       argv: ownWords(this.#options),
       addition: ({ image }, undo) =>
-        fillTable({ estate, document, inventory, image, ownPath, undo }),
+        fillTable({ parts, document, inventory, image, ownPath, undo }),
       keepsDirectory: true,
     });
   }
@@ -192,8 +192,8 @@ export class Exchange implements Disposable {
   }
 
   #snapshot(cause: Cause, own: Partial<OwnState> = {}): Snapshot {
-    const { estate, quietMs } = this.#options;
-    return takeSnapshot(estate, cause, { quietMs, refused: this.#refused, ...own });
+    const { parts, quietMs } = this.#options;
+    return takeSnapshot(parts, cause, { quietMs, refused: this.#refused, ...own });
   }
 
   /**
@@ -204,7 +204,7 @@ export class Exchange implements Disposable {
     attempt: (pausedAtMs: number) => T | Inventory,
     limitMs = QUIET_LIMIT_MS,
   ): Promise<T> {
-    const { server } = this.#options.estate;
+    const { server } = this.#options.parts;
     const startedAtMs = performance.now();
     const pausedAtMs = monotonicMs();
     server.hold();

@@ -48,7 +48,7 @@ export class Mover implements Disposable {
   constructor(options: MoverOptions) {
     this.#options = options;
     this.#exchange = new Exchange(options);
-    this.#activity = new Activity(options.estate);
+    this.#activity = new Activity(options.parts);
     this.#quietMs = options.quietMs ?? options.sleepAfterMs;
     this.#ceiling = new Ceiling(options.ceilingKilobytes, options.log);
     this.#gauge = new MemoryGauge(options.ceilingKilobytes * CLOSE_LOOK_SHARE);
@@ -61,7 +61,7 @@ export class Mover implements Disposable {
       look: () => this.#look(),
       onFailure: (reason) => this.#failed(reason),
       restsUntilMs: () => this.#restsUntilMs(),
-      eventLoop: () => findEventLoop(options.estate.listener),
+      eventLoop: () => findEventLoop(options.parts.listener),
     });
   }
 
@@ -155,7 +155,7 @@ export class Mover implements Disposable {
     const isBusy = this.#options.isRenewed && isMerelyBusy(heapSize(), performance.now());
     const due = this.#ceiling.look(privateKb, isBusy);
     if (due === "nothing") return;
-    if (this.#options.estate.server.bytesInHand > IN_HAND_BYTES_MAX) {
+    if (this.#options.parts.server.bytesInHand > IN_HAND_BYTES_MAX) {
       // Another program would have them as well, and on the way there they take several times as much.
       this.#ceiling.putOff();
       return;
@@ -173,8 +173,8 @@ export class Mover implements Disposable {
   }
 
   get #canSleep(): boolean {
-    const { sleepAfterMs, estate } = this.#options;
-    return sleepAfterMs > 0 && hasSleeper() && estate.service.size > 0;
+    const { sleepAfterMs, parts } = this.#options;
+    return sleepAfterMs > 0 && hasSleeper() && parts.service.size > 0;
   }
 
   #isSleepDue(): boolean {
@@ -183,7 +183,7 @@ export class Mover implements Disposable {
 
   /** A shim whose container has ended looks for whether somebody else has cleaned that up. */
   #restsUntilMs(): number | undefined {
-    const { service } = this.#options.estate;
+    const { service } = this.#options.parts;
     const isWatchful = service.size === 0 || hasEnded(service.containers);
     return this.#isMoving || isWatchful ? undefined : this.#exchange.restsUntilMs();
   }

@@ -7,7 +7,7 @@ import { isDumpable } from "../linux/self.ts";
 import { openSignals, SIGCHLD, SIGINT, SIGTERM, SIGUSR1 } from "../linux/signals.ts";
 import { sleeperImage } from "../version.ts";
 import type { HandoffDocument } from "./document.ts";
-import type { Estate } from "./estate.ts";
+import type { ShimParts } from "./snapshot.ts";
 import { SLEEP_VARIABLE } from "./variables.ts";
 
 const PROGRAM_LABEL = "wedge-sleeper";
@@ -40,14 +40,14 @@ export function openSleeper(): OwnedFd | undefined {
  * descriptor of the program to wake up as.
  */
 export function fillTable({
-  estate,
+  parts,
   document,
   inventory,
   image,
   ownPath,
   undo,
 }: {
-  readonly estate: Estate;
+  readonly parts: ShimParts;
   readonly document: HandoffDocument;
   readonly inventory: Inventory;
   readonly image: number;
@@ -60,9 +60,9 @@ export function fillTable({
   const polled = [
     // First: {@link signalsOf}.
     { fd: signals.fd, events: POLLIN },
-    { fd: estate.listener, events: POLLIN },
+    { fd: parts.listener, events: POLLIN },
     ...document.connections.map(({ fd }) => ({ fd, events: POLLIN })),
-    ...estate.poller.watched().filter(({ fd }) => fd !== estate.signals.fd),
+    ...parts.poller.watched().filter(({ fd }) => fd !== parts.signals.fd),
   ];
   const path = Buffer.from(`${ownPath}\0`);
   const bytes = new Uint8Array(HEADER_BYTES + polled.length * POLLFD_BYTES + path.length);

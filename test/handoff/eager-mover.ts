@@ -10,9 +10,9 @@ import { appendFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf } from "../../src/base/error.ts";
 import { leave, type Passage } from "../../src/handoff/departure.ts";
-import { type Snapshot, takeSnapshot } from "../../src/handoff/estate.ts";
 import { Mover, type MoverOptions } from "../../src/handoff/mover.ts";
 import { fillTable, openSleeper } from "../../src/handoff/sleeper.ts";
+import { type Snapshot, takeSnapshot } from "../../src/handoff/snapshot.ts";
 import { monotonicMs } from "../../src/linux/clock.ts";
 import { Poller } from "../../src/linux/poller.ts";
 import { commandLine, OWN_PROGRAM, openProgram } from "../../src/linux/program.ts";
@@ -139,13 +139,13 @@ export class EagerMover extends Mover {
 
   /** The snapshot of this very instant, and what becomes of it. */
   #tryToLeave(): void {
-    const { estate, quietMs } = this.#options;
+    const { parts, quietMs } = this.#options;
     const { mode } = this.#plan;
     const nowMs = monotonicMs();
     this.#looks++;
     try {
       const snapshot = takeSnapshot(
-        estate,
+        parts,
         mode === "sleep"
           ? { kind: "sleep", sinceMs: nowMs }
           : { kind: "upgrade", pausedAtMs: nowMs },
@@ -170,11 +170,11 @@ export class EagerMover extends Mover {
   #hold(): void {
     if (this.#plan.mode !== "held" || this.#isHeld) return;
     this.#isHeld = true;
-    this.#options.estate.server.hold();
+    this.#options.parts.server.hold();
   }
 
   #leave({ inventory, document }: Snapshot): void {
-    const { estate, env, flags, log, ownPath, ownWordCount } = this.#options;
+    const { parts, env, flags, log, ownPath, ownWordCount } = this.#options;
     const state = document();
     const argv = [...commandLine().slice(0, ownWordCount), ...flags];
     const isAsleep = this.#plan.mode === "sleep";
@@ -193,7 +193,7 @@ export class EagerMover extends Mover {
       env: [...others, `${PLAN_VARIABLE}=${JSON.stringify(plan)}`],
       ...(isAsleep && {
         addition: ({ image }: Passage, undo: DisposableStack) =>
-          fillTable({ estate, document: state, inventory, image, ownPath, undo }),
+          fillTable({ parts, document: state, inventory, image, ownPath, undo }),
         keepsDirectory: true,
       }),
     });

@@ -21,7 +21,7 @@ function makeMover(ceilingKilobytes: number, isRenewed: boolean) {
   };
   const mover = new Mover({
     // Of all that a shim has.
-    estate: { poller: { wakeups: 0 }, server, service: { size: 0 } } as never,
+    parts: { poller: { wakeups: 0 }, server, service: { size: 0 } } as never,
     log: { ...log, flush: () => {} },
     env: [],
     ownWordCount: 1,

@@ -2,10 +2,10 @@
 
 import type { Arrival } from "../../handoff/arrival.ts";
 import type { HandoffDocument } from "../../handoff/document.ts";
-import type { Estate } from "../../handoff/estate.ts";
 import { Mover } from "../../handoff/mover.ts";
 import { nextQuietMs } from "../../handoff/rhythm.ts";
 import { readSettings } from "../../handoff/settings.ts";
+import type { ShimParts } from "../../handoff/snapshot.ts";
 import { monotonicMs } from "../../linux/clock.ts";
 import { ownProgramFile } from "../../linux/program.ts";
 import { countOwnWords } from "../../linux/self-command.ts";
@@ -14,7 +14,7 @@ import type { DaemonLog } from "./log.ts";
 
 /** Goes on where the previous program left off. */
 export function openMover(
-  estate: Estate,
+  parts: ShimParts,
   shim: {
     readonly invocation: Invocation;
     readonly log: DaemonLog;
@@ -32,7 +32,7 @@ export function openMover(
     quietMs = nextQuietMs(quietMs ?? sleepAfterMs, monotonicMs() - cause.sinceMs, sleepAfterMs);
   }
   return new Mover({
-    estate,
+    parts,
     log,
     env,
     ownWordCount: countOwnWords(),

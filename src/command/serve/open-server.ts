@@ -4,8 +4,8 @@ import type { Logger } from "../../base/log.ts";
 import { TaskDefinition as TaskDefinitionV2 } from "../../gen/containerd/task/v2/task.ts";
 import { TaskDefinition as TaskDefinitionV3 } from "../../gen/containerd/task/v3/task.ts";
 import { HandoffDefinition } from "../../gen/wedge/handoff/v1/handoff.ts";
-import type { Estate } from "../../handoff/estate.ts";
 import type { HandoffService } from "../../handoff/service.ts";
+import type { ShimParts } from "../../handoff/snapshot.ts";
 import { socketPath } from "../../linux/listener.ts";
 import { ownPid } from "../../linux/self.ts";
 import type { GrpcServer } from "../../rpc/grpc/server.ts";
@@ -22,7 +22,7 @@ import type { Invocation } from "../invocation/invocation.ts";
 export function openServer(
   { namespace, id }: Invocation,
   handoff: HandoffService,
-  sources: Pick<Estate, "service" | "publisher" | "sink" | "listener"> & {
+  sources: Pick<ShimParts, "service" | "publisher" | "sink" | "listener"> & {
     readonly history: CallHistory;
     readonly log: Logger;
     readonly events: TraceSources["events"];

@@ -21,9 +21,9 @@ import { aged } from "../../handoff/aging.ts";
 import { Arrival } from "../../handoff/arrival.ts";
 import { enterDirectory } from "../../handoff/departure.ts";
 import { type HandoffDocument, toJournalState } from "../../handoff/document.ts";
-import type { Estate } from "../../handoff/estate.ts";
 import type { Mover } from "../../handoff/mover.ts";
 import { HandoffService } from "../../handoff/service.ts";
+import type { ShimParts } from "../../handoff/snapshot.ts";
 import { HANDOFF_VARIABLES } from "../../handoff/variables.ts";
 import { CgroupLock } from "../../linux/cgroup-lock.ts";
 import { Children } from "../../linux/children.ts";
@@ -137,7 +137,7 @@ export async function serve(
   return reason === ASKED && publisher.pending === 0 && !shim.guard.hasReported;
 }
 
-interface Shim extends Estate {
+interface Shim extends ShimParts {
   /** What takes new connections. */
   readonly acceptor: Acceptor;
   readonly mover: Mover;
@@ -241,7 +241,7 @@ function build(
     new SignalWatch(poller, HEEDED_SIGNALS, (signal) => process.emit(signalName(signal))),
   );
   const unused = watchUse({ service, server, publisher, directory }, { eventObservers, end, stop });
-  const estate = {
+  const parts = {
     service,
     publisher,
     server,
@@ -253,8 +253,8 @@ function build(
     directory,
   };
   const env = [...toEntries(variables, HANDOFF_VARIABLES), ...inheritanceEntries(inheritance)];
-  const mover = end.use(openMover(estate, { invocation, log, env, document, arrival }));
-  return { ...estate, acceptor, mover, log, guard, document, address };
+  const mover = end.use(openMover(parts, { invocation, log, env, document, arrival }));
+  return { ...parts, acceptor, mover, log, guard, document, address };
 }
 
 /** How the previous program was left, where somebody may have asked for it. */
@@ -341,7 +341,7 @@ function contextOf(
 
 /** Ends the shim when nobody will ask it to. */
 function watchUse(
-  parts: Pick<Estate, "service" | "server" | "publisher" | "directory">,
+  parts: Pick<ShimParts, "service" | "server" | "publisher" | "directory">,
   {
     eventObservers,
     end,
@@ -372,7 +372,7 @@ function useOf({
   server,
   publisher,
   directory,
-}: Pick<Estate, "service" | "server" | "publisher" | "directory">): Omit<ShimUse, "stop"> {
+}: Pick<ShimParts, "service" | "server" | "publisher" | "directory">): Omit<ShimUse, "stop"> {
   return {
     isEmpty: () => service.size === 0,
     hasEvents: () => publisher.pending > 0,

@@ -14,7 +14,7 @@ import type { Cause } from "./cause.ts";
 import { fromJournalState, type HandoffDocument, makeDocument } from "./document.ts";
 
 /** What holds the state of a shim. */
-export interface Estate {
+export interface ShimParts {
   readonly service: TaskService;
   readonly publisher: Publisher;
   readonly server: TtrpcServer;
@@ -56,11 +56,11 @@ function canResume({ service, method }: ServerCall): boolean {
  * Takes the snapshot, changing nothing. It is complete when its inventory has no obstacle, and valid until
  * the event loop turns again.
  */
-export function takeSnapshot(estate: Estate, cause: Cause, own: OwnState): Snapshot {
+export function takeSnapshot(parts: ShimParts, cause: Cause, own: OwnState): Snapshot {
   const inventory = new Inventory();
-  const { service, publisher, server, children, poller, signals, sink, directory } = estate;
+  const { service, publisher, server, children, poller, signals, sink, directory } = parts;
   inventory.remake(signals.fd);
-  const listener = inventory.keepOpen("listener", estate.listener);
+  const listener = inventory.keepOpen("listener", parts.listener);
   const task = service.snapshot(inventory);
   const connections = server.snapshot(inventory, canResume);
   // No manager is connected: the container may be lost, and nothing would tell us.
