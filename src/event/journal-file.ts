@@ -64,11 +64,8 @@ export class BundleJournals implements JournalStore {
   readonly #log: Logger;
   /** Where the events about a bundle are kept. */
   readonly #homes = new Map<string, string>();
-  readonly #files = new Map<string, JournalFile>();
-  /** Bundles that are gone, or whose file another process has: their events are only in memory. */
-  readonly #refused = new Set<string>();
-  /** Up to which number nothing more is to be done, by where events are kept. */
-  readonly #savedUpTo = new Map<string, number>();
+  /** By where it is. Where the bundle is gone, or another process has the file, events are only in memory. */
+  readonly #files = new Map<string, JournalFile | undefined>();
   #hasFailed = false;
 
   /** `shimBundle` is the one that the shim was started in. */
@@ -81,10 +78,9 @@ export class BundleJournals implements JournalStore {
     const failed = new Set<string>();
     for (const entry of entries) {
       const home = this.#homeOf(entry.bundle);
-      if (failed.has(home) || entry.number <= (this.#savedUpTo.get(home) ?? 0)) continue;
+      if (failed.has(home)) continue;
       try {
-        this.#saveOne(entry, entries);
-        this.#savedUpTo.set(home, entry.number);
+        this.#saveOne(home, entry, entries);
       } catch (error) {
         // A full disk, most likely: retried with the next event, so that no file has a gap.
         this.#reportFailure(home, error);
@@ -97,9 +93,8 @@ export class BundleJournals implements JournalStore {
   release({ bundle, number }: JournalEntry): void {
     const home = this.#homes.get(bundle) ?? bundle;
     const file = this.#files.get(home);
-    if (file === undefined) return;
     try {
-      if (file.release(number) > 0) return;
+      if (file === undefined || file.release(number) > 0) return;
       this.#files.delete(home);
       file.remove();
     } catch (error) {
@@ -108,34 +103,33 @@ export class BundleJournals implements JournalStore {
   }
 
   clear(): void {
-    for (const file of this.#files.values()) file.remove();
+    for (const [home, file] of this.#files) {
+      try {
+        file?.remove();
+      } catch (error) {
+        this.#reportFailure(home, error);
+      }
+    }
     this.#files.clear();
-    this.#refused.clear();
     this.#homes.clear();
-    this.#savedUpTo.clear();
   }
 
   close(): void {
-    for (const file of this.#files.values()) file[Symbol.dispose]();
+    for (const file of this.#files.values()) file?.[Symbol.dispose]();
     this.#files.clear();
   }
 
-  #saveOne(entry: JournalEntry, entries: readonly JournalEntry[]): void {
-    const home = this.#homeOf(entry.bundle);
-    if (this.#refused.has(home)) return;
-    const file = this.#files.get(home) ?? JournalFile.create(home);
-    if (file === undefined) {
-      this.#refused.add(home);
-      return;
+  #saveOne(home: string, entry: JournalEntry, entries: readonly JournalEntry[]): void {
+    if (!this.#files.has(home)) this.#files.set(home, JournalFile.create(home));
+    const file = this.#files.get(home);
+    if (file === undefined || entry.number <= file.savedUpTo) return;
+    if (file.bytes < FILE_BYTES_MAX) file.append(entry);
+    else {
+      const isHere = ({ bundle, number }: JournalEntry) =>
+        number <= entry.number && this.#homeOf(bundle) === home;
+      file.rewrite(entries.filter(isHere));
     }
-    this.#files.set(home, file);
-    if (file.bytes < FILE_BYTES_MAX) {
-      file.append([entry]);
-      return;
-    }
-    const isHere = ({ bundle, number }: JournalEntry) =>
-      number <= entry.number && this.#homeOf(bundle) === home;
-    file.rewrite(entries.filter(isHere));
+    file.savedUpTo = entry.number;
   }
 
   #homeOf(bundle: string): string {
@@ -159,6 +153,8 @@ class JournalFile implements Disposable {
   #fd: number;
   #waiting = new Set<number>();
   #bytes = 0;
+  /** Number of the last event for which nothing more is to be done here. */
+  savedUpTo = 0;
 
   private constructor(path: string, fd: number) {
     this.#path = path;
@@ -169,27 +165,22 @@ class JournalFile implements Disposable {
   static create(bundle: string): JournalFile | undefined {
     const path = join(bundle, JOURNAL_FILE);
     const { O_WRONLY, O_CREAT, O_APPEND } = constants;
-    const fd = openIfThere(path, O_WRONLY | O_CREAT | O_APPEND);
+    const fd = openLocked(path, O_WRONLY | O_CREAT | O_APPEND);
     if (fd === undefined) return undefined;
     using undo = new DisposableStack();
-    undo.defer(() => closeSync(fd));
-    const isLocked = tryLockFile(fd);
-    // Its last owner was done with it before the lock was ours: nobody would find what is written here.
-    if (!isAt(path, fd)) return JournalFile.create(bundle);
-    if (!isLocked) return undefined;
+    const file = undo.use(new JournalFile(path, fd));
     ftruncateSync(fd);
     undo.move();
-    return new JournalFile(path, fd);
+    return file;
   }
 
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Appends all or none. */
-  append(entries: readonly JournalEntry[]): void {
-    this.#write(entries.map(encodeEntry).join(""));
-    for (const { number } of entries) this.#waiting.add(number);
+  append(entry: JournalEntry): void {
+    this.#write(encodeEntry(entry));
+    this.#waiting.add(entry.number);
   }
 
   /** Records that an event no longer waits; returns how many still do. */
@@ -225,8 +216,11 @@ class JournalFile implements Disposable {
   }
 
   remove(): void {
-    rmSync(this.#path, { force: true });
-    this[Symbol.dispose]();
+    try {
+      rmSync(this.#path, { force: true });
+    } finally {
+      this[Symbol.dispose]();
+    }
   }
 
   [Symbol.dispose](): void {
@@ -244,15 +238,12 @@ class JournalFile implements Disposable {
   }
 }
 
-/** The events that a dead process has left. */
-export interface LeftJournal extends Disposable {
+/** The events that a dead process has left: the store of whoever sends them. */
+export interface LeftJournal extends JournalStore, Disposable {
   /** Lent, with the lock: whoever is given a duplicate keeps others away. */
   readonly fd: number;
   /** Those that were never taken, oldest first. */
   readonly entries: readonly JournalEntry[];
-  /** Records that an event was taken after all. Never throws. */
-  release(entry: JournalEntry): void;
-  remove(): void;
 }
 
 /** Whether {@link takeLeftJournal} has anything to look at. */
@@ -266,35 +257,17 @@ export function hasLeftJournal(bundle: string): boolean {
  */
 export function takeLeftJournal(bundle: string): LeftJournal | undefined {
   const path = join(bundle, JOURNAL_FILE);
-  const fd = openIfThere(path, constants.O_RDWR | constants.O_APPEND);
+  const fd = openLocked(path, constants.O_RDWR | constants.O_APPEND);
   if (fd === undefined) return undefined;
-  if (!tryLockFile(fd)) {
-    closeSync(fd);
-    return undefined;
-  }
-  if (!isAt(path, fd)) {
-    // Its owner replaced or removed it before the lock was ours.
-    closeSync(fd);
-    return takeLeftJournal(bundle);
-  }
   return {
     fd,
     entries: readEntries(readFileSync(path, "utf8"), bundle),
-    release: ({ number }) => {
-      try {
-        writeAll(fd, `{"taken":${number}}\n`);
-      } catch {
-        // With a full disk it may be sent once more.
-      }
-    },
-    remove: () => rmSync(path, { force: true }),
+    save: () => {},
+    release: ({ number }) => tryTo(() => writeAll(fd, `{"taken":${number}}\n`)),
+    clear: () => tryTo(() => rmSync(path, { force: true })),
+    close: () => {},
     [Symbol.dispose]: () => closeSync(fd),
   };
-}
-
-function isAt(path: string, fd: number): boolean {
-  const [there, own] = [lstatSync(path, { throwIfNoEntry: false }), fstatSync(fd)];
-  return there?.ino === own.ino && there.dev === own.dev;
 }
 
 /** Reads the lines of a journal, skipping what cannot be read. */
@@ -334,6 +307,21 @@ function parseLine(line: string): ReadonlyMap<string, unknown> {
   return new Map();
 }
 
+/** Undefined where no such file can be, or another process has it. */
+function openLocked(path: string, flags: number): number | undefined {
+  const fd = openIfThere(path, flags);
+  if (fd === undefined) return undefined;
+  using undo = new DisposableStack();
+  undo.defer(() => closeSync(fd));
+  const isLocked = tryLockFile(fd);
+  const [there, own] = [lstatSync(path, { throwIfNoEntry: false }), fstatSync(fd)];
+  // Its last owner replaced or removed it before the lock was ours: nobody would find what is written to it.
+  if (there?.ino !== own.ino || there.dev !== own.dev) return openLocked(path, flags);
+  if (!isLocked) return undefined;
+  undo.move();
+  return fd;
+}
+
 /** A link in its place is an error: its target is not ours to lock, truncate and write to. */
 function openIfThere(path: string, flags: number): number | undefined {
   try {
@@ -347,4 +335,12 @@ function openIfThere(path: string, flags: number): number | undefined {
 function writeAll(fd: number, text: string): void {
   const bytes = Buffer.from(text);
   for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
+}
+
+function tryTo(write: () => void): void {
+  try {
+    write();
+  } catch {
+    // The disk is full, or cannot be written to any more: it may be sent once more.
+  }
 }

@@ -129,6 +129,39 @@ describe("events in bundles", () => {
     expect(left(a)).toEqual([4]);
   });
 
+  test("what is saved after the files were let go is added to what they say", () => {
+    using place = new Place();
+    const bundle = place.bundle("a");
+    const store = new BundleJournals(place.path, place.log);
+    const entries = [entry(1, bundle), entry(2, bundle)];
+    store.save(entries);
+    store.close();
+    store.save([...entries, entry(3, bundle)]);
+    store.close();
+    expect(left(bundle)).toEqual([1, 2, 3]);
+  });
+
+  test("a file that cannot be removed is told of, and is in nobody's way", () => {
+    using place = new Place();
+    const [a, b] = [place.bundle("a"), place.bundle("b")];
+    const store = new BundleJournals(place.path, place.log);
+    store.save([entry(1, a), entry(2, b)]);
+    rmSync(fileOf(a));
+    mkdirSync(fileOf(a));
+    store.clear();
+    expect(place.warnings).toEqual(["Events cannot be kept on disk"]);
+    expect(existsSync(fileOf(b))).toBe(false);
+    rmdirSync(fileOf(a));
+    store.save([entry(3, a)]);
+    store.close();
+    expect(left(a)).toEqual([3]);
+    using journal = takeLeftJournal(a);
+    rmSync(fileOf(a));
+    mkdirSync(fileOf(a));
+    journal?.clear();
+    expect(existsSync(fileOf(a))).toBe(true);
+  });
+
   test("a successor of the owner replaces the file", () => {
     using place = new Place();
     const bundle = place.bundle("a");

@@ -31,12 +31,7 @@ export async function sendLeftEvents(invocation: Invocation, bundle: string): Pr
     connect: () => connectEventSink(environment.ttrpcAddress),
     log: silentLogger,
     journal: { entries, next: last + 1, dropped: 0 },
-    store: {
-      save: () => {},
-      release: (entry) => journal.release(entry),
-      clear: () => journal.remove(),
-      close: () => {},
-    },
+    store: journal,
   });
   await publisher.stop(SEND_LIMIT_MS);
   if (publisher.pending > 0) spawnDelivery(invocation, journal.fd);
