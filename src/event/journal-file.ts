@@ -28,32 +28,12 @@ import { Envelope } from "../gen/containerd/types/event.ts";
 import { hasCode } from "../linux/errno.ts";
 import { tryLockFile } from "../linux/file-lock.ts";
 import { ownPid } from "../linux/self.ts";
-import type { JournalEntry } from "./journal.ts";
+import type { JournalEntry, JournalStore } from "./journal.ts";
 
 export const JOURNAL_FILE = "events.journal";
 const FILE_MODE = 0o600;
 /** A file that has grown to this is rewritten with what still waits, which is less (see `journal.ts`). */
 const FILE_BYTES_MAX = 8 * 1024 * 1024;
-
-/** Where events are kept beyond this process. Nothing here throws. */
-export interface JournalStore {
-  /** Keeps those of `entries` (all that wait, oldest first) that are not kept yet. */
-  save(entries: readonly JournalEntry[]): void;
-  /** An event no longer needs to be kept: it was taken, or given up. */
-  release(entry: JournalEntry): void;
-  /** Keeps nothing any more: everything was taken. */
-  clear(): void;
-  /** Lets go of the files and leaves them to whoever cleans up. */
-  close(): void;
-}
-
-/** For a process whose events nobody would look for. */
-export const NO_STORE: JournalStore = {
-  save: () => {},
-  release: () => {},
-  clear: () => {},
-  close: () => {},
-};
 
 /**
  * Keeps events in the bundles that they are about, so that each is found with its task; but those of a

@@ -5,7 +5,7 @@ import { parseSocketPath } from "../bundle/address.ts";
 import { EventsDefinition } from "../gen/containerd/services/events/ttrpc/v1/events.ts";
 import { connectBun } from "../rpc/ttrpc/bun.ts";
 import { createStub } from "../rpc/ttrpc/stub.ts";
-import type { EventSink } from "./publisher.ts";
+import type { EventSink } from "./connection.ts";
 
 /** containerd answers within a millisecond; one that takes longer than this is hung. */
 const FORWARD_TIMEOUT_MS = 5000;

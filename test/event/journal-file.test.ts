@@ -259,6 +259,22 @@ describe("events in bundles", () => {
     expect(journal?.entries.map(({ number }) => number)).toEqual(expected);
   });
 
+  test("an event that is published after the end is kept with those that were left", async () => {
+    using place = new Place();
+    const bundle = place.bundle("a");
+    const subject = new Publisher({
+      namespace: "ns",
+      connect: () => Promise.reject(new Error("connection refused")),
+      log: silentLogger,
+      store: new BundleJournals(place.path, place.log),
+    });
+    subject.publish(taskStart({ containerId: "c", pid: 1 }), bundle);
+    await subject.stop(0);
+    subject.publish(taskStart({ containerId: "c", pid: 2 }), bundle);
+    using journal = takeLeftJournal(bundle);
+    expect(journal?.entries.map(({ number }) => number)).toEqual([1, 2]);
+  });
+
   test("a file does not grow with what was taken long ago", () => {
     using place = new Place();
     const bundle = place.bundle("a");
