@@ -13,7 +13,7 @@ import type { Logger } from "../base/log.ts";
 import type { Envelope } from "../gen/containerd/types/event.ts";
 
 /** An events service that has answered. */
-export interface EventSink {
+export interface EventsService {
   /** Resolves when the event has been taken; rejects on refusal, timeout, or a broken connection. */
   forward(envelope: Envelope): Promise<void>;
   close(): void;
@@ -25,7 +25,7 @@ export interface EventSink {
 
 export interface ConnectionOptions {
   /** Reaches the manager; rejects when nobody answers. */
-  readonly connect: () => Promise<EventSink>;
+  readonly connect: () => Promise<EventsService>;
   readonly log: Logger;
   /** Whether only the process before this one knew since when the manager is there. */
   readonly isInherited: boolean;
@@ -42,8 +42,12 @@ const SETTLE_MS = 5000;
 type State =
   | { readonly kind: "none" }
   /** Nobody has answered yet, or whoever did has just come back; `hurry` ends the wait for its listeners. */
-  | { readonly kind: "opening"; readonly opened: Promise<EventSink>; readonly hurry: () => void }
-  | { readonly kind: "open"; readonly sink: EventSink }
+  | {
+      readonly kind: "opening";
+      readonly opened: Promise<EventsService>;
+      readonly hurry: () => void;
+    }
+  | { readonly kind: "open"; readonly service: EventsService }
   /** The last attempt has failed; `hurry` ends the wait for the next. */
   | { readonly kind: "pausing"; readonly hurry: () => void }
   | { readonly kind: "closed" };
@@ -83,15 +87,15 @@ export class ManagerConnection {
     const { log } = this.#options;
     for (let failures = 0; !this.#isClosed; failures++) {
       try {
-        const sink = await this.#open();
-        await sink.forward(envelope);
+        const service = await this.#open();
+        await service.forward(envelope);
         if (failures > 0) log.info("Events are taken again", { after: failures });
         // It may have ended right after its answer.
         if (this.#state.kind === "open") this.#awayAtMs = undefined;
         return true;
       } catch (error) {
         if (this.#isClosed) break;
-        if (this.#state.kind === "open") this.#state.sink.close();
+        if (this.#state.kind === "open") this.#state.service.close();
         this.#awayAtMs ??= Number.NEGATIVE_INFINITY;
         if (failures === 0) {
           const fields = { topic: envelope.topic, error: messageOf(error) };
@@ -113,7 +117,7 @@ export class ManagerConnection {
   /** For good. */
   close(): void {
     this.hurry();
-    if (this.#state.kind === "open") this.#state.sink.close();
+    if (this.#state.kind === "open") this.#state.service.close();
     this.#state = { kind: "closed" };
   }
 
@@ -122,8 +126,8 @@ export class ManagerConnection {
   }
 
   /** The connection that there is, is being made, or is made now. Rejects when nobody answers. */
-  async #open(): Promise<EventSink> {
-    if (this.#state.kind === "open") return this.#state.sink;
+  async #open(): Promise<EventsService> {
+    if (this.#state.kind === "open") return this.#state.service;
     if (this.#state.kind === "opening") return await this.#state.opened;
     const { promise: hurried, resolve: hurry } = Promise.withResolvers<void>();
     const opened = this.#connect(hurried);
@@ -131,25 +135,25 @@ export class ManagerConnection {
     return await opened;
   }
 
-  async #connect(hurried: Promise<void>): Promise<EventSink> {
-    let sink: EventSink;
+  async #connect(hurried: Promise<void>): Promise<EventsService> {
+    let service: EventsService;
     try {
-      sink = await this.#options.connect();
+      service = await this.#options.connect();
     } catch (error) {
       this.#awayAtMs = performance.now();
       this.#enter({ kind: "none" });
       throw error;
     }
-    const settlingMs = this.#settlingMs(sink);
+    const settlingMs = this.#settlingMs(service);
     if (settlingMs > 0) await within(hurried, settlingMs);
-    if (this.#isClosed) sink.close();
-    this.#enter({ kind: "open", sink });
-    void sink.closed?.then(() => this.#lost(sink));
-    return sink;
+    if (this.#isClosed) service.close();
+    this.#enter({ kind: "open", service });
+    void service.closed?.then(() => this.#lost(service));
+    return service;
   }
 
   /** How long the listeners of whoever has answered still need. */
-  #settlingMs({ ageMs }: EventSink): number {
+  #settlingMs({ ageMs }: EventsService): number {
     if (this.#awayAtMs === undefined || ageMs === undefined) return 0;
     // It has come since, however old the clock, which may have been set meanwhile, makes it look.
     const presentMs = Math.min(ageMs, performance.now() - this.#awayAtMs);
@@ -158,8 +162,8 @@ export class ManagerConnection {
   }
 
   /** A manager that ends takes its connections with it, and needs time when it is back. */
-  #lost(sink: EventSink): void {
-    if (this.#state.kind !== "open" || this.#state.sink !== sink) return;
+  #lost(service: EventsService): void {
+    if (this.#state.kind !== "open" || this.#state.service !== service) return;
     this.#enter({ kind: "none" });
     this.#awayAtMs = performance.now();
   }

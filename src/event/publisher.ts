@@ -8,7 +8,7 @@
 
 import type { Inventory } from "../base/inventory.ts";
 import { within } from "../base/limit.ts";
-import { type ConnectionOptions, type EventSink, ManagerConnection } from "./connection.ts";
+import { type ConnectionOptions, type EventsService, ManagerConnection } from "./connection.ts";
 import { Journal, type JournalBounds, type JournalState, type JournalStore } from "./journal.ts";
 import type { TaskEvent } from "./task-event.ts";
 import { toTimestamp } from "./timestamp.ts";
@@ -16,7 +16,7 @@ import { toTimestamp } from "./timestamp.ts";
 export interface PublisherOptions extends Omit<ConnectionOptions, "connect" | "isInherited"> {
   readonly namespace: string;
   /** Opens a connection; rejects when nobody answers. Undefined: there is no manager to tell. */
-  readonly connect: (() => Promise<EventSink>) | undefined;
+  readonly connect: (() => Promise<EventsService>) | undefined;
   /** Where events that are not taken are kept; nowhere by default. */
   readonly store?: JournalStore;
   /** What an earlier process has left to be sent. */

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { silentLogger } from "../../src/base/log.ts";
-import { type EventSink, ManagerConnection } from "../../src/event/connection.ts";
+import { type EventsService, ManagerConnection } from "../../src/event/connection.ts";
 import { Journal } from "../../src/event/journal.ts";
 import type { Envelope } from "../../src/gen/containerd/types/event.ts";
 import { event, FakeManager, FakeStore, pidOf, publisher, until } from "./kit.ts";
@@ -10,7 +10,7 @@ import { event, FakeManager, FakeStore, pidOf, publisher, until } from "./kit.ts
 const { event: encoded, topic } = event(1);
 const envelope: Envelope = { timestamp: undefined, namespace: "ns", topic, event: encoded };
 
-function connection(connect: () => Promise<EventSink>): ManagerConnection {
+function connection(connect: () => Promise<EventsService>): ManagerConnection {
   const options = { log: silentLogger, isInherited: false, retryDelaysMs: [60_000] };
   return new ManagerConnection({ ...options, connect });
 }
@@ -158,7 +158,7 @@ describe("ManagerConnection", () => {
 
   test("one that is closed while nobody answers gives the event up, and a late answer is let go", async () => {
     const isClosed = Promise.withResolvers<void>();
-    const answer = Promise.withResolvers<EventSink>();
+    const answer = Promise.withResolvers<EventsService>();
     const subject = connection(() => answer.promise);
     const delivery = subject.deliver(envelope, () => {});
     subject.close();

@@ -1,7 +1,7 @@
 /** A publisher with a manager that may be away, hung or young, and a store that remembers. */
 
 import { silentLogger } from "../../src/base/log.ts";
-import type { EventSink } from "../../src/event/connection.ts";
+import type { EventsService } from "../../src/event/connection.ts";
 import type { JournalEntry, JournalStore } from "../../src/event/journal.ts";
 import { Publisher, type PublisherOptions } from "../../src/event/publisher.ts";
 import { taskStart } from "../../src/event/task-event.ts";
@@ -17,7 +17,7 @@ export class FakeManager {
   readonly taken: Envelope[] = [];
   isUp = true;
   failures = 0;
-  /** As {@link EventSink.ageMs}. */
+  /** As {@link EventsService.ageMs}. */
   ageMs: number | undefined;
   connections = 0;
   refusals = 0;
@@ -25,7 +25,7 @@ export class FakeManager {
   end: () => void = () => {};
   readonly #expected = new Map<number, () => void>();
 
-  readonly connect = async (): Promise<EventSink> => {
+  readonly connect = async (): Promise<EventsService> => {
     if (!this.isUp) {
       this.refusals += 1;
       throw new Error("connection refused");

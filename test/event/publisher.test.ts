@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { Inventory } from "../../src/base/inventory.ts";
 import { silentLogger } from "../../src/base/log.ts";
-import type { EventSink } from "../../src/event/connection.ts";
+import type { EventsService } from "../../src/event/connection.ts";
 import { Publisher } from "../../src/event/publisher.ts";
 import { taskExit } from "../../src/event/task-event.ts";
 import type { Envelope } from "../../src/gen/containerd/types/event.ts";
@@ -94,7 +94,7 @@ describe("Publisher", () => {
   test("a manager that accepts and never answers delays nobody, and events are kept within a moment", async () => {
     const store = new FakeStore();
     const hung = Promise.withResolvers<void>();
-    const connect = async (): Promise<EventSink> => ({
+    const connect = async (): Promise<EventsService> => ({
       forward: () => hung.promise,
       close: () => hung.reject(new Error("closed")),
     });
@@ -111,13 +111,13 @@ describe("Publisher", () => {
   test("a manager that hangs for hundreds of events has them all in order once it answers again", async () => {
     const manager = new FakeManager();
     let hung: PromiseWithResolvers<void> | undefined = Promise.withResolvers<void>();
-    const connect = async (): Promise<EventSink> => {
-      const sink = await manager.connect();
+    const connect = async (): Promise<EventsService> => {
+      const service = await manager.connect();
       const forward = async (envelope: Envelope) => {
         await hung?.promise;
-        await sink.forward(envelope);
+        await service.forward(envelope);
       };
-      return { ...sink, forward };
+      return { ...service, forward };
     };
     const subject = publisher(manager, { connect, store: new FakeStore(), momentMs: 1 });
     for (let pid = 1; pid <= 500; pid++) subject.publish(event(pid), "/b");

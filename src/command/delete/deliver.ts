@@ -6,9 +6,9 @@
 
 import { readFileSync } from "node:fs";
 import { silentLogger } from "../../base/log.ts";
+import { connectEventsService } from "../../event/events-service.ts";
 import { readEntries } from "../../event/journal-file.ts";
 import { Publisher } from "../../event/publisher.ts";
-import { connectEventSink } from "../../event/ttrpc-sink.ts";
 import type { Invocation } from "../invocation/invocation.ts";
 
 /** A containerd that loads many tasks takes minutes to serve. */
@@ -21,7 +21,7 @@ export async function deliver({ namespace, environment }: Invocation): Promise<n
   const entries = readEntries(readFileSync("/proc/self/fd/0", "utf8"), "");
   const publisher = new Publisher({
     namespace,
-    connect: () => connectEventSink(environment.ttrpcAddress),
+    connect: () => connectEventsService(environment.ttrpcAddress),
     log: silentLogger,
     journal: { entries, next: (entries.at(-1)?.number ?? 0) + 1, dropped: 0 },
   });

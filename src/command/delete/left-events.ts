@@ -7,9 +7,9 @@
  */
 
 import { silentLogger } from "../../base/log.ts";
+import { connectEventsService } from "../../event/events-service.ts";
 import { takeLeftJournal } from "../../event/journal-file.ts";
 import { Publisher } from "../../event/publisher.ts";
-import { connectEventSink } from "../../event/ttrpc-sink.ts";
 import { spawnProcess } from "../../linux/children.ts";
 import { selfCommand } from "../../linux/self-command.ts";
 import { daemonEnvironment } from "../invocation/daemon-settings.ts";
@@ -28,7 +28,7 @@ export async function sendLeftEvents(invocation: Invocation, bundle: string): Pr
   const last = entries.at(-1)?.number ?? 0;
   const publisher = new Publisher({
     namespace,
-    connect: () => connectEventSink(environment.ttrpcAddress),
+    connect: () => connectEventsService(environment.ttrpcAddress),
     log: silentLogger,
     journal: { entries, next: last + 1, dropped: 0 },
     store: journal,

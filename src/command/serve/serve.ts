@@ -13,10 +13,10 @@ import type { Logger } from "../../base/log.ts";
 import { toEntries } from "../../base/variables.ts";
 import type { ProcessContext } from "../../container/context.ts";
 import { toRuntimeOptions } from "../../container/runtime-options.ts";
+import { connectEventsService } from "../../event/events-service.ts";
 import { BundleJournals } from "../../event/journal-file.ts";
 import { Publisher } from "../../event/publisher.ts";
 import type { TaskEvent } from "../../event/task-event.ts";
-import { connectEventSink } from "../../event/ttrpc-sink.ts";
 import { aged } from "../../handoff/aging.ts";
 import { Arrival } from "../../handoff/arrival.ts";
 import { enterDirectory } from "../../handoff/departure.ts";
@@ -316,7 +316,7 @@ function openPublisher(
   const { ttrpcAddress } = environment;
   return new Publisher({
     namespace,
-    connect: ttrpcAddress === "" ? undefined : () => connectEventSink(ttrpcAddress),
+    connect: ttrpcAddress === "" ? undefined : () => connectEventsService(ttrpcAddress),
     log,
     store: new BundleJournals(document?.directory ?? process.cwd(), log),
     ...(document !== undefined && { journal: toJournalState(document.journal) }),
