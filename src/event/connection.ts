@@ -41,9 +41,11 @@ const SETTLE_MS = 5000;
 
 type State =
   | { readonly kind: "none" }
-  /** Nobody has answered yet, or whoever did has just come back; `hurry` ends the wait for its listeners. */
+  /** Nobody has answered yet. */
+  | { readonly kind: "opening"; readonly opened: Promise<EventsService> }
+  /** Whoever has answered has just come back; `hurry` ends the wait for its listeners. */
   | {
-      readonly kind: "opening";
+      readonly kind: "settling";
       readonly opened: Promise<EventsService>;
       readonly hurry: () => void;
     }
@@ -70,8 +72,8 @@ export class ManagerConnection {
   }
 
   /** Whether nothing is on its way, although there is something to send. */
-  get isPausing(): boolean {
-    return this.#state.kind === "pausing";
+  get isWaiting(): boolean {
+    return this.#state.kind === "settling" || this.#state.kind === "pausing";
   }
 
   /** Connects ahead of an event. Returns at once. */
@@ -111,7 +113,7 @@ export class ManagerConnection {
   /** Tries again at once, and waits for nobody's listeners any more. */
   hurry(): void {
     this.#settleMs = 0;
-    if (this.#state.kind === "opening" || this.#state.kind === "pausing") this.#state.hurry();
+    if (this.#state.kind === "settling" || this.#state.kind === "pausing") this.#state.hurry();
   }
 
   /** For good. */
@@ -127,15 +129,15 @@ export class ManagerConnection {
 
   /** The connection that there is, is being made, or is made now. Rejects when nobody answers. */
   async #open(): Promise<EventsService> {
-    if (this.#state.kind === "open") return this.#state.service;
-    if (this.#state.kind === "opening") return await this.#state.opened;
-    const { promise: hurried, resolve: hurry } = Promise.withResolvers<void>();
-    const opened = this.#connect(hurried);
-    this.#enter({ kind: "opening", opened, hurry });
+    const state = this.#state;
+    if (state.kind === "open") return state.service;
+    if (state.kind === "opening" || state.kind === "settling") return await state.opened;
+    const opened = this.#connect();
+    this.#enter({ kind: "opening", opened });
     return await opened;
   }
 
-  async #connect(hurried: Promise<void>): Promise<EventsService> {
+  async #connect(): Promise<EventsService> {
     let service: EventsService;
     try {
       service = await this.#options.connect();
@@ -145,11 +147,17 @@ export class ManagerConnection {
       throw error;
     }
     const settlingMs = this.#settlingMs(service);
-    if (settlingMs > 0) await within(hurried, settlingMs);
+    if (settlingMs > 0) await this.#settle(settlingMs);
     if (this.#isClosed) service.close();
     this.#enter({ kind: "open", service });
     void service.closed?.then(() => this.#lost(service));
     return service;
+  }
+
+  async #settle(settlingMs: number): Promise<void> {
+    const { promise: hurried, resolve: hurry } = Promise.withResolvers<void>();
+    if (this.#state.kind === "opening") this.#enter({ ...this.#state, kind: "settling", hurry });
+    await within(hurried, settlingMs);
   }
 
   /** How long the listeners of whoever has answered still need. */

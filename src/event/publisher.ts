@@ -69,7 +69,7 @@ export class Publisher {
 
   /** Adds to `inventory` whether an event is on its way, and may have been taken, and whether any waits. */
   inspect(inventory: Inventory): void {
-    const isOnItsWay = this.#sending !== undefined && this.#manager?.isPausing === false;
+    const isOnItsWay = this.#sending !== undefined && this.#manager?.isWaiting === false;
     if (isOnItsWay) inventory.addObstacle("an event is being sent");
     if (this.pending > 0) inventory.addErrand("events wait for containerd");
   }

@@ -174,7 +174,7 @@ describe("ManagerConnection", () => {
     const subject = connection(manager.connect);
     let failures = 0;
     const delivery = subject.deliver(envelope, () => failures++);
-    await until(() => subject.isPausing);
+    await until(() => subject.isWaiting);
     subject.close();
     expect(await delivery).toBe(false);
     expect([manager.refusals, failures]).toEqual([1, 1]);

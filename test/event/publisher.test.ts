@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { Inventory } from "../../src/base/inventory.ts";
 import { silentLogger } from "../../src/base/log.ts";
 import type { EventsService } from "../../src/event/connection.ts";
+import { Journal } from "../../src/event/journal.ts";
 import { Publisher } from "../../src/event/publisher.ts";
 import { taskExit } from "../../src/event/task-event.ts";
 import type { Envelope } from "../../src/gen/containerd/types/event.ts";
@@ -166,6 +167,25 @@ describe("Publisher", () => {
     expect(obstacles()).toBe(1);
     await subject.drain(60_000);
     expect(obstacles()).toBe(0);
+  });
+
+  test("an event that waits for a manager's listeners is not under way, and a successor may send it", async () => {
+    const manager = new FakeManager();
+    manager.ageMs = 0;
+    const inherited = new Journal().state;
+    const subject = publisher(manager, { journal: inherited, settleMs: 3_600_000 });
+    subject.publish(event(1), "/b");
+    const inventory = () => {
+      const looked = new Inventory();
+      subject.inspect(looked);
+      return looked;
+    };
+    await until(() => inventory().obstacles.length === 0);
+    expect(manager.connections).toBe(1);
+    expect(inventory().errands.length).toBe(1);
+    const successor = publisher(manager, { journal: subject.state, settleMs: 0 });
+    await successor.drain(60_000);
+    expect(manager.taken.map(pidOf)).toEqual([1]);
   });
 
   test("an event that was taken is told of as one that waits at no instant", async () => {
