@@ -6,9 +6,11 @@
  * which is a third of the time that a runtime takes to create or to enter a container. So while the runtime is
  * still starting, a copy of this process makes such a move, to the cgroup where it is already, and waits in the
  * runtime's place: the moves that follow within a few milliseconds do not wait.
+ *
+ * Where the kernel expedites grace periods none of this is needed, and the copy would only hold up those who fork.
  */
 
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { rejoinImage } from "../version.ts";
 import type { Children } from "./children.ts";
 import type { Hierarchy } from "./copy.ts";
@@ -39,6 +41,8 @@ interface CgroupLockOptions {
   readonly image?: string;
   /** Where to look for hierarchies. */
   readonly places?: readonly Place[];
+  /** Where the kernel says how it waits for grace periods. */
+  readonly kernelDirectory?: string;
 }
 
 /** One for all containers of a shim. */
@@ -46,15 +50,22 @@ export class CgroupLock {
   readonly #children: Children;
   readonly #image: string;
   readonly #place: Place | undefined;
+  readonly #kernelDirectory: string;
+  #isExpedited: boolean | undefined;
   #isExpecting = false;
 
   constructor(
     children: Children,
-    { image = rejoinImage, places = USUAL_PLACES }: CgroupLockOptions = {},
+    {
+      image = rejoinImage,
+      places = USUAL_PLACES,
+      kernelDirectory = "/sys/kernel",
+    }: CgroupLockOptions = {},
   ) {
     this.#children = children;
     this.#image = image;
     this.#place = image === "" ? undefined : places.find(isMounted);
+    this.#kernelDirectory = kernelDirectory;
   }
 
   /** Whether version 2 is alone: there a process can be made in its cgroup, without a move (clone3(2)). */
@@ -68,6 +79,8 @@ export class CgroupLock {
    */
   expectMove(): void {
     if (this.#place === undefined || this.#isExpecting) return;
+    this.#isExpedited ??= isExpedited(this.#kernelDirectory);
+    if (this.#isExpedited) return;
     const task = { call: "rejoin", image: this.#image, hierarchy: this.#place } as const;
     try {
       const { exited } = this.#children.copy(task);
@@ -83,4 +96,13 @@ export class CgroupLock {
 
 function isMounted({ mountPoint, file }: Place): boolean {
   return existsSync(`${mountPoint}/${file}`);
+}
+
+/** Whether grace periods take microseconds (kernel-parameters, rcupdate.rcu_expedited and rcupdate.rcu_normal). */
+function isExpedited(kernelDirectory: string): boolean {
+  const isSet = (name: string) => {
+    const path = `${kernelDirectory}/${name}`;
+    return existsSync(path) && readFileSync(path, "latin1").trim() !== "0";
+  };
+  return isSet("rcu_expedited") && !isSet("rcu_normal");
 }

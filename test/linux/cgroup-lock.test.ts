@@ -105,6 +105,8 @@ describe.skipIf(!hasCompiler)("a copy that rejoins", () => {
 /** A hierarchy in which moves wait until the test reads from it, as for the kernel's lock. */
 class SlowHierarchy extends FakeHierarchy {
   readonly place = { mountPoint: this.mountPoint, key: own.key, file: "x" };
+  /** For a lock in a kernel that takes its time, or, with files written there, another. */
+  readonly options = { image, places: [this.place], kernelDirectory: this.mountPoint };
 
   constructor() {
     super(own.path);
@@ -129,7 +131,7 @@ function childPids(): readonly string[] {
 describe.skipIf(!hasCompiler)("CgroupLock", () => {
   test("moves a copy at a time, and waits for none", async () => {
     using hierarchy = new SlowHierarchy();
-    const lock = new CgroupLock(children, { image, places: [hierarchy.place] });
+    const lock = new CgroupLock(children, hierarchy.options);
     for (let round = 0; round < 3; round++) {
       lock.expectMove();
       lock.expectMove();
@@ -141,7 +143,7 @@ describe.skipIf(!hasCompiler)("CgroupLock", () => {
 
   test("what is closed while a copy waits is closed", async () => {
     using hierarchy = new SlowHierarchy();
-    const lock = new CgroupLock(children, { image, places: [hierarchy.place] });
+    const lock = new CgroupLock(children, hierarchy.options);
     const { reader, writer } = openPipe();
     using _reader = reader;
     lock.expectMove();
@@ -152,6 +154,24 @@ describe.skipIf(!hasCompiler)("CgroupLock", () => {
     expect(await hierarchy.read()).toBe("0");
     await until(() => childPids().length === 0);
   });
+
+  test.each([
+    ["1", "0", false],
+    ["1", "1", true],
+    ["0", "0", true],
+    ["2", "0", false],
+  ])(
+    "with grace periods expedited: %s, and normal: %s, moves a copy: %p",
+    async (expedited, normal, moves) => {
+      using hierarchy = new SlowHierarchy();
+      writeFileSync(join(hierarchy.mountPoint, "rcu_expedited"), `${expedited}\n`);
+      writeFileSync(join(hierarchy.mountPoint, "rcu_normal"), `${normal}\n`);
+      new CgroupLock(children, hierarchy.options).expectMove();
+      expect(childPids()).toHaveLength(moves ? 1 : 0);
+      if (moves) expect(await hierarchy.read()).toBe("0");
+      await until(() => childPids().length === 0);
+    },
+  );
 
   test.each([
     ["the code", { image: "", places: [{ mountPoint: "/proc", key: "::", file: "self" }] }],
