@@ -8,7 +8,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
-import { flag, plain, record, whole } from "../base/shape.ts";
+import { member } from "../base/json.ts";
+import { flag, plain, record, type Shaped, whole } from "../base/shape.ts";
 import { writeFileAtomically } from "../bundle/atomic-file.ts";
 import { hasCode } from "../linux/errno.ts";
 
@@ -16,37 +17,26 @@ const OPTIONS_FILE = "options.json";
 const RUNTIME_FILE = "runtime";
 const FILE_MODE = 0o600;
 
-/** How the OCI runtime is to be called for one container. Text that was not given is "". */
-export interface RuncOptions {
-  readonly noPivotRoot: boolean;
-  readonly noNewKeyring: boolean;
-  /** Cgroup that the shim itself moves to. */
-  readonly shimCgroup: string;
-  /** Owner of the stdio of the container. */
-  readonly ioUid: number;
-  readonly ioGid: number;
-  /** Name or path of the runtime's executable; "" for runc. */
-  readonly binaryName: string;
-  /** State directory of the runtime, without the namespace; "" for the default one. */
-  readonly root: string;
-  readonly systemdCgroup: boolean;
-  readonly criuImagePath: string;
-  readonly criuWorkPath: string;
-}
-
 /** {@link RuncOptions} as they are handed over. */
 export const runcOptionsState = record({
   noPivotRoot: flag,
   noNewKeyring: flag,
+  /** Cgroup that the shim itself moves to. */
   shimCgroup: plain,
+  /** Owner of the stdio of the container. */
   ioUid: whole,
   ioGid: whole,
+  /** Name or path of the runtime's executable; "" for runc. */
   binaryName: plain,
+  /** State directory of the runtime, without the namespace; "" for the default one. */
   root: plain,
   systemdCgroup: flag,
   criuImagePath: plain,
   criuWorkPath: plain,
 });
+
+/** How the OCI runtime is to be called for one container. Text that was not given is "". */
+export type RuncOptions = Shaped<typeof runcOptionsState>;
 
 /** What applies when containerd sends no options. */
 export const defaultOptions: RuncOptions = {
@@ -64,18 +54,8 @@ export const defaultOptions: RuncOptions = {
 
 /** Writes both files into the bundle, readable by the owner alone. Throws what node:fs throws. */
 export function saveOptions(bundle: string, options: RuncOptions): void {
-  const document = {
-    no_pivot_root: options.noPivotRoot || undefined,
-    no_new_keyring: options.noNewKeyring || undefined,
-    shim_cgroup: options.shimCgroup || undefined,
-    io_uid: options.ioUid || undefined,
-    io_gid: options.ioGid || undefined,
-    binary_name: options.binaryName || undefined,
-    root: options.root || undefined,
-    systemd_cgroup: options.systemdCgroup || undefined,
-    criu_image_path: options.criuImagePath || undefined,
-    criu_work_path: options.criuWorkPath || undefined,
-  };
+  const given = Object.entries(options).filter(([, value]) => Boolean(value));
+  const document = Object.fromEntries(given.map(([name, value]) => [keyOf(name), value]));
   writeFileAtomically(join(bundle, OPTIONS_FILE), JSON.stringify(document), FILE_MODE);
   writeFileAtomically(join(bundle, RUNTIME_FILE), options.binaryName, FILE_MODE);
 }
@@ -86,27 +66,19 @@ export function saveOptions(bundle: string, options: RuncOptions): void {
  */
 export function loadOptions(bundle: string): RuncOptions {
   const path = join(bundle, OPTIONS_FILE);
-  const fields = parseObject(readOptional(path) ?? "{}", path);
-  const text = (name: string) => {
-    const value = fields.get(name);
-    return typeof value === "string" ? value : "";
-  };
-  const number = (name: string) => {
-    const value = fields.get(name);
-    return typeof value === "number" ? value : 0;
-  };
-  return {
-    noPivotRoot: fields.get("no_pivot_root") === true,
-    noNewKeyring: fields.get("no_new_keyring") === true,
-    shimCgroup: text("shim_cgroup"),
-    ioUid: number("io_uid"),
-    ioGid: number("io_gid"),
-    binaryName: text("binary_name") || (readOptional(join(bundle, RUNTIME_FILE)) ?? "").trim(),
-    root: text("root"),
-    systemdCgroup: fields.get("systemd_cgroup") === true,
-    criuImagePath: text("criu_image_path"),
-    criuWorkPath: text("criu_work_path"),
-  };
+  const document = parseObject(readOptional(path) ?? "{}", path);
+  const found = Object.entries(defaultOptions).map(([name, otherwise]) => {
+    const value = member(document, keyOf(name));
+    return [name, typeof value === typeof otherwise ? value : otherwise];
+  });
+  const options = runcOptionsState.parse(Object.fromEntries(found), path);
+  const runtime = () => (readOptional(join(bundle, RUNTIME_FILE)) ?? "").trim();
+  return { ...options, binaryName: options.binaryName || runtime() };
+}
+
+/** What containerd's shim calls the option: `no_pivot_root` for `noPivotRoot`. */
+function keyOf(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 function readOptional(path: string): string | undefined {
@@ -118,13 +90,13 @@ function readOptional(path: string): string | undefined {
   }
 }
 
-function parseObject(text: string, path: string): ReadonlyMap<string, unknown> {
+function parseObject(text: string, path: string): object {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (cause) {
     throw new ShimError("invalidArgument", `Cannot parse ${path}: ${messageOf(cause)}`, { cause });
   }
-  if (typeof value === "object" && value !== null) return new Map(Object.entries(value));
+  if (typeof value === "object" && value !== null) return value;
   throw new ShimError("invalidArgument", `Cannot parse ${path}: it is not a JSON object`);
 }

@@ -59,6 +59,17 @@ describe("saveOptions()", () => {
     expect(readdirSync(bundle)).toHaveLength(2);
   });
 
+  test("has each option by the name that containerd's own shim has for it", () => {
+    const bundle = makeDirectory();
+    const given = { noNewKeyring: true, shimCgroup: "/s", ioGid: 5, criuImagePath: "/image" };
+    saveOptions(bundle, { ...options, ...given });
+    const document: unknown = JSON.parse(readFileSync(join(bundle, "options.json"), "utf8"));
+    expect(Object.keys(document ?? {}).sort()).toEqual([
+      ...["binary_name", "criu_image_path", "criu_work_path", "io_gid", "io_uid"],
+      ...["no_new_keyring", "no_pivot_root", "root", "shim_cgroup", "systemd_cgroup"],
+    ]);
+  });
+
   test.each([[options], [defaultOptions]])("is undone by loadOptions() (%#)", (saved) => {
     const bundle = makeDirectory();
     saveOptions(bundle, saved);
