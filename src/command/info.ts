@@ -1,10 +1,8 @@
 /** `-info`: what the runtime behind these options supports, for containerd to read. */
 
-import { messageOf, ShimError } from "../base/error.ts";
 import { toEntries } from "../base/variables.ts";
 import { toRuntimeOptions } from "../container/runtime-options.ts";
 import { RuntimeInfo } from "../gen/containerd/types/introspection.ts";
-import { Any } from "../gen/google/protobuf/any.ts";
 import { Children } from "../linux/children.ts";
 import { Poller } from "../linux/poller.ts";
 import { type Deadlines, parseDeadlines } from "../runtime/deadlines.ts";
@@ -14,13 +12,14 @@ import type { RuntimeOptions } from "../runtime/runtime.ts";
 import { decodeRuncOptions } from "../service/options.ts";
 import { revision, runtimeName, version } from "../version.ts";
 import type { Invocation } from "./invocation/invocation.ts";
+import { decodeStdinOptions } from "./invocation/stdin-options.ts";
 import { readInput, writeOutput } from "./invocation/stream.ts";
 
 const FEATURES_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/features/Features";
 
 /** Reads options on stdin, writes RuntimeInfo to stdout, returns the exit code. */
 export async function info(invocation: Invocation): Promise<number> {
-  const any = decodeAny(readInput(0));
+  const any = decodeStdinOptions(readInput(0));
   const runtime = toRuntimeOptions(decodeRuncOptions(any), {
     namespace: invocation.namespace,
     bundle: "/",
@@ -37,16 +36,6 @@ export async function info(invocation: Invocation): Promise<number> {
   });
   writeOutput(1, answer.finish());
   return 0;
-}
-
-function decodeAny(input: Uint8Array): Any | undefined {
-  if (input.length === 0) return undefined;
-  try {
-    return Any.decode(input);
-  } catch (cause) {
-    const message = `Cannot decode the runtime options on stdin: ${messageOf(cause)}`;
-    throw new ShimError("invalidArgument", message, { cause });
-  }
 }
 
 /** Undefined when the runtime is too old to tell its features. Throws RuntimeError when it is not there. */

@@ -6,12 +6,12 @@
  * only if it names this very task.
  */
 
-import { messageOf, ShimError } from "../../base/error.ts";
+import { ShimError } from "../../base/error.ts";
 import type { RuncOptions } from "../../container/options.ts";
 import { BootstrapParams, LogLevel } from "../../gen/containerd/runtime/bootstrap/v1/bootstrap.ts";
-import { Any } from "../../gen/google/protobuf/any.ts";
 import { decodeRuncOptions, isRuncOptions } from "../../service/options.ts";
 import type { Invocation } from "../invocation/invocation.ts";
+import { decodeStdinOptions } from "../invocation/stdin-options.ts";
 
 /** What `start` is asked for, in whichever form it was said. */
 export interface StartRequest {
@@ -40,7 +40,9 @@ export function decodeStartRequest(input: Uint8Array, invocation: Invocation): S
     socketDirectory: socketDirectoryOf(params),
     isBootstrap: params !== undefined,
   };
-  if (params === undefined) return { ...base, isDebug, options: decodeOptions(input) };
+  if (params === undefined) {
+    return { ...base, isDebug, options: decodeRuncOptions(decodeStdinOptions(input)) };
+  }
   const extensions = params.extensions.map(({ value }) => value);
   return {
     ...base,
@@ -77,20 +79,4 @@ function socketDirectoryOf(params: BootstrapParams | undefined): string {
     "invalidArgument",
     `Cannot use the socket directory ${JSON.stringify(directory)}: it is not an absolute path`,
   );
-}
-
-function decodeOptions(input: Uint8Array): RuncOptions {
-  if (input.length === 0) return decodeRuncOptions(undefined);
-  let any: Any;
-  try {
-    any = Any.decode(input);
-  } catch (cause) {
-    const message = `Cannot decode the runtime options on stdin: ${messageOf(cause)}`;
-    throw new ShimError("invalidArgument", message, { cause });
-  }
-  if (any.typeUrl === "") {
-    const message = `Cannot decode the runtime options on stdin: ${input.length} bytes without a type`;
-    throw new ShimError("invalidArgument", message);
-  }
-  return decodeRuncOptions(any);
 }
