@@ -15,6 +15,12 @@ export function member(value: unknown, name: string): unknown {
   return Object.getOwnPropertyDescriptor(value, name)?.value;
 }
 
+/** {@link member} where it is a number. */
+export function numberMember(value: unknown, name: string): number | undefined {
+  const found = member(value, name);
+  return typeof found === "number" ? found : undefined;
+}
+
 /** {@link member} where it is non-empty text. */
 export function textMember(value: unknown, name: string): string | undefined {
   const found = member(value, name);

@@ -1,8 +1,8 @@
 /** How the address of a shim is written, and what the files in a bundle say about it. */
 
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { member, parseJson } from "../base/json.ts";
+import { readText } from "../linux/text-file.ts";
 
 /** Written by `start`, as containerd 1.x does, see `address-file.ts`. */
 export const ADDRESS_FILE = "address";
@@ -35,11 +35,5 @@ export function findSocketPath(read: (name: string) => string | undefined): stri
 
 /** {@link findSocketPath} in the files of `bundle`. Never throws. */
 export function readSocketPath(bundle: string): string | undefined {
-  return findSocketPath((name) => {
-    try {
-      return readFileSync(join(bundle, name), "utf8");
-    } catch {
-      return undefined; // Every file is optional.
-    }
-  });
+  return findSocketPath((name) => readText(join(bundle, name)));
 }

@@ -6,10 +6,12 @@
  * journal keeps.
  */
 
-import { closeSync, constants, openSync, readFileSync, readlinkSync, writeSync } from "node:fs";
+import { closeSync, constants, openSync, readlinkSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { member, numberMember, parseJson, textMember } from "../base/json.ts";
 import { hasCode } from "../linux/errno.ts";
 import { SIGKILL } from "../linux/signals.ts";
+import { readText } from "../linux/text-file.ts";
 import { linkAtomically, writeFileAtomically } from "./atomic-file.ts";
 import { INIT_PID_FILE } from "./bundle.ts";
 
@@ -69,16 +71,14 @@ function appendLine(path: string, line: string): void {
 /** The record of the bundle; undefined when there is none, or none that this version can read. */
 export function loadExitRecord(bundle: string): ExitRecord | undefined {
   const path = join(bundle, EXIT_FILE);
-  const text = tryRead(readText, path) ?? tryRead(readlinkSync, path);
-  const spare = tryRead(readText, join(bundle, INIT_PID_FILE))?.split("\n").at(1);
+  const text = readText(path) ?? readTarget(path);
+  const spare = readText(join(bundle, INIT_PID_FILE))?.split("\n").at(1);
   return parseRecord(text) ?? parseRecord(spare);
 }
 
-const readText = (path: string) => readFileSync(path, "utf8");
-
-function tryRead(read: (path: string) => string, path: string): string | undefined {
+function readTarget(path: string): string | undefined {
   try {
-    return read(path);
+    return readlinkSync(path);
   } catch {
     return undefined;
   }
@@ -86,24 +86,14 @@ function tryRead(read: (path: string) => string, path: string): string | undefin
 
 /** Missing and damaged come to the same: the status is not known. */
 function parseRecord(text: string | undefined): ExitRecord | undefined {
-  if (text === undefined) return undefined;
-  let document: unknown;
-  try {
-    document = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-  if (typeof document !== "object" || document === null) return undefined;
-  const fields = new Map<string, unknown>(Object.entries(document));
-  const pid = fields.get("pid");
-  const exitStatus = fields.get("exitStatus");
-  const signal = fields.get("signal");
-  const exitedAt = fields.get("exitedAt");
-  if (fields.get("version") !== FORMAT_VERSION) return undefined;
-  if (typeof pid !== "number" || typeof exitStatus !== "number") return undefined;
-  if (typeof signal !== "number" || typeof exitedAt !== "string") return undefined;
-  const at = new Date(exitedAt);
-  if (Number.isNaN(at.getTime())) return undefined;
-  const oomKilled = fields.get("oomKilled") === true;
-  return { pid, exitStatus, signal, exitedAt: at, oomKilled };
+  const document = parseJson(text);
+  if (member(document, "version") !== FORMAT_VERSION) return undefined;
+  const pid = numberMember(document, "pid");
+  const exitStatus = numberMember(document, "exitStatus");
+  const signal = numberMember(document, "signal");
+  const exitedAt = new Date(textMember(document, "exitedAt") ?? "");
+  if (pid === undefined || exitStatus === undefined || signal === undefined) return undefined;
+  if (Number.isNaN(exitedAt.getTime())) return undefined;
+  const oomKilled = member(document, "oomKilled") === true;
+  return { pid, exitStatus, signal, exitedAt, oomKilled };
 }

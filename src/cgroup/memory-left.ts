@@ -2,6 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { readText } from "../linux/text-file.ts";
 import { type CgroupRoots, parseMemberships, SYSTEM_ROOTS } from "./cgroup.ts";
 
 const KILOBYTE = 1024;
@@ -28,7 +29,7 @@ export function ownKilobytesLeft(roots: CgroupRoots = SYSTEM_ROOTS): number {
 
 /** NaN for the word "max", and for a missing file. */
 function readNumber(path: string): number {
-  return Number(readOr(path, "none"));
+  return Number(readText(path)?.trim() ?? "none");
 }
 
 function readOr(path: string, otherwise: string): string {

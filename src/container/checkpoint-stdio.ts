@@ -7,10 +7,12 @@
  * runtimes see to them.
  */
 
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, ShimError } from "../base/error.ts";
+import { member, parseJson, textMember } from "../base/json.ts";
 import { fileIdentity } from "../linux/fd.ts";
+import { readText } from "../linux/text-file.ts";
 
 /** Next to CRIU's images; CRIU ignores it. */
 const STREAMS_FILE = "wedge-streams.json";
@@ -72,22 +74,12 @@ export function saveStreamKeys(image: string, keys: StreamKeys): void {
  */
 export function loadStreamKeys(image: string): StreamKeys {
   const keys = new Map<1 | 2, string>();
-  let document: unknown;
-  try {
-    document = JSON.parse(readFileSync(join(image, STREAMS_FILE), "utf8"));
-  } catch {
-    return keys; // Another shim's image, or streams that were not FIFOs.
-  }
-  if (!isObject(document) || document["version"] !== FORMAT_VERSION) return keys;
-  const streams = document["streams"];
-  if (!isObject(streams)) return keys;
+  // Another shim's image has no such file, nor has one of streams that were not FIFOs.
+  const document = parseJson(readText(join(image, STREAMS_FILE)));
+  if (member(document, "version") !== FORMAT_VERSION) return keys;
   for (const place of [1, 2] as const) {
-    const key = streams[place];
-    if (typeof key === "string" && /^file\[[0-9a-f]+:[0-9a-f]+\]$/.test(key)) keys.set(place, key);
+    const key = textMember(member(document, "streams"), String(place));
+    if (key !== undefined && /^file\[[0-9a-f]+:[0-9a-f]+\]$/.test(key)) keys.set(place, key);
   }
   return keys;
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null;
 }

@@ -1,7 +1,7 @@
 /** Whether a container may do with files of the host what it may do with its own: AppArmor (apparmor(7)). */
 
-import { readFileSync } from "node:fs";
 import { loadSpec } from "../bundle/spec.ts";
+import { readText } from "../linux/text-file.ts";
 
 const ENABLED_FILE = "/sys/module/apparmor/parameters/enabled";
 /**
@@ -24,10 +24,7 @@ export function mayReopenFifos(bundle: string, enabledFile = ENABLED_FILE): bool
   return !isEnabled(enabledFile) || PERMISSIVE_PROFILES.has(loadSpec(bundle).apparmorProfile);
 }
 
+/** Not in a kernel without AppArmor. */
 function isEnabled(path: string): boolean {
-  try {
-    return readFileSync(path, "latin1").startsWith("Y");
-  } catch {
-    return false; // A kernel without AppArmor.
-  }
+  return readText(path)?.startsWith("Y") ?? false;
 }

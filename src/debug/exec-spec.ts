@@ -3,7 +3,7 @@
 import { messageOf } from "../base/error.ts";
 import { parseExactly } from "../base/exact-json.ts";
 import { member } from "../base/json.ts";
-import { readText } from "./host/process-table.ts";
+import { readText } from "../linux/text-file.ts";
 import type { Target } from "./host/target.ts";
 import { EXIT_FAILURE, Refusal, usageError } from "./refusal.ts";
 

@@ -22,6 +22,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { messageOf } from "../base/error.ts";
+import { numberMember, parseJson, textMember } from "../base/json.ts";
 import type { Logger } from "../base/log.ts";
 import { SANDBOX_FILE } from "../bundle/bundle.ts";
 import { Envelope } from "../gen/containerd/types/event.ts";
@@ -254,13 +255,13 @@ export function takeLeftJournal(bundle: string): LeftJournal | undefined {
 export function readEntries(text: string, bundle: string): readonly JournalEntry[] {
   const waiting = new Map<number, JournalEntry>();
   for (const line of text.split("\n")) {
-    const fields = parseLine(line);
-    const taken = fields.get("taken");
-    if (typeof taken === "number") waiting.delete(taken);
-    const number = fields.get("number");
-    const encoded = fields.get("envelope");
-    if (typeof number !== "number" || !Number.isSafeInteger(number)) continue;
-    if (typeof encoded !== "string") continue;
+    // Undefined at the end of a file whose writer died, or whose disk was full.
+    const record = parseJson(line);
+    const taken = numberMember(record, "taken");
+    if (taken !== undefined) waiting.delete(taken);
+    const number = numberMember(record, "number");
+    const encoded = textMember(record, "envelope");
+    if (number === undefined || !Number.isSafeInteger(number) || encoded === undefined) continue;
     try {
       const envelope = Envelope.decode(Buffer.from(encoded, "base64"));
       waiting.set(number, { number, bundle, envelope });
@@ -275,16 +276,6 @@ function encodeEntry({ number, envelope }: JournalEntry): string {
   const encoded = Buffer.from(Envelope.encode(envelope).finish()).toString("base64");
   // The topic is for people who read the file.
   return `${JSON.stringify({ number, topic: envelope.topic, envelope: encoded })}\n`;
-}
-
-function parseLine(line: string): ReadonlyMap<string, unknown> {
-  try {
-    const value: unknown = JSON.parse(line);
-    if (typeof value === "object" && value !== null) return new Map(Object.entries(value));
-  } catch {
-    // The end of a file whose writer died, or whose disk was full.
-  }
-  return new Map();
 }
 
 /** Undefined where no such file can be, or another process has it. */

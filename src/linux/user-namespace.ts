@@ -1,10 +1,11 @@
 /** User namespaces as carriers of an id mapping (user_namespaces(7)). */
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import type { Children } from "./children.ts";
 import { CLONE_NEWUSER } from "./copy.ts";
 import { O_RDONLY, type OwnedFd, openFd } from "./fd.ts";
 import { SIGKILL } from "./signals.ts";
+import { readText } from "./text-file.ts";
 
 /** Far longer than two writes and an open take; if this process dies in between, the copy exits by itself. */
 const CARRIER_SECONDS = 10;
@@ -46,10 +47,7 @@ function mapText(ranges: readonly IdRange[]): string {
 
 /** Whether this process is in a user namespace other than the initial one: some mount flags are locked there. */
 export function isInUserNamespace(): boolean {
-  try {
-    return !WHOLE_RANGE.test(readFileSync("/proc/self/uid_map", "utf8"));
-  } catch {
-    // A kernel without user namespaces has no such file.
-    return false;
-  }
+  const map = readText("/proc/self/uid_map");
+  // A kernel without user namespaces has no such file.
+  return map !== undefined && !WHOLE_RANGE.test(map);
 }

@@ -6,6 +6,7 @@
  */
 
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { member, parseJson, textMember } from "../base/json.ts";
 
 /** How much of the end of a log is read. */
 const TAIL_BYTES_MAX = 64 * 1024;
@@ -45,21 +46,13 @@ export function parseLastError(text: string): string | undefined {
 const ERROR_LEVELS: ReadonlySet<string> = new Set(["error", "fatal", "panic"]);
 
 function errorOf(line: string): string | undefined {
-  let entry: unknown;
-  try {
-    entry = JSON.parse(line);
-  } catch {
-    return undefined; // Not a line of the log, or the first one, truncated.
-  }
-  if (!isObject(entry) || typeof entry["level"] !== "string") return undefined;
-  if (!ERROR_LEVELS.has(entry["level"].toLowerCase())) return undefined;
-  const fields = isObject(entry["fields"]) ? entry["fields"] : {};
-  for (const candidate of [entry["msg"], entry["message"], fields["message"]]) {
-    if (typeof candidate === "string" && candidate.trim() !== "") return candidate.trim();
-  }
-  return undefined;
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null;
+  // Undefined if it is not a line of the log, or the first one, truncated.
+  const entry = parseJson(line);
+  if (!ERROR_LEVELS.has(textMember(entry, "level")?.toLowerCase() ?? "")) return undefined;
+  const candidates = [
+    textMember(entry, "msg"),
+    textMember(entry, "message"),
+    textMember(member(entry, "fields"), "message"),
+  ];
+  return candidates.map((text) => text?.trim()).find((text) => text);
 }

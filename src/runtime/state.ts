@@ -6,9 +6,11 @@
  * youki, runsc); the others for those whose document is known.
  */
 
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { member, numberMember, parseJson } from "../base/json.ts";
 import { hasEnded, readStat } from "../linux/proc-stat.ts";
+import { readText } from "../linux/text-file.ts";
 
 /** A process by pid and start time, which together are never reused within a boot. */
 export interface InitIdentity {
@@ -34,12 +36,11 @@ export function hasRuntimeState(root: string, id: string): boolean {
 /** The init that the runtime has recorded; undefined when the format is not known here. */
 export function readInitIdentity(root: string, id: string): InitIdentity | undefined {
   for (const { file, pid, start } of DOCUMENTS) {
-    const fields = readFields(join(root, id, file));
-    const number = fields?.get(pid);
-    const startTicks = fields?.get(start);
-    if (typeof number === "number" && number > 0 && typeof startTicks === "number") {
-      return { pid: number, startTicks };
-    }
+    // Missing, or half written: as good as unknown.
+    const document = parseJson(readText(join(root, id, file)));
+    const number = numberMember(document, pid) ?? 0;
+    const startTicks = numberMember(document, start);
+    if (number > 0 && startTicks !== undefined) return { pid: number, startTicks };
   }
   return undefined;
 }
@@ -47,10 +48,9 @@ export function readInitIdentity(root: string, id: string): InitIdentity | undef
 /** The containers under `root` that have this annotation, as far as runc's documents tell. */
 export function findAnnotated(root: string, name: string, value: string): readonly string[] {
   return listNames(root).filter((id) => {
-    const config = readFields(join(root, id, "state.json"))?.get("config");
+    const document = parseJson(readText(join(root, id, "state.json")));
     // It records each annotation as a label, `name=value`.
-    const labels =
-      typeof config === "object" && config !== null && "labels" in config ? config.labels : [];
+    const labels = member(member(document, "config"), "labels");
     return Array.isArray(labels) && labels.includes(`${name}=${value}`);
   });
 }
@@ -68,14 +68,4 @@ function listNames(root: string): readonly string[] {
   } catch {
     return [];
   }
-}
-
-function readFields(path: string): ReadonlyMap<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(readFileSync(path, "utf8"));
-    if (typeof value === "object" && value !== null) return new Map(Object.entries(value));
-  } catch {
-    // Missing, or half written: as good as unknown.
-  }
-  return undefined;
 }

@@ -1,6 +1,6 @@
 /** Opening what the manager named: FIFOs, and whatever else is at such a path. */
 
-import { fchownSync, fstatSync, readFileSync } from "node:fs";
+import { fchownSync, fstatSync } from "node:fs";
 import { geteuid } from "node:process";
 import { ShimError } from "../base/error.ts";
 import { hasCode } from "../linux/errno.ts";
@@ -15,6 +15,7 @@ import {
   openPipe,
   setNonBlocking,
 } from "../linux/fd.ts";
+import { readText } from "../linux/text-file.ts";
 
 /** Who owns the container's ends; 0 and 0 leave them as they are. */
 export interface EndOwner {
@@ -92,12 +93,9 @@ export function canHandOver(endpoint: Endpoint): boolean {
   return endpoint.isFifo && endpoint.uid === 0 && geteuid?.() === 0 && !isSelinuxEnforcing();
 }
 
+/** Not on a host without SELinux. */
 function isSelinuxEnforcing(): boolean {
-  try {
-    return readFileSync("/sys/fs/selinux/enforce", "utf8").startsWith("1");
-  } catch {
-    return false; // No SELinux.
-  }
+  return readText("/sys/fs/selinux/enforce")?.startsWith("1") ?? false;
 }
 
 /** Gives `fd` to the owner that the options ask for. */

@@ -7,7 +7,6 @@
  * that a live shim still answers for is left alone, and that is a failure.
  */
 
-import { readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { messageOf, ShimError } from "../../base/error.ts";
 import { toEntries } from "../../base/variables.ts";
@@ -24,6 +23,7 @@ import { isListening, removeStaleSocket } from "../../linux/listener.ts";
 import { openPidfd, signalPidfd } from "../../linux/pidfd.ts";
 import { waitUntilReady } from "../../linux/poll.ts";
 import { SIGKILL } from "../../linux/signals.ts";
+import { readText } from "../../linux/text-file.ts";
 import { unmountTree } from "../../rootfs/unmount.ts";
 import { killOrphans } from "../../runtime/orphans.ts";
 import type { RuntimeOptions } from "../../runtime/runtime.ts";
@@ -134,13 +134,10 @@ function readOptions(bundle: string, warn: Warn): RuncOptions {
   }
 }
 
+/** Undefined if Create did not get that far. */
 function readPid(path: string): number | undefined {
-  try {
-    const pid = Number.parseInt(readFileSync(path, "utf8"), 10);
-    return pid > 0 ? pid : undefined;
-  } catch {
-    return undefined; // Create did not get that far.
-  }
+  const pid = Number.parseInt(readText(path) ?? "", 10);
+  return pid > 0 ? pid : undefined;
 }
 
 /** A live shim is only asked when there is something to protect: an init that runs, or may run. */

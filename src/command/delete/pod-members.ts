@@ -6,10 +6,11 @@
  * remove their bundles at once, so the runtime's records are consulted as well.
  */
 
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { SANDBOX_FILE } from "../../bundle/bundle.ts";
 import { SANDBOX_ANNOTATION } from "../../bundle/spec.ts";
+import { readText } from "../../linux/text-file.ts";
 import { findAnnotated } from "../../runtime/state.ts";
 
 /**
@@ -19,7 +20,7 @@ import { findAnnotated } from "../../runtime/state.ts";
 export function readPodMembers(bundle: string, root: string, id: string): readonly string[] {
   const directory = dirname(bundle);
   const marked = listNames(directory).filter(
-    (name) => readText(join(directory, name, SANDBOX_FILE)) === id,
+    (name) => readText(join(directory, name, SANDBOX_FILE))?.trim() === id,
   );
   const members = new Set([...marked, ...findAnnotated(root, SANDBOX_ANNOTATION, id)]);
   members.delete(id);
@@ -31,13 +32,5 @@ function listNames(directory: string): readonly string[] {
     return readdirSync(directory);
   } catch {
     return []; // The bundles are gone.
-  }
-}
-
-function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8").trim();
-  } catch {
-    return undefined; // A shim of its own, or on its way out.
   }
 }

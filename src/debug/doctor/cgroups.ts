@@ -1,7 +1,7 @@
 /** Which cgroups this host has, and whether the controllers that containers need are there. */
 
 import { existsSync } from "node:fs";
-import { readText } from "../host/process-table.ts";
+import { readText } from "../../linux/text-file.ts";
 import { broken, type Finding, note, ok } from "./finding.ts";
 
 /** The controllers behind limits and figures of containers; v1 needs the last two for pause and for devices. */

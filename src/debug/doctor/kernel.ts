@@ -5,8 +5,8 @@ import { messageOf } from "../../base/error.ts";
 import { cloneMount } from "../../linux/detached-mount.ts";
 import { openMemoryFile } from "../../linux/fd.ts";
 import { openPidfd } from "../../linux/pidfd.ts";
+import { readText } from "../../linux/text-file.ts";
 import { guardianImage, sleeperImage } from "../../version.ts";
-import { readText } from "../host/process-table.ts";
 import { broken, type Finding, note, ok } from "./finding.ts";
 
 /** clone3(2), pidfds and waiting on them: without these a process is identified only by its pid. */

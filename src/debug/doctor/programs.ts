@@ -5,9 +5,10 @@ import { basename, join } from "node:path";
 import type { Variables } from "../../base/variables.ts";
 import { Children } from "../../linux/children.ts";
 import { Poller } from "../../linux/poller.ts";
+import { readText } from "../../linux/text-file.ts";
 import { executableName } from "../../version.ts";
 import { type Kernel, runCommand } from "../command-output.ts";
-import { type HostProcess, readText } from "../host/process-table.ts";
+import type { HostProcess } from "../host/process-table.ts";
 import { broken, type Finding, note, ok } from "./finding.ts";
 
 const TIMEOUT_MS = 5000;

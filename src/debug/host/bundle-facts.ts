@@ -7,7 +7,7 @@ import { findSocketPath } from "../../bundle/address.ts";
 import { INIT_PID_FILE } from "../../bundle/bundle.ts";
 import { type ExitRecord, loadExitRecord } from "../../bundle/exit-record.ts";
 import { CONFIG_FILE, SANDBOX_ANNOTATION } from "../../bundle/spec.ts";
-import { readText } from "./process-table.ts";
+import { readText } from "../../linux/text-file.ts";
 
 /** Annotations of CRI, by containerd. */
 const SANDBOX_NAME = "io.kubernetes.cri.sandbox-name";

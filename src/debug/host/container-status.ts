@@ -3,8 +3,9 @@
 import type { ExitRecord } from "../../bundle/exit-record.ts";
 import { type CgroupLocation, locateCgroup } from "../../cgroup/cgroup.ts";
 import { cgroupPids } from "../../cgroup/pids.ts";
+import { readText } from "../../linux/text-file.ts";
 import type { BundleFacts } from "./bundle-facts.ts";
-import { type HostProcess, readText } from "./process-table.ts";
+import type { HostProcess } from "./process-table.ts";
 import type { Host, HostShim } from "./shims.ts";
 
 /** Runtimes whose init waits, before the program begins, under a command line of its own. */

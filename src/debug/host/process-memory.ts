@@ -1,6 +1,6 @@
 /** What a process costs in memory (proc(5), smaps_rollup). */
 
-import { readText } from "./process-table.ts";
+import { readText } from "../../linux/text-file.ts";
 
 const BYTES_PER_KIB = 1024;
 

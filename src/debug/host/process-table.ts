@@ -1,7 +1,8 @@
 /** The processes of this host, as /proc lists them (proc(5)). */
 
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readlinkSync } from "node:fs";
 import { hasEnded, readStat } from "../../linux/proc-stat.ts";
+import { readText } from "../../linux/text-file.ts";
 
 /** USER_HZ, the unit of times in /proc: 100 on every architecture on which Linux has containers. */
 const TICKS_PER_SECOND = 100;
@@ -67,15 +68,6 @@ function readCommandLine(path: string, mayHaveArgs: boolean): string {
 
 function uptimeMs(proc: string): number {
   return Number.parseFloat(readText(`${proc}/uptime`) ?? "0") * MS_PER_SECOND;
-}
-
-/** The text of a small file; undefined when it cannot be read, as its subject may be gone. */
-export function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return undefined;
-  }
 }
 
 /** The target of a symbolic link; undefined when it cannot be read. */

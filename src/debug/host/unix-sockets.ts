@@ -1,6 +1,6 @@
 /** The named unix sockets of a network namespace: who listens where, and how many are connected. */
 
-import { readText } from "./process-table.ts";
+import { readText } from "../../linux/text-file.ts";
 
 /** Bit of the flags column: somebody listens (include/uapi/linux/net.h, SO_ACCEPTCON). */
 const LISTENING_FLAG = 0x10000;

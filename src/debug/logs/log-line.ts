@@ -1,5 +1,7 @@
 /** Turns lines of a log file back into what the container wrote, for the forms that wedge writes (`?format=`). */
 
+import { member, parseJson, textMember } from "../../base/json.ts";
+
 export type LogForm = "raw" | "cri" | "json";
 
 /** A piece of output. `at` is "" where the form does not say. */
@@ -17,7 +19,7 @@ const CRI_LINE = /^(\S+) (stdout|stderr) ([FP])(?::\S*)? ?([\s\S]*)$/;
 export function parseLogLine(line: string, form: LogForm): LogPiece {
   const plain: LogPiece = { at: "", stream: "stdout", text: `${line}\n` };
   if (form === "raw") return plain;
-  return (form === "cri" ? parseCri(line) : parseJson(line)) ?? plain;
+  return (form === "cri" ? parseCri(line) : parseJsonLine(line)) ?? plain;
 }
 
 function parseCri(line: string): LogPiece | undefined {
@@ -30,17 +32,10 @@ function parseCri(line: string): LogPiece | undefined {
   };
 }
 
-function parseJson(line: string): LogPiece | undefined {
-  let record: unknown;
-  try {
-    record = JSON.parse(line);
-  } catch {
-    return undefined;
-  }
-  if (typeof record !== "object" || record === null || !("log" in record)) return undefined;
-  const { log } = record;
-  if (typeof log !== "string") return undefined;
-  const stream = "stream" in record && record.stream === "stderr" ? "stderr" : "stdout";
-  const at = "time" in record && typeof record.time === "string" ? record.time : "";
-  return { at, stream, text: log };
+function parseJsonLine(line: string): LogPiece | undefined {
+  const record = parseJson(line);
+  const text = member(record, "log");
+  if (typeof text !== "string") return undefined;
+  const stream = member(record, "stream") === "stderr" ? "stderr" : "stdout";
+  return { at: textMember(record, "time") ?? "", stream, text };
 }
