@@ -33,6 +33,8 @@ import { executable } from "../compiled.ts";
 import { type Bundle, type BundleOptions, makeBundle } from "../fake/bundle.ts";
 import { sleepVariable } from "../sleep-variable.ts";
 
+/** The numbers of poll(2), or of what libc calls in its place, by processor; the event loop has others. */
+const POLL: Readonly<Record<string, string>> = { x64: "7", arm64: "73" };
 const SLEEPER = "/memfd:wedge-sleeper";
 const NAMESPACE = "live";
 const WAIT_MS = 60_000;
@@ -177,6 +179,12 @@ export class LiveShim implements AsyncDisposable {
     await this.task.kill({ id, execId: "", signal: 9, all: false }).catch(() => {});
     await this.task.wait({ id, execId: "" });
     await this.task.delete({ id, execId: "" });
+  }
+
+  /** Whether it waits below its event loop. */
+  get isDozing(): boolean {
+    const [call, , count] = readFileSync(`/proc/${this.pid}/syscall`, "utf8").split(" ");
+    return call === POLL[process.arch] && count === "0x1";
   }
 
   get isAsleep(): boolean {

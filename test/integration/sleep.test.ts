@@ -1,4 +1,4 @@
-/** A shim that has nothing to do becomes the sleeper, and whatever happens to it then is served. */
+/** A shim that has nothing to do becomes the sleeper. What ends that, as it ends a doze: `quiet.test.ts`. */
 
 import { beforeAll, describe, expect, test } from "bun:test";
 import {
@@ -21,7 +21,7 @@ import { createStub } from "../../src/rpc/ttrpc/stub.ts";
 import { buildExecutable, executable } from "../compiled.ts";
 import { shim as shimCommand } from "../debug/command.ts";
 import { HangingRuntime } from "../fake/hanging-runtime.ts";
-import { descriptorsOf, drain, FifoWriter, fifo, LiveShim, until } from "./live-shim.ts";
+import { descriptorsOf, LiveShim, until } from "./live-shim.ts";
 
 const TIMEOUT_MS = 240_000;
 /** The sleeper is built by a C compiler; without one a shim never sleeps. */
@@ -84,85 +84,18 @@ test("run from source there is no sleeper", () => {
 
 describe.if(canSleep)("a sleeping shim", () => {
   test(
-    "costs kilobytes, looks as before, and answers calls on old and new connections",
+    "costs kilobytes and looks as before",
     async () => {
       await using shim = await LiveShim.start({ sleepAfterSeconds: 0.1 });
       using bundle = shim.bundle({ script: "sleep 1000" });
-      const { id } = bundle;
-      const pid = await shim.create(bundle);
-      await shim.task.start({ id, execId: "" });
+      await shim.create(bundle);
+      await shim.task.start({ id: bundle.id, execId: "" });
       const score = readFileSync(`/proc/${shim.pid}/oom_score_adj`, "utf8");
       const words = readFileSync(`/proc/${shim.pid}/cmdline`, "utf8");
       await asleep(shim);
       expect(pssOf(shim.pid)).toBeLessThan(100);
       expect(readFileSync(`/proc/${shim.pid}/oom_score_adj`, "utf8")).toBe(score);
       expect(readFileSync(`/proc/${shim.pid}/cmdline`, "utf8")).toBe(words);
-      expect(await shim.task.state({ id, execId: "" })).toMatchObject({ pid });
-      await asleep(shim);
-      const other = createStub(await shim.connect(), TaskDefinition);
-      expect((await other.connect({ id })).shimPid).toBe(shim.pid);
-      const waited = other.wait({ id, execId: "" });
-      await asleep(shim);
-      process.kill(pid, "SIGKILL");
-      expect((await waited).exitStatus).toBe(137);
-      await asleep(shim);
-      await shim.task.delete({ id, execId: "" });
-      await until("all events are there", () => shim.events.length >= 4);
-      expect(shim.events.map(({ topic }) => topic)).toEqual([
-        ...["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"],
-      ]);
-    },
-    TIMEOUT_MS,
-  );
-
-  test(
-    "wakes for a byte on a terminal and for one of input",
-    async () => {
-      await using shim = await LiveShim.start({ sleepAfterSeconds: 0.1 });
-      using terminal = shim.bundle({ script: "stty raw -echo; echo ready; cat", terminal: true });
-      using echo = shim.bundle({ script: "cat" });
-      const paths = Object.fromEntries(
-        ["type-in", "type-out", "echo-in", "echo-out"].map((name) => [name, fifo(shim, name)]),
-      );
-      const [typeIn = "", typeOut = "", echoIn = "", echoOut = ""] = Object.values(paths);
-      const typed = drain(typeOut);
-      const echoed = drain(echoOut);
-      await shim.create(terminal, { terminal: true, stdin: typeIn, stdout: typeOut });
-      await shim.create(echo, { stdin: echoIn, stdout: echoOut });
-      for (const { id } of [terminal, echo]) await shim.task.start({ id, execId: "" });
-      using toTerminal = new FifoWriter(typeIn);
-      using toEcho = new FifoWriter(echoIn);
-      for (let round = 0; round < 3; round++) {
-        await asleep(shim);
-        await toTerminal.write(`typed ${round}\n`);
-        await until("it woke for the terminal", () => !shim.isAsleep);
-        await asleep(shim);
-        await toEcho.write(`input ${round}\n`);
-        await until("it woke for input", () => !shim.isAsleep);
-      }
-      await asleep(shim);
-      for (const { id } of [terminal, echo]) await shim.remove(id);
-      expect(await typed.text).toContain("typed 1\n");
-      expect(await typed.text).toContain("typed 2\n");
-      expect(await echoed.text).toBe("input 0\ninput 1\ninput 2\n");
-    },
-    TIMEOUT_MS,
-  );
-
-  test(
-    "heeds SIGUSR1 and lives, heeds SIGTERM and ends",
-    async () => {
-      await using shim = await LiveShim.start({ sleepAfterSeconds: 0.1 });
-      using bundle = shim.bundle({ script: "sleep 1000" });
-      const pid = await shim.create(bundle);
-      await asleep(shim);
-      process.kill(shim.pid, "SIGUSR1");
-      await until("it woke", () => !shim.isAsleep);
-      await asleep(shim);
-      process.kill(shim.pid, "SIGTERM");
-      await until("it has ended", () => !shim.isAlive);
-      // Its container runs on: otherwise this throws.
-      expect(process.kill(pid, "SIGKILL")).toBe(true);
     },
     TIMEOUT_MS,
   );
