@@ -75,7 +75,7 @@ export class BundleJournals implements JournalStore {
     const home = this.#homes.get(bundle) ?? bundle;
     const file = this.#files.get(home);
     try {
-      if (file === undefined || file.release(number) > 0) return;
+      if (file === undefined || !file.release(number)) return;
       this.#files.delete(home);
       file.remove();
     } catch (error) {
@@ -101,16 +101,17 @@ export class BundleJournals implements JournalStore {
   }
 
   #saveOne(home: string, entry: JournalEntry, entries: readonly JournalEntry[]): void {
-    if (!this.#files.has(home)) this.#files.set(home, JournalFile.create(home));
+    if (!this.#files.has(home)) this.#files.set(home, JournalFile.open(home));
     const file = this.#files.get(home);
     if (file === undefined || entry.number <= file.savedUpTo) return;
-    if (file.bytes < FILE_BYTES_MAX) file.append(entry);
-    else {
-      const isHere = ({ bundle, number }: JournalEntry) =>
-        number <= entry.number && this.#homeOf(bundle) === home;
-      file.rewrite(entries.filter(isHere));
+    if (!file.isInherited && file.bytes < FILE_BYTES_MAX) {
+      file.append(entry);
+      file.savedUpTo = entry.number;
+      return;
     }
-    file.savedUpTo = entry.number;
+    const here = entries.filter(({ bundle }) => this.#homeOf(bundle) === home);
+    file.rewrite(here);
+    file.savedUpTo = here.at(-1)?.number ?? entry.number;
   }
 
   #homeOf(bundle: string): string {
@@ -133,26 +134,34 @@ class JournalFile implements Disposable {
   readonly #path: string;
   #fd: number;
   #waiting = new Set<number>();
-  #bytes = 0;
+  #bytes: number;
+  #isInherited: boolean;
   /** Number of the last event for which nothing more is to be done here. */
   savedUpTo = 0;
 
-  private constructor(path: string, fd: number) {
+  private constructor(path: string, fd: number, bytes: number) {
     this.#path = path;
     this.#fd = fd;
+    this.#bytes = bytes;
+    this.#isInherited = bytes > 0;
   }
 
-  /** A new, empty one. Undefined without the bundle, or when another process has the file. */
-  static create(bundle: string): JournalFile | undefined {
+  /** A new one, or what an earlier process has left. Undefined without the bundle, or when another process has it. */
+  static open(bundle: string): JournalFile | undefined {
     const path = join(bundle, JOURNAL_FILE);
     const { O_WRONLY, O_CREAT, O_APPEND } = constants;
     const fd = openLocked(path, O_WRONLY | O_CREAT | O_APPEND);
     if (fd === undefined) return undefined;
     using undo = new DisposableStack();
-    const file = undo.use(new JournalFile(path, fd));
-    ftruncateSync(fd);
+    undo.defer(() => closeSync(fd));
+    const file = new JournalFile(path, fd, fstatSync(fd).size);
     undo.move();
     return file;
+  }
+
+  /** Whether it has what an earlier process wrote: to be replaced as a whole, so that a crash leaves one or the other. */
+  get isInherited(): boolean {
+    return this.#isInherited;
   }
 
   get bytes(): number {
@@ -164,12 +173,12 @@ class JournalFile implements Disposable {
     this.#waiting.add(entry.number);
   }
 
-  /** Records that an event no longer waits; returns how many still do. */
-  release(number: number): number {
-    if (this.#waiting.delete(number) && this.#waiting.size > 0) {
-      this.#write(`{"taken":${number}}\n`);
-    }
-    return this.#waiting.size;
+  /** Records that an event no longer waits; returns whether none does. */
+  release(number: number): boolean {
+    const isHere = this.#waiting.delete(number) || this.#isInherited;
+    if (this.#waiting.size === 0 && !this.#isInherited) return true;
+    if (isHere) this.#write(`{"taken":${number}}\n`);
+    return false;
   }
 
   /** Replaces this file with one of `entries` only, all or nothing; does nothing if the bundle is gone. */
@@ -192,6 +201,7 @@ class JournalFile implements Disposable {
     }
     closeSync(this.#fd);
     this.#fd = fd;
+    this.#isInherited = false;
     this.#bytes = Buffer.byteLength(text);
     this.#waiting = new Set(entries.map(({ number }) => number));
   }

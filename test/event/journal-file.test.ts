@@ -174,6 +174,37 @@ describe("events in bundles", () => {
     expect(left(bundle)).toEqual([2, 3]);
   });
 
+  test("what its owner wrote stays until a successor has written it whole", () => {
+    using place = new Place();
+    const bundle = place.bundle("a");
+    const first = new BundleJournals(place.path, place.log);
+    first.save([entry(1, bundle), entry(2, bundle)]);
+    first.close();
+    const inTheWay = join(bundle, `.events.journal.${process.pid}`);
+    mkdirSync(inTheWay);
+    const second = new BundleJournals(place.path, place.log);
+    second.save([entry(2, bundle), entry(3, bundle)]);
+    expect(place.warnings).toEqual(["Events cannot be kept on disk"]);
+    second.release(entry(1, bundle));
+    expect(left(bundle)).toBeUndefined();
+    rmdirSync(inTheWay);
+    second.close();
+    expect(left(bundle)).toEqual([2]);
+    const third = new BundleJournals(place.path, place.log);
+    const former = join(place.path, "former");
+    linkSync(fileOf(bundle), former);
+    third.save([entry(2, bundle), entry(3, bundle), entry(4, bundle)]);
+    third.release(entry(2, bundle));
+    third.save([entry(3, bundle), entry(4, bundle), entry(5, bundle)]);
+    third.close();
+    expect(left(bundle)).toEqual([3, 4, 5]);
+    // The former file was not touched.
+    const lines = readFileSync(former, "utf8").trim().split("\n");
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+      ...[{ number: 1 }, { number: 2 }, { taken: 1 }],
+    ]);
+  });
+
   test.each([
     ["before", true],
     ["after", false],
