@@ -5,9 +5,9 @@ import { matrix } from "./matrix.ts";
 
 /**
  * Figures that are left out of JSON while they are zero, which is chance: processor time, the page cache of
- * files that others may have read first, and the list that the kernel has put a page on.
+ * files that others may have read first, the faults of whoever is first, and the list that the kernel has put a page on.
  */
-const CHANCE = /^\.cpu\.|active_anon$|cache$/;
+const CHANCE = /^\.cpu\.|active_(?:anon|file)$|maj_fault$|cache$/;
 
 /** The paths of all figures in a message, list indexes left out. */
 function pathsOf(value: unknown, path = ""): string[] {
