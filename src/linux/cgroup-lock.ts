@@ -10,11 +10,12 @@
  * Where the kernel expedites grace periods none of this is needed, and the copy would only hold up those who fork.
  */
 
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { rejoinImage } from "../version.ts";
 import type { Children } from "./children.ts";
 import type { Hierarchy } from "./copy.ts";
 import { SystemError } from "./errno.ts";
+import { readText } from "./text-file.ts";
 
 /** Where a hierarchy may be mounted. */
 interface Place extends Hierarchy {
@@ -100,9 +101,6 @@ function isMounted({ mountPoint, file }: Place): boolean {
 
 /** Whether grace periods take microseconds (kernel-parameters, rcupdate.rcu_expedited and rcupdate.rcu_normal). */
 function isExpedited(kernelDirectory: string): boolean {
-  const isSet = (name: string) => {
-    const path = `${kernelDirectory}/${name}`;
-    return existsSync(path) && readFileSync(path, "latin1").trim() !== "0";
-  };
+  const isSet = (name: string) => (readText(`${kernelDirectory}/${name}`)?.trim() ?? "0") !== "0";
   return isSet("rcu_expedited") && !isSet("rcu_normal");
 }

@@ -173,6 +173,15 @@ describe.skipIf(!hasCompiler)("CgroupLock", () => {
     },
   );
 
+  test("where the kernel's word cannot be read, a copy is moved", async () => {
+    using hierarchy = new SlowHierarchy();
+    mkdirSync(join(hierarchy.mountPoint, "rcu_expedited"));
+    new CgroupLock(children, hierarchy.options).expectMove();
+    expect(childPids()).toHaveLength(1);
+    expect(await hierarchy.read()).toBe("0");
+    await until(() => childPids().length === 0);
+  });
+
   test.each([
     ["the code", { image: "", places: [{ mountPoint: "/proc", key: "::", file: "self" }] }],
     ["a hierarchy", { image, places: [{ mountPoint: "/nonexistent", key: "::", file: "x" }] }],
