@@ -1,6 +1,5 @@
 /** How much memory the cgroup of this process leaves it. */
 
-import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { readText } from "../linux/text-file.ts";
 import { type CgroupRoots, parseMemberships, SYSTEM_ROOTS } from "./cgroup.ts";
@@ -12,7 +11,7 @@ const KILOBYTE = 1024;
  * is least. Infinity without a limit, or where nothing can be read.
  */
 export function ownKilobytesLeft(roots: CgroupRoots = SYSTEM_ROOTS): number {
-  const memberships = parseMemberships(readOr(`${roots.proc}/self/cgroup`, ""));
+  const memberships = parseMemberships(readText(`${roots.proc}/self/cgroup`) ?? "");
   const v1 = memberships.find(({ controllers }) => controllers.includes("memory"));
   const unified = memberships.find(({ controllers }) => controllers.length === 0);
   const top = v1 ? `${roots.cgroup}/memory` : roots.cgroup;
@@ -30,12 +29,4 @@ export function ownKilobytesLeft(roots: CgroupRoots = SYSTEM_ROOTS): number {
 /** NaN for the word "max", and for a missing file. */
 function readNumber(path: string): number {
   return Number(readText(path)?.trim() ?? "none");
-}
-
-function readOr(path: string, otherwise: string): string {
-  try {
-    return readFileSync(path, "utf8").trim();
-  } catch {
-    return otherwise;
-  }
 }

@@ -151,12 +151,7 @@ class JournalFile implements Disposable {
     const path = join(bundle, JOURNAL_FILE);
     const { O_WRONLY, O_CREAT, O_APPEND } = constants;
     const fd = openLocked(path, O_WRONLY | O_CREAT | O_APPEND);
-    if (fd === undefined) return undefined;
-    using undo = new DisposableStack();
-    undo.defer(() => closeSync(fd));
-    const file = new JournalFile(path, fd, fstatSync(fd).size);
-    undo.move();
-    return file;
+    return fd === undefined ? undefined : new JournalFile(path, fd, fstatSync(fd).size);
   }
 
   /** Whether it has what an earlier process wrote: to be replaced as a whole, so that a crash leaves one or the other. */
