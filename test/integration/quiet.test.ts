@@ -7,31 +7,35 @@ import { buildExecutable } from "../compiled.ts";
 import { drain, FifoWriter, fifo, LiveShim, until } from "./live-shim.ts";
 
 const TIMEOUT_MS = 240_000;
-const ROUNDS = 2;
+const ROUNDS = 3;
 
 interface Quiet {
   readonly name: string;
   /** 0: never. */
   readonly sleepAfterSeconds: number;
   readonly isQuiet: (shim: LiveShim) => boolean;
+  /** Whether it is quiet with a task that has ended, too. */
+  readonly isQuietAtTheEnd: boolean;
 }
 
 const DOZING: Quiet = {
   name: "dozing",
   sleepAfterSeconds: 0,
   isQuiet: (shim) => shim.isDozing,
+  isQuietAtTheEnd: false,
 };
 const SLEEPING: Quiet = {
   name: "sleeping",
   sleepAfterSeconds: 0.1,
   isQuiet: (shim) => shim.isAsleep,
+  isQuietAtTheEnd: true,
 };
 /** The sleeper is built by a C compiler. */
 const KINDS = Bun.which("cc") === null ? [DOZING] : [DOZING, SLEEPING];
 
 beforeAll(buildExecutable, TIMEOUT_MS);
 
-describe.each(KINDS)("a $name shim", ({ name, sleepAfterSeconds, isQuiet }) => {
+describe.each(KINDS)("a $name shim", ({ name, sleepAfterSeconds, isQuiet, isQuietAtTheEnd }) => {
   const quiet = (shim: LiveShim) => until(`the shim is ${name}`, () => isQuiet(shim));
   const woken = (shim: LiveShim) => until("it woke", () => !isQuiet(shim));
 
@@ -52,6 +56,7 @@ describe.each(KINDS)("a $name shim", ({ name, sleepAfterSeconds, isQuiet }) => {
       await quiet(shim);
       process.kill(pid, "SIGKILL");
       expect((await waited).exitStatus).toBe(137);
+      if (isQuietAtTheEnd) await quiet(shim);
       await shim.task.delete({ id, execId: "" });
       await until("all events are there", () => shim.events.length >= 4);
       expect(shim.events.map(({ topic }) => topic)).toEqual([
@@ -88,9 +93,9 @@ describe.each(KINDS)("a $name shim", ({ name, sleepAfterSeconds, isQuiet }) => {
       }
       await quiet(shim);
       for (const { id } of [terminal, echo]) await shim.remove(id);
-      expect(await typed.text).toContain("typed 0\n");
       expect(await typed.text).toContain("typed 1\n");
-      expect(await echoed.text).toBe("input 0\ninput 1\n");
+      expect(await typed.text).toContain("typed 2\n");
+      expect(await echoed.text).toBe("input 0\ninput 1\ninput 2\n");
     },
     TIMEOUT_MS,
   );
